@@ -1,1 +1,1 @@
-"""What does it take to train imagen-mini: captioned scenes, datasets, losses, the loop, metrics."""
+"""How are imagen-mini's weights made? Scenes, data, losses, the training loop, metrics (nothing is imported here)."""

