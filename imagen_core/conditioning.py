@@ -36,12 +36,6 @@ class TextEmbeds:
             mask=torch.ones(batch, 1, dtype=torch.bool, device=device),
         )
 
-    def repeat(self, count: int) -> TextEmbeds:
-        """The same prompts `count` times along the batch, prompt-major."""
-        return TextEmbeds(
-            embeds=self.embeds.repeat_interleave(count, 0), mask=self.mask.repeat_interleave(count, 0)
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class TextContext:
@@ -49,11 +43,26 @@ class TextContext:
 
     keys_values: one (keys, values) pair an attention layer, each (b n l k), in the order of the layers.
     pooled: (b e), what attention pooling adds to the time embedding.  mask: (b l) bool.
+    padded: False promises that every token is real, so that attention may run without a mask.
     """
 
     keys_values: tuple[tuple[Tensor, Tensor], ...]
     pooled: Tensor
     mask: Tensor
+    padded: bool = True
+
+    def repeat(self, count: int) -> TextContext:
+        """The same prompts `count` times along the batch, prompt-major."""
+
+        def again(tensor: Tensor) -> Tensor:
+            return tensor.repeat_interleave(count, 0)
+
+        return TextContext(
+            keys_values=tuple((again(keys), again(values)) for keys, values in self.keys_values),
+            pooled=again(self.pooled),
+            mask=again(self.mask),
+            padded=self.padded,
+        )
 
     def cat(self, other: TextContext) -> TextContext:
         """Join along the batch; the shorter prompt is padded with masked tokens."""
@@ -69,6 +78,7 @@ class TextContext:
             ),
             pooled=torch.cat([self.pooled, other.pooled]),
             mask=join(self.mask, other.mask, -1),
+            padded=self.padded or other.padded or self.mask.shape[1] != other.mask.shape[1],
         )
 
 

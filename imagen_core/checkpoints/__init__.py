@@ -1,0 +1,1 @@
+"""How do stages get on and off the disk? One file a format."""

@@ -1,0 +1,66 @@
+"""How is a small picture prepared as a super-resolution network's condition? (Imagen, section 2.5, figure A.32.)
+
+Shapes: b batch, c h w a picture in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from .schedules import Schedule
+
+
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (b c h w) to (b c *size), along each axis by area when shrinking and bilinearly when growing.
+
+    Pixel centres stay where they are (no half-pixel shift), and shrinking does not alias. Range is kept.
+    """
+    if image.ndim != 4 or min(size) < 1:
+        raise ValueError(f"resize takes (b c h w) and a size of at least 1x1; got {tuple(image.shape)} and {size}.")
+    return _resize_rows(_resize_rows(image, size[0]).mT, size[1]).mT.contiguous()
+
+
+def _resize_rows(image: Tensor, height: int) -> Tensor:
+    """Resize axis h of (b c h w) to `height`."""
+    old = image.shape[-2]
+    if height == old:
+        return image
+    if height > old:
+        return F.interpolate(image, size=(height, image.shape[-1]), mode="bilinear", align_corners=False)
+    return _overlap(old, height, image) @ image
+
+
+def _overlap(old: int, new: int, like: Tensor) -> Tensor:
+    """(new old): the share of each new pixel's area that each old pixel covers (exact for fractional factors too)."""
+    edges = torch.arange(new + 1, dtype=torch.float64) * (old / new)
+    rows = torch.arange(old, dtype=torch.float64)
+    covered = torch.minimum(edges[1:, None], rows + 1) - torch.maximum(edges[:-1, None], rows)  # new old
+    return (covered.clamp(min=0) * (new / old)).to(like)
+
+
+def augment(low_res: Tensor, aug_level: Tensor, schedule: Schedule, noise: Tensor) -> Tensor:
+    """Noise conditioning augmentation: alpha * low_res + sigma * noise, variance-preserving, at t = aug_level.
+
+    low_res, noise (b c h w); aug_level (b,) in [0, 1], where 0 leaves the picture untouched. Returns (b c h w).
+    """
+    if aug_level.ndim != 1 or aug_level.shape[0] != low_res.shape[0]:
+        raise ValueError(f"aug_level must be one level an image, ({low_res.shape[0]},); got {tuple(aug_level.shape)}.")
+    # Only where reading it back does not stall a device.
+    if aug_level.device.type == "cpu" and bool(((aug_level < 0) | (aug_level > 1)).any()):
+        raise ValueError(f"aug_level must lie in [0, 1]; got {aug_level.tolist()}.")
+    alpha, sigma = schedule.alpha_sigma(aug_level)
+    alpha, sigma = (part.to(low_res.dtype)[:, None, None, None] for part in (alpha, sigma))  # b 1 1 1
+    noised = alpha * low_res + sigma * noise.to(low_res.dtype)
+    return noised.where(aug_level[:, None, None, None] > 0, low_res)
+
+
+def resize_longest_side(image: Tensor, side: int) -> Tensor:
+    """Resize (b c h w) so that its longer side is `side`, keeping its proportions (the shorter is at least 1)."""
+    longest = max(image.shape[-2:])
+    height, width = (max(1, round(length * side / longest)) for length in image.shape[-2:])
+    return resize(image, (height, width))

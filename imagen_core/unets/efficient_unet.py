@@ -1,0 +1,197 @@
+"""Which network enlarges a picture? (Imagen, arXiv 2205.11487, Efficient U-Net: section 2.4, appendices B.1, F.2, F.3.)
+
+Against ADM's U-Net it halves the picture before a level's blocks and doubles it after them, puts the blocks at the
+coarse levels, and scales skips by 1/sqrt(2).
+
+Shapes: b batch, c h w a feature map, p patch_size, e time embedding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..conditioning import Conditioning, TextContext
+from .blocks import Attention, PatchedUNet, ResBlock, ScalarEmbedding, conv3, group_norm, silu, zeroed
+
+SKIP_SCALE = 1 / math.sqrt(2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EfficientUNetConfig:
+    """Settings of `EfficientUNet`; the defaults are the paper's 64 -> 256 model (F.2). One entry a level, finest first.
+
+    strides: by how much a level shrinks its input (1 or 2). self_attention, text_cross_attention: together text
+    keys/values join self-attention's; text_cross_attention alone is plain cross-attention (F.3).
+    attention_width: width of queries, keys and values in multiples of the level's channels.
+    low_res_conditioning: conditioning.low_res (b in_channels h w) is concatenated to the input, and
+    conditioning.aug_level (b,) in [0,1] embedded. predict_residual: the output is added to conditioning.low_res (as
+    given, so with its augmentation noise), which lets a small network that predicts x_0 start from the upsampled
+    picture. stem_skip: the head also sees the stem's features, at full resolution.
+    """
+
+    in_channels: int = 3
+    out_channels: int = 3
+    patch_size: int = 1
+    channels: tuple[int, ...] = (128, 256, 512, 1024)
+    num_res_blocks: tuple[int, ...] = (2, 4, 8, 8)
+    strides: tuple[int, ...] = (2, 2, 2, 2)
+    self_attention: tuple[bool, ...] = (False, False, False, True)
+    text_cross_attention: tuple[bool, ...] = (False, False, False, True)
+    num_heads: int = 8
+    attention_width: float = 2.0
+    time_embed_dim: int | None = None  # 4 * channels[0]
+    text_embed_dim: int | None = 4096
+    pooling_queries: int = 1
+    low_res_conditioning: bool = True
+    predict_residual: bool = False
+    stem_skip: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("num_res_blocks", "strides", "self_attention", "text_cross_attention"):
+            entries, levels = len(getattr(self, name)), len(self.channels)
+            if entries != levels:
+                raise ValueError(f"{name} has {entries} entries, channels {levels}; give one a level.")
+        if set(self.strides) - {1, 2}:
+            raise ValueError(f"strides {self.strides} must be 1 or 2.")
+        if any(self.text_cross_attention) and self.text_embed_dim is None:
+            raise ValueError("text_cross_attention needs text_embed_dim; set it, or switch text_cross_attention off.")
+        if self.predict_residual and not self.low_res_conditioning:
+            raise ValueError("predict_residual adds to the low-res picture; it needs low_res_conditioning.")
+
+    @property
+    def embed_dim(self) -> int:
+        return self.time_embed_dim or 4 * self.channels[0]
+
+
+class Level(nn.Module):
+    """One DBlock or UBlock: residual blocks and attention, after shrinking (down) or before growing (up)."""
+
+    def __init__(
+        self, blocks: list[ResBlock], attention: Attention | None, *, first: nn.Module, last: nn.Module
+    ) -> None:
+        super().__init__()
+        self.first = first
+        self.blocks = nn.ModuleList(blocks)
+        self.attention = attention
+        self.last = last
+
+    def forward(self, x: Tensor, embedding: Tensor, text: TextContext | None) -> Tensor:
+        x = self.first(x)
+        for block in self.blocks:
+            x = block(x, embedding)
+        if self.attention is not None:
+            x = self.attention(x, text)
+        return self.last(x)
+
+
+class EfficientUNet(PatchedUNet):
+    """network(x_t, time, conditioning): noisy picture (b c h w), time (b,) in 0..1000 -> (b out_channels h w)."""
+
+    def __init__(self, config: EfficientUNetConfig) -> None:
+        super().__init__(
+            patch_size=config.patch_size,
+            time_width=config.channels[0],
+            embed_dim=config.embed_dim,
+            text_dim=config.text_embed_dim,
+            pooling_queries=config.pooling_queries,
+        )
+        self.config = config
+        self.multiple = config.patch_size * math.prod(config.strides)
+        self.aug_embedding = (
+            ScalarEmbedding(config.channels[0], config.embed_dim) if config.low_res_conditioning else None
+        )
+        self._texts = 0
+        patch = config.patch_size**2
+        inputs = config.in_channels * (2 if config.low_res_conditioning else 1)
+        widths = config.channels
+        levels = range(len(widths))
+
+        self.stem = conv3(inputs * patch, widths[0])
+        self.down = nn.ModuleList([self._down_level(level) for level in levels])
+        self.up = nn.ModuleList([self._up_level(level) for level in reversed(levels)])
+        head_width = widths[0] * (2 if config.stem_skip else 1)
+        self.head_norm = group_norm(head_width)
+        self.head = zeroed(conv3(head_width, config.out_channels * patch))
+
+    def _attention(self, level: int) -> Attention | None:
+        config = self.config
+        reads_text = config.text_cross_attention[level]
+        if not (config.self_attention[level] or reads_text):
+            return None
+        index = self._texts
+        self._texts += reads_text
+        return Attention(
+            config.channels[level],
+            heads=config.num_heads,
+            inner=round(config.attention_width * config.channels[level]),
+            text_dim=config.text_embed_dim if reads_text else None,
+            text_index=index,
+            to_self=config.self_attention[level],
+        )
+
+    def _blocks(self, level: int, c_in: int) -> list[ResBlock]:
+        width, embed_dim = self.config.channels[level], self.config.embed_dim
+        count = self.config.num_res_blocks[level]
+        return [ResBlock(c_in if i == 0 else width, width, embed_dim) for i in range(count)]
+
+    def _down_level(self, level: int) -> Level:
+        widths = self.config.channels
+        shrink = conv3(widths[max(level - 1, 0)], widths[level], stride=self.config.strides[level])
+        return Level(self._blocks(level, widths[level]), self._attention(level), first=shrink, last=nn.Identity())
+
+    def _up_level(self, level: int) -> Level:
+        """The coarsest level's own output is its input; every other one takes the skip of its DBlock."""
+        widths, stride = self.config.channels, self.config.strides[level]
+        width, finer = widths[level], widths[max(level - 1, 0)]
+        c_in = width if level == len(widths) - 1 else 2 * width
+        grow: nn.Module = conv3(width, finer)
+        if stride > 1:
+            grow = nn.Sequential(nn.Upsample(scale_factor=float(stride), mode="nearest"), grow)
+        return Level(self._blocks(level, c_in), self._attention(level), first=nn.Identity(), last=grow)
+
+    def forward(self, x_t: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+        """x_t (b in_channels h w) in the network's dtype, any h and w; time (b,); returns (b out_channels h w)."""
+        embedding = self._embed(time, conditioning)
+        if self.aug_embedding is None:
+            return self._run_patched(x_t, embedding, conditioning.text)
+        low_res = self._low_res(x_t, conditioning)
+        embedding = embedding + self.aug_embedding(1000.0 * conditioning.aug_level)
+        out = self._run_patched(torch.cat([x_t, low_res], dim=1), embedding, conditioning.text)
+        return self._add_residual(out, low_res) if self.config.predict_residual else out
+
+    def _low_res(self, x_t: Tensor, conditioning: Conditioning) -> Tensor:
+        """conditioning.low_res in x_t's dtype; ValueError when it, or aug_level, is missing or of another size."""
+        low_res = conditioning.low_res
+        if low_res is None or conditioning.aug_level is None:
+            raise ValueError(
+                "This super-resolution network needs conditioning.low_res (at the output's size) and aug_level."
+            )
+        if low_res.shape[-2:] != x_t.shape[-2:]:
+            raise ValueError(
+                f"low_res is {tuple(low_res.shape[-2:])}, x_t {tuple(x_t.shape[-2:])}; resize low_res first."
+            )
+        return low_res.to(x_t.dtype)
+
+    def _add_residual(self, out: Tensor, low_res: Tensor) -> Tensor:
+        """Only the picture channels are a residual; a learned variance behind them is not."""
+        c = low_res.shape[1]
+        return out + low_res if out.shape[1] == c else torch.cat([out[:, :c] + low_res, out[:, c:]], dim=1)
+
+    def _body(self, x: Tensor, embedding: Tensor, text: TextContext | None) -> Tensor:
+        x = stem = self.stem(x)
+        skips: list[Tensor] = []
+        for level in self.down:
+            x = level(x, embedding, text)
+            skips.append(x)
+        skips.pop()  # the coarsest level's output is what the way up starts from
+        for index, level in enumerate(self.up):
+            if index:
+                x = torch.cat([x, SKIP_SCALE * skips.pop()], dim=1)
+            x = level(x, embedding, text)
+        if self.config.stem_skip:
+            x = torch.cat([x, SKIP_SCALE * stem], dim=1)
+        return self.head(silu(self.head_norm(x)))
