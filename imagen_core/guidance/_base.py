@@ -22,7 +22,7 @@ class Guidance(ABC):
         return None
 
     @abstractmethod
-    def combine(self, cond_x_0: Tensor, null_x_0: Tensor, *, t: float, memory: Any = None) -> Tensor:
+    def combine(self, cond_x_0: Tensor, null_x_0: Tensor, *, memory: Any = None) -> Tensor:
         """The guided x_0 from the two predictions (b c h w) float32; called only where `active`."""
 
 

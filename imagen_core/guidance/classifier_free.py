@@ -39,7 +39,7 @@ class ClassifierFreeGuidance(Guidance):
     def active(self, t: float) -> bool:
         return self.scale != 1.0 and in_interval(t, self.start, self.end)
 
-    def combine(self, cond_x_0: Tensor, null_x_0: Tensor, *, t: float, memory: Any = None) -> Tensor:
+    def combine(self, cond_x_0: Tensor, null_x_0: Tensor, *, memory: Any = None) -> Tensor:
         guided = null_x_0.lerp(cond_x_0, self.scale)
         if self.rescale == 0.0:
             return guided

@@ -18,9 +18,9 @@ def _float64(values: Tensor) -> Tensor:
 
 
 class Schedule(ABC):
-    """A variance-preserving noise schedule. Subclasses map float64 to float64; the public methods keep dtype and device.
+    """A variance-preserving noise schedule; all is worked out in float64 and cast back to what was asked with.
 
-    Times and logsnrs may have any shape. Give float64 times for float64 results: samplers do, training has no need to.
+    Times and logsnrs may have any shape. Give float64 times for float64 results: samplers do, training need not.
     """
 
     name: ClassVar[str]

@@ -70,7 +70,7 @@ class DiscreteSchedule(Schedule):
         """Strictly decreasing times (n,) to the nearest integer timesteps that are all different."""
         last = self.num_timesteps - 1
         if len(t) > self.num_timesteps:
-            raise ValueError(f"{len(t)} calls, but the network knows only {self.num_timesteps} timesteps: ask for fewer")
+            raise ValueError(f"{len(t)} calls, and the network knows {self.num_timesteps} timesteps: ask for fewer")
         timesteps = [round(value * last) for value in t.tolist()]
         for i in range(len(timesteps) - 2, -1, -1):
             timesteps[i] = max(timesteps[i], timesteps[i + 1] + 1)

@@ -31,7 +31,7 @@ class DynamicThresholding(Thresholding):
         if not 0.0 < self.percentile <= 1.0:
             raise ValueError(f"percentile {self.percentile} is outside (0, 1]: the paper's is 0.995")
         if self.maximum is not None and self.maximum < 1.0:
-            raise ValueError(f"maximum {self.maximum} is below 1, the edge of the picture range: use 1 or more, or None")
+            raise ValueError(f"maximum {self.maximum} is below 1, the edge of the range: use 1 or more, or None")
 
     def __call__(self, x_0: Tensor) -> Tensor:
         threshold = abs_quantile(x_0, self.percentile).clamp(1.0, self.maximum or math.inf)

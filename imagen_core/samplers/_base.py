@@ -1,0 +1,80 @@
+"""What is a sampler? A loop from pure noise to a picture that sees only `denoise(x_t, t)`."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, Protocol
+
+from torch import Tensor
+
+from ..denoiser import Prediction
+from ..schedules import Schedule
+from .spacing import time_grid
+
+Callback = Callable[[int, int, Prediction], None]
+
+
+class Denoise(Protocol):
+    """All that a sampler knows of the model: a schedule, and a prediction at (x_t, t)."""
+
+    schedule: Schedule
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Prediction: ...
+
+
+class Level(NamedTuple):
+    """One time of a grid: x_t = alpha x_0 + sigma eps, and lam = log(alpha / sigma), half the logsnr."""
+
+    t: Tensor  # scalar float64 on the CPU
+    alpha: float
+    sigma: float
+    lam: float
+
+
+class Sampler(ABC):
+    """A frozen dataclass of settings with one method that runs the loop."""
+
+    name: ClassVar[str]
+    default_spacing: ClassVar[str]
+
+    @abstractmethod
+    def sample(
+        self,
+        denoise: Denoise,
+        x_T: Tensor,
+        times: Tensor,
+        *,
+        noise: Callable[[], Tensor],
+        callback: Callback | None = None,
+    ) -> Tensor:
+        """Turn x_T (b c h w), unit Gaussian noise, into the x_0 that the last call of `denoise` predicts.
+
+        times: (n,) strictly decreasing, from `time_grid` or `Sampler.times`. noise: fresh unit Gaussian noise like x_T.
+        callback(call, total, prediction) runs after each call of `denoise`, counting from 1; what it raises ends the
+        run. Raises ValueError for times that do not decrease.
+        """
+
+    def times(self, schedule: Schedule, calls: int, spacing: str | None = None) -> Tensor:
+        """The grid on which this sampler calls the network `calls` times (Heun: `calls` or one fewer)."""
+        return time_grid(schedule, calls, spacing or self.default_spacing)
+
+
+def levels(schedule: Schedule, times: Tensor) -> list[Level]:
+    """The grid with everything that a loop needs, worked out once in float64."""
+    times = times.detach().cpu().double()
+    if times.ndim != 1 or len(times) == 0 or (times.diff() >= 0).any():
+        raise ValueError(f"times {tuple(times.shape)} must be a row that strictly decreases: make them with time_grid")
+    alphas, sigmas = (values.tolist() for values in schedule.alpha_sigma(times))
+    return [
+        Level(t, alpha, sigma, math.log(alpha) - math.log(sigma))
+        for t, alpha, sigma in zip(times, alphas, sigmas, strict=True)
+    ]
+
+
+def report(callback: Callback | None, call: int, total: int, prediction: Prediction) -> Prediction:
+    """Hand a prediction to the callback, if there is one, and on to the loop."""
+    if callback is not None:
+        callback(call, total, prediction)
+    return prediction
