@@ -1,0 +1,188 @@
+"""Does the text encoder equal transformers' own, and survive what people type?"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+from imagen_core.conditioning import TextEmbeds
+from imagen_core.text.cache import EncodedPrompts
+from imagen_core.text.t5 import T5TextEncoder
+
+
+def make_tokenizer() -> Tokenizer:
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    pieces += [(f"▁{word}", -1.0) for word in ("a", "red", "cube", "blue", "sphere", "two", "rings")]
+    pieces += [(letter, -4.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny random T5 as people find it on disk."""
+    path = tmp_path_factory.mktemp("t5")
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=64, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu"
+    )
+    T5EncoderModel(config).eval().save_pretrained(path)
+    make_tokenizer().save(str(path / "tokenizer.json"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def encoder(folder):
+    return T5TextEncoder.from_folder(folder)
+
+
+def test_equals_transformers(folder, encoder):
+    prompts = ["a red cube", "two blue rings and a sphere", ""]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="<pad>")
+    tokens = tokenizer(prompts, return_tensors="pt", padding=True)
+    peer = T5EncoderModel.from_pretrained(folder, local_files_only=True).eval()
+    with torch.no_grad():
+        expected = peer(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
+    text = encoder.encode(prompts)
+    mask = tokens.attention_mask.bool()
+    assert torch.equal(text.mask, mask)
+    torch.testing.assert_close(text.embeds[mask], expected[mask], atol=1e-5, rtol=1e-5)
+    assert text.embeds[~mask].abs().max() == 0
+    assert encoder.embed_dim == 32 and text.embeds.shape[-1] == 32
+
+
+def test_empty_prompt_is_its_end_mark(encoder):
+    text = encoder.encode([""])
+    assert text.mask.tolist() == [[True]]
+    assert torch.isfinite(text.embeds).all() and text.embeds.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "prompt", ["🦊 a cube 🧊", "كرة حمراء", "\ud83d lone surrogate", "\x00\n\t", "</s> <pad>", "ﬁ" * 9]
+)
+def test_odd_text_is_read(encoder, prompt):
+    assert torch.isfinite(encoder.encode([prompt]).embeds).all()
+
+
+def test_long_text_is_cut_with_a_warning(encoder):
+    with pytest.warns(UserWarning, match="6 tokens.*cut after 'a red cube a red'"):
+        text = encoder.encode(["a red cube a red cube a red cube"], max_length=6)
+    assert text.mask.tolist() == [[True] * 6]
+    torch.testing.assert_close(text.embeds, encoder.encode(["a red cube a red"]).embeds)
+
+
+def test_exactly_full_text_is_not_cut(encoder, recwarn):
+    assert encoder.encode(["a red cube"], max_length=4).mask.shape == (1, 4)
+    assert not recwarn.list
+
+
+def test_repeated_prompts_come_from_memory(folder):
+    encoder = T5TextEncoder.from_folder(folder)
+    first = encoder.encode(["a red cube", "a sphere", "a red cube"])
+    assert encoder.remembered.misses == 3 and len(encoder.remembered) == 2
+    again = encoder.encode(["a red cube"])
+    assert encoder.remembered.hits == 1
+    assert torch.equal(again.embeds[0], first.embeds[0])
+    again.embeds.zero_()
+    assert encoder.encode(["a red cube"]).embeds.abs().sum() > 0
+    assert encoder.encode(["a red cube"], max_length=100).embeds.shape == again.embeds.shape
+
+
+def test_more_prompts_than_memory(folder):
+    encoder = T5TextEncoder.from_folder(folder)
+    encoder.remembered = EncodedPrompts(1)
+    prompts = ["a red cube", "a sphere", "two rings"]
+    text = encoder.encode(prompts)
+    alone = [encoder.encode([prompt]) for prompt in prompts]
+    for row, single in zip(text.embeds, alone, strict=True):
+        torch.testing.assert_close(row[: single.embeds.shape[1]], single.embeds[0], atol=1e-5, rtol=1e-5)
+    assert len(encoder.remembered) == 1
+
+
+def test_least_recently_used_is_forgotten():
+    cache = EncodedPrompts(2)
+    for key in ("a", "b"):
+        cache.put(key, torch.zeros(1))
+    assert cache.get("a") is not None
+    cache.put("c", torch.zeros(1))
+    assert cache.missing(["a", "b", "c"]) == ["b"]
+
+
+def test_encodings_made_in_inference_mode_can_be_trained_on(folder):
+    encoder = T5TextEncoder.from_folder(folder)
+    with torch.inference_mode():
+        encoder.encode(["a red cube"])
+    layer = torch.nn.Linear(32, 1)
+    layer(encoder.encode(["a red cube"]).embeds).sum().backward()
+    assert layer.weight.grad is not None
+
+
+def test_null_is_one_token_of_zeros():
+    null = TextEmbeds.null(2, 32)
+    assert null.embeds.shape == (2, 1, 32) and null.embeds.abs().sum() == 0 and null.mask.all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_stays_close(folder, encoder, dtype):
+    half = T5TextEncoder.from_folder(folder, dtype=dtype).encode(["a red cube"])
+    assert half.embeds.dtype == torch.float32
+    torch.testing.assert_close(half.embeds, encoder.encode(["a red cube"]).embeds, atol=0.1, rtol=0.1)
+
+
+def copied(folder, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def test_sharded_weights(folder, encoder, tmp_path):
+    copied(folder, tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    T5EncoderModel.from_pretrained(folder, local_files_only=True).save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("model-*-of-*.safetensors"))) > 1
+    sharded = T5TextEncoder.from_folder(tmp_path).encode(["a red cube"])
+    torch.testing.assert_close(sharded.embeds, encoder.encode(["a red cube"]).embeds)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_missing_file_is_named(folder, tmp_path, name):
+    (copied(folder, tmp_path) / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        T5TextEncoder.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_truncated_file_is_named(folder, tmp_path, name):
+    file = copied(folder, tmp_path) / name
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match=name):
+        T5TextEncoder.from_folder(tmp_path)
+
+
+def test_missing_folder_and_pickled_weights(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        T5TextEncoder.from_folder(tmp_path / "nowhere")
+    copied(folder, tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="pickle"):
+        T5TextEncoder.from_folder(tmp_path)
+
+
+def test_config_of_another_size_names_the_key(folder, tmp_path):
+    config = json.loads((copied(folder, tmp_path) / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"d_ff": 40}))
+    with pytest.raises(ValueError, match=r"DenseReluDense.*has shape"):
+        T5TextEncoder.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("texts", [[], "a red cube"])
+def test_needs_a_list_of_prompts(encoder, texts):
+    with pytest.raises(ValueError, match="list"):
+        encoder.encode(texts)
