@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .camera import EYE
-from .packing import PackedScenes
+from .packing import PackedScenes, take
 from .shadows import light_reaching
 from .vocabulary import BACKDROPS
 
@@ -29,17 +29,17 @@ def shade_background(packed: PackedScenes, scene: Tensor, u: Tensor, v: Tensor, 
     points = torch.stack((rays[0] * reach, torch.zeros_like(reach), rays[2] * reach + EYE[2]))
     wall_share = torch.sigmoid((points[2] - _COVE_DEPTH) / _COVE_WIDTH)
     height = (0.5 + 0.5 * v).clamp(0, 1)
-    top, foot = packed.tones[:, :, scene]
+    top, foot = take(packed.tones, scene)
     wall = foot + (top - foot) * height
     wall = _sky(packed, wall, scene, u, v)
-    floor = floor_tone(packed)[:, scene] * _floor_light(packed, points, scene, wall_share)
+    floor = take(floor_tone(packed), scene) * _floor_light(packed, points, scene, wall_share)
     return (floor + (wall - floor) * wall_share) * (1 - 0.10 * (u * u + v * v))
 
 
 def _floor_light(packed: PackedScenes, points: Tensor, scene: Tensor, wall_share: Tensor) -> Tensor:
     lit = torch.ones_like(wall_share)
     near = (wall_share < 0.95).nonzero()[:, 0]
-    light, contact = light_reaching(packed, points[:, near], scene[near], torch.full_like(near, -1))
+    light, contact = light_reaching(packed, take(points, near), scene[near], torch.full_like(near, -1))
     lit[near] = (0.45 + 0.55 * light) * contact
     return lit
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .font import stroke_distance
-from .packing import PackedScenes
+from .packing import PackedScenes, take
 from .sdf import round_rectangle
 from .vocabulary import MATERIALS, MAX_THINGS, SHAPES
 
@@ -24,7 +24,7 @@ def albedo(packed: PackedScenes, shape: int, thing: Tensor, x: Tensor, y: Tensor
         material = packed.material[thing]
         striped = (material == STRIPED) & (torch.remainder(stripe, 1) < _STRIPE_SHARE)
         marked = striped | ((material == CHECKERED) & (torch.remainder(check, 2) >= 1))
-    return torch.where(marked, packed.mark[:, thing], packed.color[:, thing])
+    return torch.where(marked, take(packed.mark, thing), take(packed.color, thing))
 
 
 def _lettering(packed: PackedScenes, thing: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:

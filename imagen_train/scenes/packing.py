@@ -65,6 +65,11 @@ class PackedScenes:
         return PackedScenes(**cut)
 
 
+def take(columns: Tensor, index: Tensor) -> Tensor:
+    """Columns (..., n) of (..., m) by index (n,): a good deal faster than indexing with a list."""
+    return columns.index_select(-1, index)
+
+
 def pack(scenes: Sequence[Scene], seeds: Tensor) -> PackedScenes:
     """Places scenes; seeds (b,) long decide all that no caption could say: small turns and shifts, and the light."""
     rows = [_thing_rows(scene) for scene in scenes]

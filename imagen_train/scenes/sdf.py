@@ -20,8 +20,9 @@ BOUND = (1.0, 1.23, 1.06, 1.15, 1.0, 1.04, 1.08, 1.05)
 _TINY = 1e-12  # keeps square roots away from an infinite slope at zero
 
 
-def _length(*parts: Tensor) -> Tensor:
-    return (sum(part * part for part in parts) + _TINY).sqrt()
+def _length(x: Tensor, y: Tensor, z: Tensor | None = None) -> Tensor:
+    squares = torch.addcmul(x * x, y, y)
+    return (squares if z is None else torch.addcmul(squares, z, z)).clamp_min(_TINY).sqrt()
 
 
 def _corner(a: Tensor, b: Tensor) -> Tensor:

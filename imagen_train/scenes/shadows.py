@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from . import sdf
-from .packing import PackedScenes
+from .packing import PackedScenes, take
 from .vocabulary import MAX_THINGS, SHAPES
 
 _SOFTNESS = 0.14  # how fast a penumbra widens with distance
@@ -36,7 +36,7 @@ def light_reaching(packed: PackedScenes, points: Tensor, scene: Tensor, own: Ten
         chosen = (shapes == shape).nonzero()[:, 0]
         if len(chosen):
             target, caster = at[chosen], thing[chosen]
-            passed, touch = _past(packed, shape, caster, points[:, target], scene[target])
+            passed, touch = _past(packed, shape, caster, take(points, target), scene[target])
             light.scatter_reduce_(0, target, passed, "prod")
             contact.scatter_reduce_(0, target, touch, "prod")
     return light, contact
@@ -44,7 +44,7 @@ def light_reaching(packed: PackedScenes, points: Tensor, scene: Tensor, own: Ten
 
 def _blockers(packed: PackedScenes, points: Tensor, scene: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
     """Pairs (point, thing) in which the thing may shade the point."""
-    light = packed.light[:, scene]
+    light = take(packed.light, scene)
     bound = torch.tensor(sdf.BOUND, device=points.device)
     pairs = []
     for slot in range(MAX_THINGS):
@@ -52,8 +52,8 @@ def _blockers(packed: PackedScenes, points: Tensor, scene: Tensor, own: Tensor) 
         shape = packed.shape[thing]
         here = ((shape >= 0) & (thing != own)).nonzero()[:, 0]
         thing, target = thing[here], here
-        toward = packed.center[:, thing] - points[:, target]
-        along = (toward * light[:, target]).sum(0)
+        toward = take(packed.center, thing) - take(points, target)
+        along = (toward * take(light, target)).sum(0)
         aside = (toward * toward).sum(0) - along * along
         reach = packed.radius[thing] * bound[shape[here]]
         near = (aside < (reach + 0.2 * along.clamp_min(0) + 0.1) ** 2) & (along > -reach - 0.3)
@@ -62,9 +62,9 @@ def _blockers(packed: PackedScenes, points: Tensor, scene: Tensor, own: Tensor) 
 
 
 def _past(packed: PackedScenes, shape: int, thing: Tensor, points: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
-    yaw, radius = packed.yaw[:, thing], packed.radius[thing]
-    start = to_thing(points - packed.center[:, thing], yaw) / radius  # the thing's own units
-    light = to_thing(packed.light[:, scene], yaw)
+    yaw, radius = take(packed.yaw, thing), packed.radius[thing]
+    start = to_thing(points - take(packed.center, thing), yaw) / radius  # the thing's own units
+    light = to_thing(take(packed.light, scene), yaw)
     closest = -(start * light).sum(0)
     clearance = None
     for probe in _PROBES:
