@@ -1,0 +1,65 @@
+"""How does DDPM's ancestral sampler step in continuous time? Imagen, Eq. 6 (arXiv 2205.11487, appendix A).
+
+Learned variance: Improved DDPM, Eq. 15 (arXiv 2102.09672).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..denoiser import Prediction
+from ._base import Callback, Denoise, Level, Sampler, levels, report
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDPM(Sampler):
+    """Draw x_s from q(x_s | x_t, x_0); needs hundreds of calls. A learned variance takes the place of gamma.
+
+    gamma: where between the posterior's variance (0) and beta's (1) the log-variance of the step lies.
+    """
+
+    name: ClassVar[str] = "ddpm"
+    default_spacing: ClassVar[str] = "uniform"
+    gamma: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.gamma <= 1.0:
+            raise ValueError(f"gamma {self.gamma} is outside [0, 1]: 0 is the posterior's variance, 1 beta's")
+
+    def sample(
+        self,
+        denoise: Denoise,
+        x_T: Tensor,
+        times: Tensor,
+        *,
+        noise: Callable[[], Tensor],
+        callback: Callback | None = None,
+    ) -> Tensor:
+        grid = levels(denoise.schedule, times)
+        x_t = x_T
+        for call, (t, s) in enumerate(pairwise(grid), 1):
+            prediction = report(callback, call, len(grid), denoise(x_t, t.t))
+            x_t = posterior_mean(x_t, prediction.x_0, t, s) + self._sigma(prediction, t, s) * noise()
+        return report(callback, len(grid), len(grid), denoise(x_t, grid[-1].t)).x_0
+
+    def _sigma(self, prediction: Prediction, t: Level, s: Level) -> Tensor | float:
+        """Standard deviation of the step: posterior sigma^(1 - gamma) times sqrt(beta)^gamma, of Eq. 6."""
+        gamma = self.gamma if prediction.variance_frac is None else prediction.variance_frac
+        posterior_sigma = s.sigma * math.sqrt(replaced(t, s))
+        return posterior_sigma * (t.sigma / s.sigma) ** gamma  # sqrt(beta) is t.sigma / s.sigma times as large
+
+
+def replaced(t: Level, s: Level) -> float:
+    """1 - exp(logsnr_t - logsnr_s): beta / sigma_t^2, the share of x_t's noise that is newer than s."""
+    return -math.expm1(2.0 * (t.lam - s.lam))
+
+
+def posterior_mean(x_t: Tensor, x_0: Tensor, t: Level, s: Level) -> Tensor:
+    """Mean of q(x_s | x_t, x_0): Imagen, Eq. 2 (appendix A), DDPM, Eq. 7."""
+    return (t.alpha * s.sigma**2) / (s.alpha * t.sigma**2) * x_t + replaced(t, s) * s.alpha * x_0
