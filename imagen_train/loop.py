@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from .optim import OptimConfig, Optimizers
 from .options import TrainOptions
+from .precision import autocast
 
 STATE_FILE = "state.safetensors"
 
@@ -244,7 +245,7 @@ class _Run:
     ):
         self.model = model.to(options.device, memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
-        self.optimizers = Optimizers(model, optim)
+        self.optimizers = Optimizers(model, optim, bf16=options.bf16)
         self.task, self.options, self.config, self.state = task, options, config, start
         if options.resume:
             self.state = load_state(options.state_dir, model, self.average, self.optimizers)
@@ -275,7 +276,7 @@ class _Run:
         """One optimiser step; returns the loss."""
         step, options = self.state.step, self.options
         generator = step_generator(options.seed, step)
-        with torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=options.bf16):
+        with autocast(options.device, bf16=options.bf16):
             loss = self.task.loss(self.runner, generator, progress)
         loss.backward()
         self.optimizers.step(rate_factor(step, progress, self.config))

@@ -36,23 +36,32 @@ class OptimConfig:
 
 
 @torch.no_grad()
-def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Nearest (semi-)orthogonal matrices, roughly: (k m n) -> (k m n), singular values near 1."""
+def orthogonalize(matrices: Tensor, steps: int = 5, *, bf16: bool = False) -> Tensor:
+    """Nearest (semi-)orthogonal matrices, roughly: (k m n) -> (k m n), singular values near 1; faster with bf16."""
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices  # k m n with m <= n: the Gram matrix is the small one
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    x = x.bfloat16() if bf16 else x
     for _ in range(steps):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    x = x.to(matrices.dtype)
     return x.mT if tall else x
 
 
 class Muon(torch.optim.Optimizer):
     """Orthogonalised Nesterov momentum; matrices of equal shape are handled as one batch."""
 
-    def __init__(self, params: list[nn.Parameter], *, lr: float, momentum: float, steps: int, weight_decay: float):
-        super().__init__(params, {"lr": lr, "momentum": momentum, "steps": steps, "weight_decay": weight_decay})
+    def __init__(self, params: list[nn.Parameter], config: OptimConfig, *, bf16: bool = False):
+        defaults = {
+            "lr": config.muon_lr,
+            "momentum": config.muon_momentum,
+            "steps": config.newton_schulz_steps,
+            "weight_decay": config.weight_decay,
+        }
+        super().__init__(params, defaults)
+        self.bf16 = bf16
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:
@@ -73,7 +82,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(buffers, grads, 1 - momentum)
         nesterov = torch._foreach_lerp(grads, buffers, momentum)
         # reshape, not view: channels_last convolution weights are not contiguous.
-        update = orthogonalize(torch.stack([u.reshape(shape) for u in nesterov]), group["steps"])
+        update = orthogonalize(torch.stack([u.reshape(shape) for u in nesterov]), group["steps"], bf16=self.bf16)
         rate = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5  # taller than wide: a larger step (Jordan, 2024)
         for p, u in zip(params, update, strict=True):
             p.mul_(1 - group["lr"] * group["weight_decay"])
@@ -98,19 +107,11 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
 class Optimizers:
     """The two optimisers of a model as one: step, zero_grad, a common factor on both learning rates, flat state."""
 
-    def __init__(self, model: nn.Module, config: OptimConfig):
+    def __init__(self, model: nn.Module, config: OptimConfig, *, bf16: bool = False):
         matrices, rest = split_parameters(model) if config.use_muon else ([], [p for p in model.parameters()])
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
-            self.parts.append(
-                Muon(
-                    matrices,
-                    lr=config.muon_lr,
-                    momentum=config.muon_momentum,
-                    steps=config.newton_schulz_steps,
-                    weight_decay=config.weight_decay,
-                )
-            )
+            self.parts.append(Muon(matrices, config, bf16=bf16))
         if rest:
             self.parts.append(
                 torch.optim.AdamW(
