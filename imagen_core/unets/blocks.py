@@ -71,11 +71,12 @@ class TextPooling(nn.Module):
 
     def __init__(self, text_dim: int, embed_dim: int, queries: int) -> None:
         super().__init__()
-        self.heads = text_dim // 64 if text_dim % 64 == 0 else 1
-        self.queries = nn.Parameter(torch.randn(queries, text_dim))
-        self.keys_values = nn.Linear(text_dim, 2 * text_dim)
-        self.norm = nn.LayerNorm(queries * text_dim)
-        self.in_layer = nn.Linear(queries * text_dim, embed_dim)
+        width = min(text_dim, embed_dim)
+        self.heads = width // 64 if width % 64 == 0 else 1
+        self.queries = nn.Parameter(torch.randn(queries, width))
+        self.keys_values = nn.Linear(text_dim, 2 * width)
+        self.norm = nn.LayerNorm(queries * width)
+        self.in_layer = nn.Linear(queries * width, embed_dim)
         self.out_layer = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ class TextPooling(nn.Module):
         pooled = F.scaled_dot_product_attention(
             queries.expand(batch, -1, -1, -1), keys, values, attn_mask=mask[:, None, None, :]
         )
-        pooled = pooled.transpose(1, 2).reshape(batch, -1)  # b queries*d
+        pooled = pooled.transpose(1, 2).reshape(batch, -1)  # b queries*width
         return self.out_layer(F.silu(self.in_layer(self.norm(pooled))))
 
 
