@@ -76,6 +76,15 @@ def read_spec(path: str | os.PathLike[str]) -> StageSpec:
         return _metadata_to_spec(Path(path), file.metadata())
 
 
+def is_stage_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is a stage that `load_checkpoint` takes, told from its header alone."""
+    try:
+        read_spec(path)
+    except (ValueError, OSError):
+        return False
+    return True
+
+
 def load_checkpoint(
     path: str | os.PathLike[str], *, expected_stage: str | None = None, dtype: torch.dtype = torch.float32
 ) -> tuple[nn.Module, StageSpec]:

@@ -1,0 +1,52 @@
+"""Imagen in pixel space, in pure torch: a frozen T5, a 64x64 base U-Net and two super-resolution U-Nets.
+
+Text-to-image in four calls: `T5TextEncoder.from_folder`, `load_stage`, `encode_prompt`, `sample_base`; then
+`super_resolve`, twice. Importing this package reads, prints and downloads nothing.
+"""
+
+from .checkpoints.native import StageSpec, is_stage_checkpoint, load_checkpoint, read_spec, save_checkpoint
+from .conditioning import Conditioning, TextEmbeds
+from .denoiser import Denoiser, Prediction
+from .guidance import GUIDANCE, Guidance
+from .samplers import SAMPLERS, Sampler
+from .sampling import sample_base, super_resolve
+from .schedules import SCHEDULES, Schedule
+from .settings import make_guidance, make_thresholding
+from .stage import Prompt, Stage, encode_prompt, load_stage
+from .super_resolution import resize, resize_longest_side
+from .text.t5 import T5TextEncoder
+from .thresholding import THRESHOLDINGS, Thresholding
+from .unets import UNETS, build_unet
+
+__all__ = [
+    "GUIDANCE",
+    "SAMPLERS",
+    "SCHEDULES",
+    "THRESHOLDINGS",
+    "UNETS",
+    "Conditioning",
+    "Denoiser",
+    "Guidance",
+    "Prediction",
+    "Prompt",
+    "Sampler",
+    "Schedule",
+    "Stage",
+    "StageSpec",
+    "T5TextEncoder",
+    "TextEmbeds",
+    "Thresholding",
+    "build_unet",
+    "encode_prompt",
+    "is_stage_checkpoint",
+    "load_checkpoint",
+    "load_stage",
+    "make_guidance",
+    "make_thresholding",
+    "read_spec",
+    "resize",
+    "resize_longest_side",
+    "sample_base",
+    "save_checkpoint",
+    "super_resolve",
+]

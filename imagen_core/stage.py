@@ -1,0 +1,102 @@
+"""What is one stage of the cascade: a network, its noise schedule and what its checkpoint says of itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoints.native import StageSpec, load_checkpoint
+from .conditioning import TextContext, TextEmbeds
+from .schedules import Schedule, schedule_from_config
+from .text.t5 import T5TextEncoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """An encoded prompt and what guidance steers away from: a negative prompt, or None for the null prompt."""
+
+    text: TextEmbeds
+    negative: TextEmbeds | None = None
+
+
+def encode_prompt(text_encoder: T5TextEncoder, text: str, negative_text: str = "") -> Prompt:
+    """Encode one prompt and, unless it is empty, what to steer away from. Warns where a long text was cut."""
+    negative = text_encoder.encode([negative_text]) if negative_text.strip() else None
+    return Prompt(text=text_encoder.encode([text]), negative=negative)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A loaded stage: `unet` (see unets/), `schedule` (see schedules/) and `spec`, the checkpoint's own description."""
+
+    unet: nn.Module
+    schedule: Schedule
+    spec: StageSpec
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.unet.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.unet.parameters()).dtype
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the network was built to read a prompt at all."""
+        return self.spec.unet_config.text_embed_dim is not None
+
+    def encode_prompt(self, prompt: Prompt | None, batch: int) -> tuple[TextContext | None, TextContext | None]:
+        """The conditional and the null text context for `batch` images; (None, None) for a stage without text.
+
+        Raises ValueError when the stage needs a prompt and has none, when the prompt comes from a text encoder of
+        another width, or when it holds neither one prompt nor `batch` of them.
+        """
+        if not self.reads_text:
+            return None, None
+        if prompt is None:
+            raise ValueError(
+                f"the {self.spec.stage} stage reads text, and got no prompt: connect an Imagen Text Encode node"
+            )
+        negative = prompt.negative or TextEmbeds.null(1, self.spec.unet_config.text_embed_dim)
+        return self._context(prompt.text, batch), self._context(negative, batch)
+
+    def _context(self, embeds: TextEmbeds, batch: int) -> TextContext:
+        expected = self.spec.unet_config.text_embed_dim
+        if embeds.embeds.shape[-1] != expected:
+            raise ValueError(
+                f"the prompt was encoded {embeds.embeds.shape[-1]} wide, and the {self.spec.stage} stage was trained on"
+                f" text {expected} wide: load the text encoder that belongs to this checkpoint"
+            )
+        prompts = embeds.embeds.shape[0]
+        if prompts not in (1, batch):
+            raise ValueError(f"{prompts} prompts for {batch} images: give one prompt, or one an image")
+        encoded = self.unet.encode_text(
+            TextEmbeds(embeds=embeds.embeds.to(self.device, self.dtype), mask=embeds.mask.to(self.device))
+        )
+        return encoded if prompts == batch else encoded.repeat(batch)
+
+
+def load_stage(
+    path: str | os.PathLike[str],
+    *,
+    expected_stage: str | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Stage:
+    """Load one stage's `.safetensors` checkpoint, ready to sample.
+
+    expected_stage: "base64", "sr256" or "sr1024"; another stage's file is refused. Raises FileNotFoundError, and
+    ValueError for a pickle, a truncated file, or one that is no checkpoint of ours, each saying what to do.
+    """
+    unet, spec = load_checkpoint(path, expected_stage=expected_stage, dtype=dtype)
+    unet = unet.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    return Stage(unet=unet, schedule=schedule_from_config(spec.schedule_config), spec=spec)
+
+
+def to_device(tensor: Tensor, stage: Stage) -> Tensor:
+    """A picture, on the stage's device, in the float32 that samplers work in."""
+    return tensor.to(device=stage.device, dtype=torch.float32)

@@ -1,0 +1,16 @@
+"""Which nodes exist: every class in this folder's modules that names a FUNCTION. A new file here is a new node."""
+
+import importlib
+import pkgutil
+
+NODE_CLASS_MAPPINGS: dict[str, type] = {}
+for _module in pkgutil.iter_modules(__path__):
+    if not _module.name.startswith("_"):
+        _loaded = importlib.import_module(f".{_module.name}", __name__)
+        NODE_CLASS_MAPPINGS |= {
+            name: value
+            for name, value in vars(_loaded).items()
+            if isinstance(value, type) and value.__module__ == _loaded.__name__ and hasattr(value, "FUNCTION")
+        }
+
+NODE_DISPLAY_NAME_MAPPINGS = {name: node.DISPLAY_NAME for name, node in NODE_CLASS_MAPPINGS.items()}

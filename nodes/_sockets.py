@@ -1,0 +1,8 @@
+"""Our socket types: what travels along a wire, one line each."""
+
+TEXT_ENCODER = "IMAGEN_TEXT_ENCODER"  # a loaded, frozen T5 (imagen_core.T5TextEncoder)
+TEXT = "IMAGEN_TEXT"  # an encoded prompt and negative prompt (imagen_core.Prompt)
+UNET = "IMAGEN_UNET"  # one loaded stage: network, schedule, description (imagen_core.Stage)
+GUIDANCE = "IMAGEN_GUIDANCE"  # how prompt and null predictions combine (imagen_core.Guidance)
+THRESHOLD = "IMAGEN_THRESHOLD"  # how predicted pixels are kept in range (imagen_core.Thresholding)
+IMAGE = "IMAGE"  # the host's own: float32 (b h w c) in 0..1

@@ -1,0 +1,55 @@
+"""ImagenBaseSample64: noise and a prompt become a 64x64 picture."""
+
+from ..imagen_core import sample_base
+from . import _host, _sampling_inputs, _sockets
+
+
+class ImagenBaseSample64:
+    DISPLAY_NAME = "Imagen Base Sample 64"
+    DESCRIPTION = (
+        "Draws the small first picture from the prompt by diffusion with classifier-free guidance. "
+        "What the picture shows is decided here; the super-resolution stages add detail."
+    )
+    CATEGORY = "imagen/sampling"
+    SEARCH_ALIASES = ["ksampler", "sampler", "text to image", "base model", "cfg"]
+    FUNCTION = "sample"
+    RETURN_TYPES = (_sockets.IMAGE,)
+    RETURN_NAMES = ("image",)
+    OUTPUT_TOOLTIPS = ("The pictures, 64x64 by default. Connect them to Imagen Super Resolution.",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        side = {"default": 64, "min": 16, "max": 256, "step": 4}
+        scale_tip = (
+            "How strongly the prompt pulls (the paper's w; cfg elsewhere). 1 is off and twice as fast, 3 to 7 is usual, "
+            "higher follows the prompt with less variety."
+        )
+        return {
+            "required": {
+                "unet": (_sockets.UNET, {"tooltip": "A base64 stage, from Imagen Load U-Net."}),
+                "text": (_sockets.TEXT, {"tooltip": "The prompt, from Imagen Text Encode."}),
+                "seed": _sampling_inputs.seed_input(),
+                "steps": _sampling_inputs.steps_input(25),
+                "guidance_scale": _sampling_inputs.guidance_scale_input(3.0, scale_tip),
+                "sampler": _sampling_inputs.sampler_input(),
+                "width": ("INT", {**side, "tooltip": "In pixels. The network was trained at 64; others are a gamble."}),
+                "height": (
+                    "INT",
+                    {**side, "tooltip": "In pixels. The network was trained at 64; others are a gamble."},
+                ),
+                "batch_size": (
+                    "INT",
+                    {"default": 1, "min": 1, "max": 64, "tooltip": "How many pictures are drawn at once."},
+                ),
+            },
+            "optional": _sampling_inputs.optional_inputs(),
+        }
+
+    def sample(
+        self, unet, text, seed, steps, guidance_scale, sampler, width, height, batch_size, guidance=None, threshold=None
+    ):
+        report = _host.step_reporter(steps)
+        chosen = _sampling_inputs.settings(
+            seed, batch_size, steps, sampler, guidance_scale, guidance, threshold, report
+        )
+        return (_host.image_from_core(sample_base(unet, text, height=height, width=width, **chosen)),)

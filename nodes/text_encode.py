@@ -1,0 +1,50 @@
+"""ImagenTextEncode: a prompt, and what to steer away from, through T5."""
+
+from ..imagen_core import encode_prompt
+from . import _sockets
+
+
+class ImagenTextEncode:
+    DISPLAY_NAME = "Imagen Text Encode (T5)"
+    DESCRIPTION = (
+        "Encodes a prompt with the frozen T5, once; the result serves every stage. With the negative prompt empty, "
+        "guidance steers away from the null prompt (zeroed embeddings), as in the paper."
+    )
+    CATEGORY = "imagen/conditioning"
+    SEARCH_ALIASES = ["prompt", "clip text encode", "t5 encode", "positive", "negative"]
+    FUNCTION = "encode"
+    RETURN_TYPES = (_sockets.TEXT,)
+    RETURN_NAMES = ("text",)
+    OUTPUT_TOOLTIPS = ("The encoded prompt, for the base sampler and for super-resolution stages that read text.",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "text_encoder": (_sockets.TEXT_ENCODER, {"tooltip": "The T5, from Imagen Load Text Encoder."}),
+                "text": (
+                    "STRING",
+                    {
+                        "multiline": True,
+                        "dynamicPrompts": True,
+                        "default": "a red sphere to the left of a blue cube",
+                        "tooltip": "What to draw, as a plain sentence. imagen-mini knows 12 colours, 8 shapes "
+                        "(sphere, cube, cylinder, cone, ring, star, heart, sign), sizes, materials, left, right, "
+                        "above and below, and backdrops such as 'on a blue background' or 'at sunset'.",
+                    },
+                ),
+                "negative_text": (
+                    "STRING",
+                    {
+                        "multiline": True,
+                        "dynamicPrompts": True,
+                        "default": "",
+                        "tooltip": "What to steer away from. Usually empty: that is the null prompt, which the network "
+                        "was trained with. Text here replaces it.",
+                    },
+                ),
+            }
+        }
+
+    def encode(self, text_encoder, text, negative_text):
+        return (encode_prompt(text_encoder, text, negative_text),)

@@ -1,0 +1,179 @@
+"""Do the sampling nodes draw, report, stop and refuse as a user would expect, on tiny real networks?"""
+
+import importlib
+
+import pytest
+import torch
+from pack import CORE, NODES
+
+from imagen_host import runtime
+
+unets = importlib.import_module(f"{CORE.__name__}.unets")
+TEXT_DIM = 16
+
+
+def stage(tmp_path, kind):
+    torch.manual_seed(0)
+    if kind == "base64":
+        config = unets.BaseUNetConfig(
+            image_size=16,
+            channels=16,
+            channel_mult=(1, 2),
+            num_res_blocks=1,
+            attention_resolutions=(8,),
+            per_head_channels=8,
+            text_embed_dim=TEXT_DIM,
+        )
+    else:
+        config = unets.EfficientUNetConfig(
+            channels=(16, 16),
+            num_res_blocks=(1, 1),
+            self_attention=(False, False),
+            text_cross_attention=(False, False),
+            strides=(1, 2),
+            num_heads=1,
+            text_embed_dim=None,
+            low_res_conditioning=True,
+        )
+    unet = CORE.build_unet(config)
+    for parameter in unet.parameters():  # the output layer starts at zero, and zero would hide every fault
+        torch.nn.init.normal_(parameter, std=0.05)
+    spec = CORE.StageSpec(stage=kind, unet_config=config, schedule_config={"name": "cosine"}, prediction_type="x_0")
+    path = tmp_path / f"{kind}.safetensors"
+    CORE.save_checkpoint(path, unet, spec=spec)
+    return CORE.load_stage(path)
+
+
+@pytest.fixture
+def base(tmp_path):
+    return stage(tmp_path, "base64")
+
+
+@pytest.fixture
+def sr256(tmp_path):
+    return stage(tmp_path, "sr256")
+
+
+@pytest.fixture
+def text():
+    torch.manual_seed(1)
+    embeds = torch.randn(1, 5, TEXT_DIM)
+    return CORE.Prompt(text=CORE.TextEmbeds(embeds=embeds, mask=torch.ones(1, 5, dtype=torch.bool)))
+
+
+BASE = {"seed": 3, "steps": 3, "guidance_scale": 2.0, "sampler": "dpmpp_2m", "width": 16, "height": 16, "batch_size": 2}
+SUPER = {"aug_level": 0.1, "factor": 4, "seed": 3, "steps": 2, "guidance_scale": 1.0, "sampler": "dpmpp_2m"}
+
+
+def draw(base, text, **changes):
+    return NODES["ImagenBaseSample64"]().sample(base, text, **{**BASE, **changes})[0]
+
+
+def enlarge(sr, image, **changes):
+    return NODES["ImagenSuperRes"]().sample(sr, image, **{**SUPER, **changes})[0]
+
+
+def levels(image):
+    return (image * 255).round()
+
+
+def test_base_draws_an_image_as_the_host_means_it(base, text):
+    image = draw(base, text)
+    assert image.shape == (2, 16, 16, 3) and image.dtype == torch.float32
+    assert image.min() >= 0.0 and image.max() <= 1.0
+
+
+def test_same_seed_same_pixels(base, text):
+    assert torch.equal(draw(base, text), draw(base, text))
+    assert not torch.equal(draw(base, text), draw(base, text, seed=9))
+
+
+@pytest.mark.parametrize("sampler", sorted(CORE.SAMPLERS))
+def test_an_image_of_a_batch_is_the_image_alone(base, text, sampler):
+    batch = draw(base, text, sampler=sampler)
+    alone = draw(base, text, sampler=sampler, batch_size=1, seed=BASE["seed"] + 1)
+    assert (levels(batch[1]) - levels(alone[0])).abs().max() <= 1
+
+
+def test_super_resolution_of_a_batch_is_each_alone(sr256):
+    small = torch.rand(2, 8, 6, 3)
+    both = enlarge(sr256, small)
+    assert both.shape == (2, 32, 24, 3)
+    alone = enlarge(sr256, small[1:], seed=SUPER["seed"] + 1)
+    assert (levels(both[1]) - levels(alone[0])).abs().max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (1, 3, 70, 3), (1, 8, 8, 4), (1, 8, 8, 1)])
+def test_super_resolution_takes_any_picture(sr256, shape):
+    assert enlarge(sr256, torch.rand(shape)).shape == (1, shape[1] * 4, shape[2] * 4, 3)
+
+
+def test_nan_pixels_are_refused_with_a_reason(sr256):
+    with pytest.raises(ValueError, match="NaN"):
+        enlarge(sr256, torch.full((1, 4, 4, 3), float("nan")))
+
+
+def test_stages_in_the_wrong_node_are_refused_with_a_reason(base, sr256, text):
+    with pytest.raises(ValueError, match="sr256.*base64"):
+        draw(sr256, text)
+    with pytest.raises(ValueError, match="sr256 or sr1024"):
+        enlarge(base, torch.rand(1, 4, 4, 3))
+
+
+def test_a_prompt_from_another_encoder_is_refused(base):
+    embeds = CORE.TextEmbeds(embeds=torch.randn(1, 5, TEXT_DIM + 1), mask=torch.ones(1, 5, dtype=torch.bool))
+    with pytest.raises(ValueError, match="text encoder that belongs"):
+        draw(base, CORE.Prompt(text=embeds))
+
+
+def test_every_step_reports_a_preview(base, text):
+    seen = []
+    host = runtime.Runtime(preview=True, on_progress=lambda *progress: seen.append(progress))
+    with runtime.use(host):
+        draw(base, text, steps=4)
+    assert [(value, total) for _, value, total, _ in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert all(picture.size == (512, 512) for _, _, _, (_, picture, _) in seen)
+
+
+def test_no_preview_is_made_where_nobody_looks(base, text):
+    seen = []
+    with runtime.use(runtime.Runtime(on_progress=lambda *progress: seen.append(progress))):
+        draw(base, text)
+    assert {preview for *_, preview in seen} == {None}
+
+
+def test_it_stops_within_a_step(base, text):
+    seen = []
+
+    def stop_at_the_second(node, value, total, preview):
+        seen.append(value)
+        if value == 2:
+            host.interrupt()
+
+    host = runtime.Runtime(on_progress=stop_at_the_second)
+    with runtime.use(host), pytest.raises(runtime.Interrupted):
+        draw(base, text, steps=9)
+    assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("method", ["none", "static", "dynamic"])
+def test_thresholds_change_a_strongly_guided_picture_only_by_choice(base, text, method):
+    threshold = NODES["ImagenThreshold"]().make(method, 99.5, 0.0)[0]
+    image = draw(base, text, guidance_scale=30.0, threshold=threshold)
+    assert torch.isfinite(image).all()
+
+
+@pytest.mark.parametrize("method", sorted(CORE.GUIDANCE))
+def test_guidance_node_keeps_the_samplers_scale(base, text, method):
+    node = NODES["ImagenGuidance"]
+    defaults = {key: spec[1]["default"] for key, spec in node.INPUT_TYPES()["required"].items()}
+    guidance = node().make(**{**defaults, "method": method})[0]
+    assert torch.equal(draw(base, text, guidance_scale=1.0, guidance=guidance), draw(base, text, guidance_scale=1.0))
+    assert not torch.equal(
+        draw(base, text, guidance_scale=4.0, guidance=guidance), draw(base, text, guidance_scale=1.0)
+    )
+
+
+def test_resize_keeps_proportions():
+    assert NODES["ImagenResize"]().resize(torch.rand(1, 300, 500, 4), 64)[0].shape == (1, 38, 64, 3)
+    assert NODES["ImagenResize"]().resize(torch.rand(1, 5000, 1, 3), 64)[0].shape == (1, 64, 1, 3)

@@ -1,0 +1,117 @@
+"""Do imports go one way, as DESIGN says, and does importing the core stay cheap and quiet?"""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE_MAY_IMPORT = {"torch", "einops", "numpy", "safetensors", "transformers", "tokenizers", "sentencepiece"}
+PARTS = ("imagen_core", "imagen_host", "imagen_train", "nodes")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Absolute dotted names that a file imports, relative ones resolved against the repository root."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{module}.{alias.name}" if not node.module else module for alias in node.names}
+    return found
+
+
+def files(part: str) -> list[Path]:
+    return sorted((ROOT / part).rglob("*.py"))
+
+
+def offenders(paths, forbidden) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        for name in sorted(imports_of(path))
+        if forbidden(name)
+    ]
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def under(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def test_core_imports_only_its_few_libraries():
+    allowed = CORE_MAY_IMPORT | set(sys.stdlib_module_names) | {"imagen_core"}
+    assert offenders(files("imagen_core"), lambda name: top(name) not in allowed) == []
+
+
+def test_core_is_relative_inside():
+    absolute = [
+        str(path.relative_to(ROOT))
+        for path in files("imagen_core") + files("nodes")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and not node.level and top(node.module or "") in ("imagen_core", "nodes")
+    ]
+    assert absolute == []
+
+
+def test_samplers_never_see_a_unet():
+    assert offenders(files("imagen_core/samplers"), lambda name: under(name, "imagen_core.unets")) == []
+
+
+def test_unets_never_see_samplers_schedules_or_files():
+    hidden = [
+        f"imagen_core.{part}" for part in ("samplers", "schedules", "checkpoints", "denoiser", "stage", "sampling")
+    ]
+    assert offenders(files("imagen_core/unets"), lambda name: any(under(name, part) for part in hidden)) == []
+
+
+def test_nodes_use_the_facade_only():
+    assert offenders(files("nodes"), lambda name: name.startswith("imagen_core.")) == []
+
+
+def test_only_host_file_knows_the_hosts():
+    others = [path for path in files("nodes") if path.name != "_host.py"]
+    hosts = ("comfy", "folder_paths", "imagen_host", "imagen_train", "server", "execution")
+    assert offenders(others, lambda name: top(name) in hosts) == []
+
+
+def test_core_and_host_do_not_import_each_other_or_training():
+    assert offenders(files("imagen_core"), lambda name: top(name) in ("imagen_host", "imagen_train", "nodes")) == []
+    assert offenders(files("imagen_host"), lambda name: top(name) in ("imagen_core", "nodes")) == []
+    assert offenders(files("imagen_train"), lambda name: top(name) in ("nodes",)) == []
+
+
+@pytest.mark.parametrize("module", ["transformers", "torchvision", "diffusers", "imagen_train", "imagen_host"])
+def test_importing_the_core_leaves_out(module):
+    code = f"import sys, imagen_core; sys.exit({module!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_every_python_file_says_which_question_it_answers():
+    silent = [
+        str(path.relative_to(ROOT))
+        for part in (*PARTS, "tests", "workflows", "benchmarks")
+        for path in files(part)
+        if path.read_text(encoding="utf-8").strip()
+        and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert silent == []
+
+
+def test_no_file_grew_past_the_house_limit():
+    long = [
+        f"{path.relative_to(ROOT)}: {lines} lines"
+        for part in PARTS
+        for path in files(part)
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
+    ]
+    assert long == []
