@@ -1,0 +1,49 @@
+"""Which settings did the paper's three networks have? (Imagen, arXiv 2205.11487, appendices F.1 to F.3.)
+
+Parameters, published and as built from the published settings:
+- base64   2 B     2.40 B   the network without its text projections has 2.10 B; keys and values straight from T5-XXL's
+                            4096 channels in each of 23 attention layers are the rest.
+- sr256    600 M   488 M    } F.2 and F.3 differ in nothing but self-attention at the coarsest level, 8 M here, so no
+- sr1024   400 M   480 M    } reading of them gives both numbers. These settings are taken as printed, each within 21 %.
+"""
+
+from __future__ import annotations
+
+from . import BaseUNetConfig, EfficientUNetConfig, UNetConfig
+
+T5_XXL_WIDTH = 4096
+
+PRESETS: dict[str, UNetConfig] = {
+    "imagen_base64": BaseUNetConfig(
+        image_size=64,
+        channels=512,
+        channel_mult=(1, 2, 3, 4),
+        num_res_blocks=3,
+        attention_resolutions=(32, 16, 8),
+        per_head_channels=64,
+        text_embed_dim=T5_XXL_WIDTH,
+        pooling_queries=1,
+    ),
+    "imagen_sr256": EfficientUNetConfig(
+        channels=(128, 256, 512, 1024),
+        num_res_blocks=(2, 4, 8, 8),
+        strides=(2, 2, 2, 2),
+        self_attention=(False, False, False, True),
+        text_cross_attention=(False, False, False, True),
+        num_heads=8,
+        attention_width=2.0,
+        text_embed_dim=T5_XXL_WIDTH,
+        pooling_queries=1,
+    ),
+    "imagen_sr1024": EfficientUNetConfig(
+        channels=(128, 256, 512, 1024),
+        num_res_blocks=(2, 4, 8, 8),
+        strides=(2, 2, 2, 2),
+        self_attention=(False, False, False, False),
+        text_cross_attention=(False, False, False, True),
+        num_heads=8,
+        attention_width=2.0,
+        text_embed_dim=T5_XXL_WIDTH,
+        pooling_queries=1,
+    ),
+}

@@ -1,0 +1,363 @@
+"""Do the networks honour their contract: text, padding, sizes, zero start, settings, the paper's dimensions?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from imagen_core.conditioning import Conditioning, TextContext, TextEmbeds
+from imagen_core.unets import (
+    UNETS,
+    BaseUNetConfig,
+    EfficientUNetConfig,
+    build_unet,
+    unet_config_from_dict,
+    unet_config_to_dict,
+)
+from imagen_core.unets.blocks import norm_groups, sinusoid
+from imagen_core.unets.presets import PRESETS
+
+WIDTH = 24
+CONFIGS = {
+    "base": BaseUNetConfig(
+        image_size=16,
+        channels=16,
+        channel_mult=(1, 2),
+        num_res_blocks=(1, 2),
+        attention_resolutions=(8,),
+        per_head_channels=16,
+        text_embed_dim=WIDTH,
+    ),
+    "base patched, slots": BaseUNetConfig(
+        image_size=16,
+        patch_size=2,
+        channels=16,
+        channel_mult=(1, 1.5),
+        num_res_blocks=1,
+        attention_resolutions=(4,),
+        per_head_channels=8,
+        text_embed_dim=WIDTH,
+        pooling_queries=4,
+        time_embed_dim=32,
+        out_channels=6,
+    ),
+    "efficient, joined attention (F.2)": EfficientUNetConfig(
+        channels=(8, 16),
+        num_res_blocks=(1, 2),
+        strides=(2, 2),
+        self_attention=(False, True),
+        text_cross_attention=(False, True),
+        num_heads=2,
+        text_embed_dim=WIDTH,
+    ),
+    "efficient, cross-attention (F.3)": EfficientUNetConfig(
+        patch_size=2,
+        channels=(8, 16),
+        num_res_blocks=(1, 1),
+        strides=(1, 2),
+        self_attention=(True, False),
+        text_cross_attention=(False, True),
+        num_heads=2,
+        text_embed_dim=WIDTH,
+        predict_residual=True,
+        stem_skip=True,
+    ),
+}
+
+
+def randomised(config, seed=0):
+    """A network whose zero-initialised layers are random too, so that everything shows in the output."""
+    torch.manual_seed(seed)
+    unet = build_unet(config).eval().requires_grad_(False)
+    for parameter in unet.parameters():
+        if parameter.abs().max() == 0:
+            parameter.normal_(0, 0.1)
+    return unet
+
+
+@pytest.fixture(params=CONFIGS.values(), ids=CONFIGS.keys())
+def config(request):
+    return request.param
+
+
+@pytest.fixture
+def unet(config):
+    return randomised(config)
+
+
+def make_text(batch=2, length=5, real=(5, 3), seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.arange(length) < torch.tensor(real)[:batch, None]
+    return TextEmbeds(embeds=torch.randn(batch, length, WIDTH, generator=generator), mask=mask)
+
+
+def make_inputs(unet, batch=2, size=(16, 16), seed=2):
+    generator = torch.Generator().manual_seed(seed)
+    x_t = torch.randn(batch, 3, *size, generator=generator)
+    low_res = torch.randn(batch, 3, *size, generator=generator)
+    time = torch.linspace(900, 10, batch)
+    efficient = isinstance(unet.config, EfficientUNetConfig)
+    picture = Conditioning(low_res=low_res, aug_level=torch.linspace(0.1, 0.9, batch)) if efficient else Conditioning()
+    return x_t, time, picture
+
+
+def run(unet, text: TextEmbeds | TextContext, **inputs):
+    context = unet.encode_text(text) if isinstance(text, TextEmbeds) else text
+    x_t, time, picture = make_inputs(unet, **inputs)
+    return unet(x_t, time, picture.with_text(context))
+
+
+def close(a, b):
+    torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (13, 16), (16, 22), (5, 3), (1, 1)])
+def test_output_has_the_input_size(unet, size):
+    out = run(unet, make_text(), size=size)
+    assert out.shape == (2, unet.config.out_channels, *size)
+    assert torch.isfinite(out).all() and out.std() > 0
+
+
+def test_padding_does_not_reach_a_picture_of_whole_cells(unet):
+    x_t, time, picture = make_inputs(unet, size=(16, 24))
+    picture = picture.with_text(unet.encode_text(make_text()))
+    out = unet(x_t, time, picture)
+    assert out.shape[-2:] == (16, 24)
+    close(out, unet(x_t.contiguous(memory_format=torch.channels_last), time, picture))
+
+
+def test_starts_at_zero_or_at_the_low_res_picture(config):
+    unet = build_unet(config)
+    x_t, time, picture = make_inputs(unet)
+    out = unet(x_t, time, picture.with_text(unet.encode_text(make_text())))
+    residual = getattr(config, "predict_residual", False)
+    assert torch.equal(out, picture.low_res if residual else torch.zeros_like(out))
+
+
+def test_learned_variance_is_no_residual():
+    config = dataclasses.replace(CONFIGS["efficient, cross-attention (F.3)"], out_channels=6)
+    unet = build_unet(config)
+    x_t, time, picture = make_inputs(unet)
+    out = unet(x_t, time, picture.with_text(unet.encode_text(make_text())))
+    assert torch.equal(out[:, :3], picture.low_res) and out[:, 3:].abs().max() == 0
+
+
+def test_padding_tokens_change_nothing(unet):
+    text = make_text()
+    garbage = torch.where(text.mask[..., None], text.embeds, 1e3 * torch.randn(text.embeds.shape))
+    short = TextEmbeds(embeds=text.embeds[1:, :3], mask=text.mask[1:, :3])
+    out = run(unet, text)
+    close(out, run(unet, TextEmbeds(embeds=garbage, mask=text.mask)))
+    x_t, time, picture = make_inputs(unet)
+    alone = Conditioning(
+        text=unet.encode_text(short),
+        low_res=None if picture.low_res is None else picture.low_res[1:],
+        aug_level=None if picture.aug_level is None else picture.aug_level[1:],
+    )
+    close(out[1:], unet(x_t[1:], time[1:], alone))
+
+
+def test_every_text_token_counts(unet):
+    text = make_text()
+    changed = text.embeds.clone()
+    changed[0, 4] = -changed[0, 4]
+    out, other = run(unet, text), run(unet, TextEmbeds(embeds=changed, mask=text.mask))
+    assert (out - other)[0].abs().max() > 1e-4
+    close(out[1], other[1])
+
+
+def test_text_reaches_by_attention_and_by_pooling(unet):
+    context = unet.encode_text(make_text())
+    other = unet.encode_text(make_text(seed=9))
+    out = run(unet, context)
+    assert (run(unet, dataclasses.replace(context, pooled=other.pooled)) - out).abs().max() > 1e-4
+    assert (run(unet, dataclasses.replace(context, keys_values=other.keys_values)) - out).abs().max() > 1e-5
+
+
+def test_text_encoded_once_equals_every_time(unet):
+    text = make_text()
+    context = unet.encode_text(text)
+    first = run(unet, context)
+    assert torch.equal(first, run(unet, context))
+    assert torch.equal(first, run(unet, text))
+
+
+def test_guidance_batch_equals_two_passes(unet):
+    x_t, time, picture = make_inputs(unet)
+    cond, null = unet.encode_text(make_text()), unet.encode_text(TextEmbeds.null(2, WIDTH))
+    both = picture.with_text(cond).cat(picture.with_text(null))
+    out = unet(x_t.repeat(2, 1, 1, 1), time.repeat(2), both)
+    close(out[:2], unet(x_t, time, picture.with_text(cond)))
+    close(out[2:], unet(x_t, time, picture.with_text(null)))
+    assert torch.isfinite(out).all() and (out[:2] - out[2:]).abs().max() > 1e-5
+
+
+def test_mask_is_needed_only_with_padding(unet):
+    with torch.inference_mode():
+        full = unet.encode_text(make_text(real=(5, 5)))
+        assert not full.padded and unet.encode_text(make_text()).padded
+        assert not full.repeat(2).padded
+        assert full.cat(unet.encode_text(TextEmbeds.null(1, WIDTH))).padded
+        close(run(unet, full), run(unet, dataclasses.replace(full, padded=True)))
+
+
+def test_images_of_a_batch_do_not_touch(unet):
+    x_t, time, picture = make_inputs(unet)
+    context = unet.encode_text(make_text())
+    out = unet(x_t, time, picture.with_text(context))
+    x_t[0] = 7.0
+    assert (unet(x_t, time, picture.with_text(context))[0] - out[0]).abs().max() > 1e-3
+    close(unet(x_t, time, picture.with_text(context))[1], out[1])
+
+
+def test_time_and_aug_level_are_told_apart(unet):
+    x_t, time, picture = make_inputs(unet)
+    picture = picture.with_text(unet.encode_text(make_text()))
+    out = unet(x_t, time, picture)
+    assert (unet(x_t, time + 1, picture) - out).abs().max() > 1e-6
+    if picture.aug_level is not None:
+        other = dataclasses.replace(picture, aug_level=picture.aug_level + 0.01)
+        assert (unet(x_t, time, other) - out).abs().max() > 1e-6
+
+
+def test_training_reaches_every_parameter(config):
+    unet = randomised(config).train().requires_grad_(True)
+    run(unet, make_text()).square().mean().backward()
+    idle = [name for name, p in unet.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
+    # A bias on keys shifts all scores of a query alike; before LayerNorm of one token nothing else is idle.
+    assert [name for name in idle if "bias" not in name] == []
+
+
+def test_inference_mode_equals_training_mode(unet):
+    text = make_text()
+    with torch.inference_mode():
+        fast = run(unet, text)
+    close(fast, run(unet, text))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(unet, config, dtype):
+    exact = run(unet, make_text())
+    half = randomised(config).to(dtype)
+    x_t, time, picture = make_inputs(half)
+    with torch.inference_mode():
+        out = half(x_t.to(dtype), time, picture.with_text(half.encode_text(make_text())))
+    assert out.dtype == dtype
+    assert (out.float() - exact).abs().mean() < 0.1 * exact.abs().mean()
+
+
+def test_without_text(config):
+    bare = {"text_embed_dim": None}
+    if isinstance(config, EfficientUNetConfig):
+        with pytest.raises(ValueError, match="text_cross_attention"):
+            dataclasses.replace(config, **bare)
+        bare["text_cross_attention"] = (False, False)
+    unet = randomised(dataclasses.replace(config, **bare))
+    x_t, time, picture = make_inputs(unet)
+    assert unet(x_t, time, picture).std() > 0
+    with pytest.raises(ValueError, match="without text"):
+        unet.encode_text(make_text())
+
+
+def test_missing_and_mismatched_conditions(unet):
+    x_t, time, picture = make_inputs(unet)
+    with pytest.raises(ValueError, match="conditioning.text is None"):
+        unet(x_t, time, picture)
+    with pytest.raises(ValueError, match="7 wide.*reads 24"):
+        unet.encode_text(TextEmbeds.null(1, 7))
+    if picture.low_res is not None:
+        context = unet.encode_text(make_text())
+        with pytest.raises(ValueError, match="low_res"):
+            unet(x_t, time, Conditioning(text=context))
+        with pytest.raises(ValueError, match="resize low_res"):
+            unet(x_t, time, dataclasses.replace(picture.with_text(context), low_res=picture.low_res[..., :8]))
+
+
+def test_settings_survive_json(config):
+    assert unet_config_from_dict(json.loads(json.dumps(unet_config_to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "transformer"}, "transformer.*expected one of"),
+        ({"colour": 3}, "colour"),
+        ({"channels": "64"}, "channels.*expected"),
+        ({"channel_mult": 2}, "channel_mult"),
+        ({"out_channels": True}, "out_channels"),
+        ({"attention_resolutions": [9]}, r"\[9\] name no level.*\(16, 8\)"),
+        ({"num_res_blocks": [1, 2, 3]}, "num_res_blocks"),
+    ],
+)
+def test_bad_settings_are_named(change, message):
+    settings = unet_config_to_dict(CONFIGS["base"]) | change
+    with pytest.raises(ValueError, match=message):
+        unet_config_from_dict(settings)
+
+
+def test_other_bad_settings_are_named():
+    with pytest.raises(ValueError, match="strides has 1 entries, channels 2"):
+        EfficientUNetConfig(
+            channels=(8, 8),
+            strides=(2,),
+            num_res_blocks=(1, 1),
+            self_attention=(False, False),
+            text_cross_attention=(False, False),
+        )
+    with pytest.raises(ValueError, match="predict_residual"):
+        EfficientUNetConfig(low_res_conditioning=False, predict_residual=True)
+    with pytest.raises(ValueError, match="per_head_channels"):
+        build_unet(dataclasses.replace(CONFIGS["base"], per_head_channels=5))
+
+
+def test_patch_levels_are_counted_in_patches():
+    assert BaseUNetConfig(patch_size=4, channel_mult=(1, 2, 3), attention_resolutions=(8,)).level_sides == (16, 8, 4)
+
+
+def test_patches_go_back_where_they_came_from():
+    """A body that passes patches through makes the network the identity, whatever the size."""
+    unet = build_unet(CONFIGS["base patched, slots"])
+    unet._body = lambda x, embedding, text: x
+    x_t = torch.randn(2, 3, 10, 7)
+    text = unet.encode_text(make_text())
+    assert torch.equal(unet(x_t, torch.zeros(2), Conditioning(text=text)), x_t)
+
+
+def test_norm_groups():
+    assert [norm_groups(c) for c in (3, 8, 32, 40, 96, 128, 512)] == [1, 2, 8, 10, 24, 32, 32]
+
+
+def test_time_is_embedded_in_full_precision():
+    a, b = sinusoid(torch.tensor([999.0, 999.5]), 64)
+    assert a.dtype == torch.float32 and (a - b).abs().max() > 0.1
+    assert sinusoid(torch.zeros(1), 7).shape == (1, 7)
+
+
+# Published, and how far the published settings may land from it; presets.py says why.
+@pytest.mark.parametrize(
+    ("name", "published", "built"),
+    [("imagen_base64", 2000e6, 2404e6), ("imagen_sr256", 600e6, 488e6), ("imagen_sr1024", 400e6, 480e6)],
+)
+def test_paper_sized_networks(name, published, built):
+    with torch.device("meta"):
+        unet = build_unet(PRESETS[name])
+    count = sum(parameter.numel() for parameter in unet.parameters())
+    assert count == pytest.approx(built, rel=0.005)
+    assert count == pytest.approx(published, rel=0.21)
+
+
+def test_paper_sized_networks_run_on_meta():
+    with torch.device("meta"):
+        for name, side in (("imagen_base64", 64), ("imagen_sr256", 256)):
+            unet = build_unet(PRESETS[name])
+            text = unet.encode_text(TextEmbeds(embeds=torch.zeros(1, 9, 4096), mask=torch.ones(1, 9, dtype=torch.bool)))
+            picture = torch.zeros(1, 3, side, side)
+            condition = Conditioning(text=text, low_res=picture, aug_level=torch.zeros(1))
+            assert unet(picture, torch.zeros(1), condition).shape == picture.shape
+
+
+def test_registry_names_both():
+    assert set(UNETS) == {"base", "efficient"}
