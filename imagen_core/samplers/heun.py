@@ -18,7 +18,7 @@ class Heun(Sampler):
     """Second order, one-step and deterministic. Calls the network twice a step: 2 n - 1 calls on n times."""
 
     name: ClassVar[str] = "heun"
-    default_spacing: ClassVar[str] = "karras"
+    default_spacing: ClassVar[str] = "logsnr"
 
     def times(self, schedule: Schedule, calls: int, spacing: str | None = None) -> Tensor:
         """The grid whose 2 n - 1 calls are `calls`, or one fewer when `calls` is even."""
