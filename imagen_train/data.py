@@ -1,0 +1,166 @@
+"""Where do training pictures come from? Rendered once, kept as uint8 chunks on disk, read by memory map.
+
+A chunk is two files, `00012.json` (captions, labels) and `00012.npy` (n h w 3). The .npy is moved into place last, so a
+chunk is there whole or not at all: rendering resumes where it stopped, and trainers may read while more is rendered.
+
+Shapes: b pictures of a batch, n of a chunk, h w pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .scenes import SceneBatch, sample_scenes
+from .scenes.renderer import render
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureKind:
+    """One set of pictures. `window`: keep only a window of this side, where detail is; None keeps the whole frame."""
+
+    name: str
+    side: int
+    window: int | None = None
+    held_out: bool = False
+    chunk: int = 512
+    first_seed: int = 0
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        PictureKind(name="base64", side=64),
+        PictureKind(name="base64_held_out", side=64, held_out=True),
+        PictureKind(name="full256", side=256, chunk=64, first_seed=1_000_000),
+        PictureKind(name="full256_held_out", side=256, chunk=32, held_out=True),
+        PictureKind(name="window1024", side=1024, window=256, chunk=64, first_seed=2_000_000),
+        PictureKind(name="window1024_held_out", side=1024, window=256, chunk=32, held_out=True),
+    )
+}
+
+
+def detail(pictures: Tensor) -> Tensor:
+    """Where something happens: (b 3 h w) -> (b h w), differences to the right and lower neighbours."""
+    right = F.pad((pictures[..., :, 1:] - pictures[..., :, :-1]).abs().sum(1), (0, 1))
+    below = F.pad((pictures[..., 1:, :] - pictures[..., :-1, :]).abs().sum(1), (0, 0, 0, 1))
+    return right + below
+
+
+def detailed_window(scene: SceneBatch, side: int, window: int, generator: torch.Generator) -> tuple[int, int, int, int]:
+    """A window (x, y, w, h) of one scene's frame around a point drawn where detail is."""
+    small = 64
+    density = detail(render(scene, small, supersample=1))[0].square().flatten()
+    index = int(torch.multinomial(density + 1e-4, 1, generator=generator))
+    scale, limit = side // small, side - window
+    jitter = torch.randint(-window // 3, window // 3 + 1, (2,), generator=generator).tolist()
+    y = min(max((index // small) * scale - window // 2 + jitter[0], 0), limit)
+    x = min(max((index % small) * scale - window // 2 + jitter[1], 0), limit)
+    return (x, y, window, window)
+
+
+def render_chunk(kind: PictureKind, index: int) -> tuple[np.ndarray, SceneBatch]:
+    """Chunk `index` of a kind: pictures (n h w 3) uint8 and their scenes; the same index gives the same chunk."""
+    batch = sample_scenes(kind.chunk, seed=kind.first_seed + index, held_out=kind.held_out)
+    if kind.window is None:
+        pictures = render(batch, kind.side)
+    else:
+        generator = torch.Generator().manual_seed(index)
+        scenes = [batch[i : i + 1] for i in range(len(batch))]
+        windows = [detailed_window(s, kind.side, kind.window, generator) for s in scenes]
+        pictures = torch.cat([render(s, kind.side, window=w) for s, w in zip(scenes, windows, strict=True)])
+    pixels = ((pictures + 1) * 127.5).round().clamp(0, 255).byte()
+    return pixels.permute(0, 2, 3, 1).contiguous().numpy(), batch
+
+
+def render_pictures(kind: PictureKind, count: int, cache_dir: Path, *, part: int = 0, parts: int = 1) -> None:
+    """Make sure that at least `count` pictures of a kind are in the cache; `parts` processes may share the work."""
+    from tqdm import tqdm
+
+    folder = cache_dir / kind.name
+    folder.mkdir(parents=True, exist_ok=True)
+    chunks = range(part, -(-count // kind.chunk), parts)
+    for index in tqdm(chunks, unit="chunk", mininterval=10.0, desc=kind.name):
+        if (folder / f"{index:05d}.npy").exists():
+            continue
+        pixels, batch = render_chunk(kind, index)
+        labels = {name: values.tolist() for name, values in batch.labels.items()}
+        (folder / f"{index:05d}.json").write_text(json.dumps({"captions": batch.captions, "labels": labels}))
+        temporary = folder / f"{index:05d}.part{part}"
+        with open(temporary, "wb") as file:
+            np.save(file, pixels, allow_pickle=False)
+        os.replace(temporary, folder / f"{index:05d}.npy")
+
+
+def to_float(pixels: np.ndarray) -> Tensor:
+    """uint8 (b h w 3) -> float32 (b 3 h w) in [-1, 1], channels_last in memory."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+class PictureCache:
+    """Read access to one kind's pictures; `refresh()` takes in what has been rendered since."""
+
+    def __init__(self, cache_dir: Path, name: str, *, limit: int | None = None):
+        self.kind, self.folder, self.limit = KINDS[name], cache_dir / name, limit
+        self.captions: list[str] = []
+        self.labels: dict[str, list[int]] = {}
+        self._chunks: list[np.ndarray] = []
+        self.refresh()
+        if not self._chunks:
+            raise ValueError(f"no pictures in {self.folder}: run `imagen train pictures --kind {name}` first")
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def refresh(self) -> None:
+        """Append chunks that are complete by now, in order."""
+        while (path := self.folder / f"{len(self._chunks):05d}.npy").exists():
+            if self.limit is not None and len(self) >= self.limit:
+                return
+            about = json.loads(path.with_suffix(".json").read_text())
+            self._chunks.append(np.load(path, mmap_mode="r", allow_pickle=False))
+            self.captions += about["captions"]
+            for name, values in about["labels"].items():
+                self.labels.setdefault(name, []).extend(values)
+
+    def _picture(self, index: int) -> np.ndarray:
+        return self._chunks[index // self.kind.chunk][index % self.kind.chunk]
+
+    def pictures(self, indices: Sequence[int]) -> Tensor:
+        """(b 3 h w) float32 in [-1, 1]."""
+        return to_float(np.stack([self._picture(i) for i in indices]))
+
+    def crops(self, count: int, side: int, generator: torch.Generator, *, tries: int = 3, grid: int = 4) -> Tensor:
+        """`count` crops (b 3 side side), turned at random, each the liveliest of `tries` (one in four: just the first).
+
+        Offsets are multiples of `grid`, so that shrinking a crop equals cropping the shrunk picture.
+        """
+        places = self.kind.window or self.kind.side
+        steps = (places - side) // grid + 1
+        chosen = []
+        for index in torch.randint(len(self), (count,), generator=generator).tolist():
+            picture = self._picture(index)
+            offsets = (torch.randint(steps, (tries, 2), generator=generator) * grid).tolist()
+            pick_first = bool(torch.rand((), generator=generator) < 0.25)
+            crops = [picture[y : y + side, x : x + side] for y, x in offsets[: 1 if pick_first else tries]]
+            chosen.append(_turned(max(crops, key=_liveliness), int(torch.randint(8, (), generator=generator))))
+        return to_float(np.stack(chosen))
+
+
+def _liveliness(crop: np.ndarray) -> float:
+    return float(crop[::4, ::4].astype(np.float32).std(axis=(0, 1)).sum())
+
+
+def _turned(crop: np.ndarray, which: int) -> np.ndarray:
+    """One of a square's eight symmetries."""
+    crop = crop[::-1] if which & 1 else crop
+    crop = crop[:, ::-1] if which & 2 else crop
+    return crop.transpose(1, 0, 2) if which & 4 else crop

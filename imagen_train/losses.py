@@ -1,0 +1,58 @@
+"""What is minimised? The squared error of x_0, weighted by noise level (Imagen, Eq. 2; arXiv 2303.09556 for the cap).
+
+Shapes: b images, c h w a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from imagen_core.parameterization import diffuse, output_to_x_0, per_image
+from imagen_core.schedules import Schedule
+
+
+def draw_times(count: int, generator: torch.Generator, *, power: float, t_min: float = 1e-3) -> Tensor:
+    """Stratified times (b,) in [t_min, 1]: t = u^power; power < 1 prefers noise, 1 is uniform.
+
+    Stratified (one draw in each of b equal cells): the loss of one batch depends less on luck.
+    """
+    u = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
+    return t_min + (1 - t_min) * u**power
+
+
+def loss_weight(sigma: Tensor, max_weight: float) -> Tensor:
+    """Weight on the x_0 error: 1 / sigma^2, which is the v loss, capped lest nearly clean pictures drown the rest."""
+    return sigma.square().clamp(min=1 / max_weight).reciprocal()
+
+
+def aug_weight(sigma: Tensor, strength: float = 30.0) -> Tensor:
+    """Weight (b,) of an image whose low-res picture carries noise of `sigma` (b,), which must not drown the fine errors."""
+    return 1 / (1 + strength * sigma.square())
+
+
+def diffusion_loss(
+    network: Callable[[Tensor, Tensor], Tensor],
+    x_0: Tensor,
+    *,
+    schedule: Schedule,
+    prediction_type: str,
+    times: Tensor,
+    noise: Tensor,
+    max_weight: float = 5.0,
+    image_weight: Tensor | None = None,
+) -> Tensor:
+    """Mean weighted squared error of x_0 (scalar): network(x_t, time) on x_0 (b c h w) noised to `times` (b,).
+
+    image_weight: (b,), one when None.
+    """
+    alpha, sigma = (per_image(part, x_0) for part in schedule.alpha_sigma(times))  # b 1 1 1
+    x_t = diffuse(x_0, noise, alpha, sigma)
+    output = network(x_t, schedule.network_time(times)).float()
+    error = output_to_x_0(prediction_type, output, x_t, alpha, sigma) - x_0
+    weight = loss_weight(sigma, max_weight)
+    if image_weight is not None:
+        weight = weight * per_image(image_weight, x_0)
+    return (weight * error.square()).mean()

@@ -1,0 +1,97 @@
+"""What is each stage of imagen-mini: its network, schedule, optimiser and course of training? (Only settings here.)"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from imagen_core.schedules.cosine import CosineSchedule
+from imagen_core.unets import BaseUNetConfig, EfficientUNetConfig, UNetConfig
+
+from .loop import LoopConfig
+from .optim import OptimConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """One stage. `crop`: side of the training pictures. `defaults`: what its checkpoint recommends for sampling.
+
+    time_power: t = u^power while the rate is high (below 1: noise, where layout and colour are decided, comes more
+    often); uniform once the rate falls, so that fine grain is learned too.
+    """
+
+    stage: str
+    pictures: str
+    unet: UNetConfig
+    crop: int
+    schedule: CosineSchedule = CosineSchedule(logsnr_min=-12.0, logsnr_max=12.0)
+    prediction_type: str = "x_0"
+    time_power: float = 1.0
+    max_weight: float = 5.0
+    null_fraction: float = 0.1  # captions dropped (Imagen, section 2.2)
+    max_aug_level: float = 0.5
+    clean_fraction: float = 0.25  # how often the low-res picture gets no noise at all
+    batch_size: int = 64
+    optim: OptimConfig = OptimConfig()
+    loop: LoopConfig = LoopConfig()
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+
+def base64_plan(text_dim: int) -> StagePlan:
+    """64 px from text 'text_dim' wide: a 4x4 stem, attention and text at 8x8, eight pooling slots."""
+    return StagePlan(
+        stage="base64",
+        pictures="base64",
+        crop=64,
+        unet=BaseUNetConfig(
+            patch_size=4,
+            channels=64,
+            channel_mult=(1, 2),
+            num_res_blocks=(1, 2),
+            attention_resolutions=(8,),
+            per_head_channels=32,
+            text_embed_dim=text_dim,
+            pooling_queries=8,
+        ),
+        schedule=CosineSchedule(shift=-1.0, logsnr_min=-12.0, logsnr_max=12.0),
+        time_power=0.75,
+        defaults={"steps": 25, "sampler": "dpmpp_2m", "guidance_scale": 3.0},
+    )
+
+
+def sr256_plan() -> StagePlan:
+    """64 -> 256 px, trained on 64 px crops; adds to the bilinearly grown picture; reads no text."""
+    return StagePlan(
+        stage="sr256",
+        pictures="full256",
+        crop=64,
+        unet=_enlarger(patch_size=4, channels=(64, 96)),
+        batch_size=16,
+        defaults={"steps": 12, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.1},
+    )
+
+
+def sr1024_plan() -> StagePlan:
+    """256 -> 1024 px, trained on 128 px crops; 8x8 stem, so that a step sees 128x128 cells."""
+    return StagePlan(
+        stage="sr1024",
+        pictures="window1024",
+        crop=128,
+        unet=_enlarger(patch_size=8, channels=(96, 96)),
+        batch_size=16,
+        defaults={"steps": 8, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.05},
+    )
+
+
+def _enlarger(*, patch_size: int, channels: tuple[int, int]) -> EfficientUNetConfig:
+    return EfficientUNetConfig(
+        patch_size=patch_size,
+        channels=channels,
+        num_res_blocks=(2, 2),
+        strides=(1, 2),
+        self_attention=(False, False),
+        text_cross_attention=(False, False),
+        text_embed_dim=None,
+        predict_residual=True,
+        stem_skip=True,
+    )

@@ -1,0 +1,274 @@
+"""How does a plan become a trained stage? Tasks (loss, previews) for base and super-resolution, start and export.
+
+Shapes: b images, l text tokens, d text width, h w pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imagen_core.checkpoints.native import StageSpec, load_checkpoint, save_checkpoint
+from imagen_core.conditioning import Conditioning, TextEmbeds
+from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
+from imagen_core.sampling import sample_base, super_resolve
+from imagen_core.schedules import schedule_to_config
+from imagen_core.stage import Prompt, Stage
+from imagen_core.super_resolution import augment, resize
+from imagen_core.unets import build_unet
+
+from .data import PictureCache
+from .loop import Preview, RunState, TrainResult, train
+from .losses import aug_weight, diffusion_loss, draw_times
+from .options import TrainOptions
+from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
+
+if TYPE_CHECKING:
+    from imagen_core.text.t5 import T5TextEncoder
+
+REFRESH_STEPS = 500  # how often the cache is asked for pictures rendered meanwhile
+
+
+class CaptionEmbeds:
+    """Encoded captions, kept as float16 in memory; `of(indices)` gives a padded TextEmbeds."""
+
+    def __init__(self, encoder: T5TextEncoder, *, batch: int = 256):
+        self.encoder, self.batch = encoder, batch
+        self.rows: list[Tensor] = []  # (l d) float16 each
+
+    @torch.no_grad()
+    def extend(self, captions: list[str]) -> None:
+        """Encode the captions behind those that are known already."""
+        for first in range(len(self.rows), len(captions), self.batch):
+            encoded = self.encoder.encode(captions[first : first + self.batch])
+            lengths = encoded.mask.sum(1).tolist()
+            embeds = encoded.embeds.to("cpu", torch.float16)
+            self.rows += [row[:length].clone() for row, length in zip(embeds, lengths, strict=True)]
+
+    def of(self, indices: list[int], dropped: Tensor) -> TextEmbeds:
+        """TextEmbeds of these captions; where `dropped` (b,) is True, the null prompt: one token of zeros."""
+        rows = [self.rows[i] for i in indices]
+        rows = [torch.zeros_like(row[:1]) if gone else row for row, gone in zip(rows, dropped, strict=True)]
+        embeds = nn.utils.rnn.pad_sequence(rows, batch_first=True).float()  # b l d
+        lengths = torch.tensor([len(row) for row in rows])
+        return TextEmbeds(embeds=embeds, mask=torch.arange(embeds.shape[1]) < lengths[:, None])
+
+
+class _StageTask:
+    """What both tasks share: plan, pictures, and the half-trained network seen as a Stage."""
+
+    def __init__(self, plan: StagePlan, options: TrainOptions):
+        self.plan, self.device = plan, torch.device(options.device)
+        self.batch_size = options.batch_size or plan.batch_size
+        self.cache = PictureCache(options.cache_dir, plan.pictures)
+        self.held_out = PictureCache(options.cache_dir, f"{plan.pictures}_held_out")
+        self.calls = 0
+
+    def _time_and_noise(self, shape: torch.Size, generator: torch.Generator, progress: float) -> tuple[Tensor, Tensor]:
+        power = self.plan.time_power if progress < self.plan.loop.decay_start else 1.0
+        times = draw_times(shape[0], generator, power=power)
+        return times.to(self.device), torch.randn(shape, generator=generator).to(self.device)
+
+    def _loss(
+        self,
+        network: nn.Module,
+        x_0: Tensor,
+        cond: Conditioning,
+        times: Tensor,
+        noise: Tensor,
+        image_weight: Tensor | None = None,
+    ) -> Tensor:
+        return diffusion_loss(
+            lambda x_t, time: network(x_t, time, cond),
+            x_0,
+            schedule=self.plan.schedule,
+            prediction_type=self.plan.prediction_type,
+            times=times,
+            noise=noise,
+            max_weight=self.plan.max_weight,
+            image_weight=image_weight,
+        )
+
+    def stage(self, model: nn.Module) -> Stage:
+        return Stage(unet=model, schedule=self.plan.schedule, spec=stage_spec(self.plan))
+
+
+class BaseTask(_StageTask):
+    """Text -> 64 px."""
+
+    def __init__(self, plan: StagePlan, options: TrainOptions, encoder: T5TextEncoder):
+        super().__init__(plan, options)
+        self.texts = CaptionEmbeds(encoder)
+        self.texts.extend(self.cache.captions)
+
+    def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:
+        """Loss of one batch of captioned pictures."""
+        self.calls += 1
+        if self.calls % REFRESH_STEPS == 0:
+            self.cache.refresh()
+            self.texts.extend(self.cache.captions)
+        indices = torch.randint(len(self.cache), (self.batch_size,), generator=generator).tolist()
+        dropped = torch.rand(self.batch_size, generator=generator) < self.plan.null_fraction
+        x_0 = self.cache.pictures(indices).to(self.device)
+        times, noise = self._time_and_noise(x_0.shape, generator, progress)
+        text = model.encode_text(_to(self.texts.of(indices, dropped), self.device))
+        return self._loss(model, x_0, Conditioning(text=text), times, noise)
+
+    def preview(self, model: nn.Module) -> Preview:
+        """Twenty-four held-out captions drawn from fixed seeds, and the x_0 error at three times."""
+        captions = self.held_out.captions[:24]
+        drawn = sample_base(
+            self.stage(model),
+            Prompt(text=_to(self.texts.encoder.encode(captions), self.device)),
+            seeds=range(len(captions)),
+            steps=20,
+            guidance=ClassifierFreeGuidance(scale=self.plan.defaults["guidance_scale"]),
+        )
+        return Preview(picture=grid(drawn, columns=6, scale=2), figures=self._errors(model))
+
+    def _errors(self, model: nn.Module, count: int = 64) -> dict[str, float]:
+        """Mean squared x_0 error on held-out pictures at t = .9, .6, .3, same noise every time."""
+        generator = torch.Generator().manual_seed(0)
+        x_0 = self.held_out.pictures(range(count)).to(self.device)
+        noise = torch.randn(x_0.shape, generator=generator).to(self.device)
+        text = _to(self.texts.encoder.encode(self.held_out.captions[:count]), self.device)
+        cond = Conditioning(text=model.encode_text(text))
+        plan, errors = self.plan, {}
+        for t in (0.9, 0.6, 0.3):
+            times = torch.full((count,), t, device=self.device)
+            errors[f"mse_{t}"] = diffusion_loss(
+                lambda x_t, time: model(x_t, time, cond),
+                x_0,
+                schedule=plan.schedule,
+                prediction_type=plan.prediction_type,
+                times=times,
+                noise=noise,
+                max_weight=1.0,
+            ).item()
+        return errors
+
+
+class SuperResolutionTask(_StageTask):
+    """Small picture -> four times its side, on crops."""
+
+    def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:
+        """Loss of one batch of crops, their low-res versions noised by a random aug_level."""
+        self.calls += 1
+        if self.calls % REFRESH_STEPS == 0:
+            self.cache.refresh()
+        plan, b = self.plan, self.batch_size
+        x_0 = self.cache.crops(b, plan.crop, generator).to(self.device)
+        times, noise = self._time_and_noise(x_0.shape, generator, progress)
+        level = torch.rand(b, generator=generator).square() * plan.max_aug_level  # sampling uses the low ones
+        level = level.where(torch.rand(b, generator=generator) >= plan.clean_fraction, 0.0).to(self.device)
+        low_res = shrunk_and_grown(x_0)
+        low_res = augment(low_res, level, plan.schedule, torch.randn(x_0.shape, generator=generator).to(self.device))
+        weight = aug_weight(plan.schedule.alpha_sigma(level)[1])
+        return self._loss(model, x_0, Conditioning(low_res=low_res, aug_level=level), times, noise, weight)
+
+    def preview(self, model: nn.Module) -> Preview:
+        """Rows: grown low-res, enlarged by the network at aug_level 0, truth. Figures: PSNR against bicubic, in dB."""
+        truth = self.held_out.pictures(range(6))
+        small = shrink(truth)
+        drawn = super_resolve(self.stage(model), small, seeds=range(6), steps=8, aug_level=0.0)
+        figures = {"psnr": psnr(drawn, truth), "psnr_bicubic": psnr(bicubic(small), truth)}
+        return Preview(picture=grid(torch.cat([shrunk_and_grown(truth), drawn, truth]), columns=6), figures=figures)
+
+
+def _to(text: TextEmbeds, device: torch.device) -> TextEmbeds:
+    return TextEmbeds(embeds=text.embeds.to(device, torch.float32), mask=text.mask.to(device))
+
+
+def shrink(picture: Tensor, factor: int = 4) -> Tensor:
+    """(b c h w) by area to (b c h/factor w/factor)."""
+    return resize(picture, (picture.shape[-2] // factor, picture.shape[-1] // factor))
+
+
+def shrunk_and_grown(picture: Tensor) -> Tensor:
+    """What a super-resolution network is shown: the picture shrunk four times by area and grown back bilinearly."""
+    return resize(shrink(picture), tuple(picture.shape[-2:]))
+
+
+def bicubic(small: Tensor, factor: int = 4) -> Tensor:
+    """The rival: (b c h w) grown bicubically, in [-1, 1]."""
+    return F.interpolate(small, scale_factor=factor, mode="bicubic", align_corners=False).clamp(-1, 1)
+
+
+def psnr(picture: Tensor, truth: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of pictures in [-1, 1], by the mean error of all of them."""
+    return (10 * torch.log10(4.0 / (picture - truth).square().mean())).item()
+
+
+def grid(pictures: Tensor, *, columns: int, scale: int = 1) -> Tensor:
+    """(b 3 h w) as one picture (3 rows*h columns*w), magnified by whole pixels."""
+    pictures = F.interpolate(pictures.cpu().float(), scale_factor=scale) if scale > 1 else pictures.cpu().float()
+    rows = [torch.cat(list(row), dim=2) for row in pictures.split(columns)]
+    rows[-1] = F.pad(rows[-1], (0, rows[0].shape[2] - rows[-1].shape[2]))
+    return torch.cat(rows, dim=1)
+
+
+def stage_spec(plan: StagePlan, training: dict | None = None) -> StageSpec:
+    """A plan as its checkpoint describes it."""
+    return StageSpec(
+        stage=plan.stage,
+        unet_config=plan.unet,
+        schedule_config=schedule_to_config(plan.schedule),
+        prediction_type=plan.prediction_type,
+        defaults=plan.defaults,
+        training=training or {},
+    )
+
+
+def start_network(plan: StagePlan, options: TrainOptions) -> tuple[nn.Module, RunState]:
+    """A fresh network, or `--from-weights`' with its count of images and seconds of training carried on."""
+    torch.manual_seed(options.seed)
+    if options.from_weights is None:
+        return build_unet(plan.unet), RunState()
+    unet, spec = load_checkpoint(options.from_weights, expected_stage=plan.stage)
+    if spec.unet_config != plan.unet:
+        raise ValueError(f"{options.from_weights} holds another network than this stage's plan: {spec.unet_config}")
+    return unet.requires_grad_(True), RunState(images=spec.training.get("images", 0))
+
+
+def export(plan: StagePlan, result: TrainResult, options: TrainOptions, pictures: int) -> Path:
+    """Write the averaged weights, float16, to the models folder, with how they were made."""
+    training = {
+        "images": result.state.images,
+        "hours": round(result.state.seconds / 3600, 3),
+        "steps": result.state.step,
+        "different_pictures": pictures,
+        "device": f"{options.device}, {options.threads} thread(s), {platform.machine()}",
+        "bf16": options.bf16,
+        "seed": options.seed,
+        "from_weights": options.from_weights.name if options.from_weights else None,
+        "optim": dataclasses.asdict(plan.optim),
+    }
+    options.models_dir.mkdir(parents=True, exist_ok=True)
+    path = options.models_dir / f"{plan.stage}.safetensors"
+    save_checkpoint(path, result.model.cpu(), spec=stage_spec(plan, training), dtype=torch.float16)
+    return path
+
+
+def train_stage(stage: str, options: TrainOptions, *, plan: StagePlan | None = None) -> TrainResult:
+    """Train one of base64, sr256, sr1024 by its plan and export it."""
+    task: BaseTask | SuperResolutionTask
+    if stage == "base64":
+        from imagen_core.text.t5 import T5TextEncoder
+
+        encoder = T5TextEncoder.from_folder(options.models_dir / "text_encoder", options.device, torch.float32)
+        plan = plan or base64_plan(encoder.embed_dim)
+        task = BaseTask(plan, options, encoder)
+    else:
+        plan = plan or {"sr256": sr256_plan, "sr1024": sr1024_plan}[stage]()
+        task = SuperResolutionTask(plan, options)
+    network, start = start_network(plan, options)
+    result = train(network, task, options, optim=plan.optim, config=plan.loop, start=start)
+    if options.export:
+        export(plan, result, options, len(task.cache))
+    return result
