@@ -10,10 +10,10 @@ from .vocabulary import BACKDROPS
 
 _COVE_DEPTH, _COVE_WIDTH = 6.5, 2.6  # where the floor turns into the wall, and over how much depth
 _FAR = 60.0
-# Where a disc hangs (x on the key light's side), its radius and glow; its color in linear light.
+# Where a disc hangs (x on the key light's side), its radius, its color and the glow's in linear light.
 _LAMPS = (
-    ("sunset", (0.55, 0.40, 0.17, 0.30), (0.99, 0.80, 0.50)),
-    ("night", (0.66, 0.72, 0.10, 0.10), (0.86, 0.87, 0.80)),
+    ("sunset", (0.56, 0.42, 0.18), (1.30, 0.66, 0.20), (0.50, 0.20, 0.02)),
+    ("night", (0.66, 0.72, 0.11), (0.84, 0.86, 0.82), (0.04, 0.06, 0.12)),
 )
 
 
@@ -47,11 +47,12 @@ def _floor_light(packed: PackedScenes, points: Tensor, scene: Tensor, wall_share
 def _sky(packed: PackedScenes, wall: Tensor, scene: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """The wall with a low sun or a moon, on the side that the key light comes from."""
     side = torch.where(packed.light[0] < 0, -1.0, 1.0)
-    for name, (x, y, radius, glow), color in _LAMPS:
+    for name, (x, y, radius), color, glow in _LAMPS:
         at = (packed.backdrop == BACKDROPS.index(name))[scene].nonzero()[:, 0]
         if len(at):
             away = ((u[at] - x * side[scene[at]]) ** 2 + (v[at] - y) ** 2).sqrt()
-            share = torch.sigmoid((radius - away) / 0.006) + glow * torch.exp(-((away / (2.2 * radius)) ** 2))
-            tone = torch.tensor(color, device=wall.device)[:, None]
-            wall[:, at] += (tone - wall[:, at]) * share.clamp(0, 1)
+            disc, halo = torch.sigmoid((radius - away) / 0.003), torch.exp(-away / (1.6 * radius))
+            tone, glow_tone = torch.tensor((color, glow), device=wall.device)[:, :, None]
+            sky = take(wall, at) + glow_tone * halo
+            wall[:, at] = sky + (tone - sky) * disc
     return wall

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 EYE = (0.0, 2.4, -9.0)
-_TARGET_HEIGHT = 1.12
+_TARGET_HEIGHT = 1.05
 HALF_FIELD = 0.262  # tangent of half the field of view
 _TILT = math.atan2(EYE[1] - _TARGET_HEIGHT, -EYE[2])
 _DOWN, _AHEAD = math.sin(_TILT), math.cos(_TILT)

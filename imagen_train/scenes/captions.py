@@ -70,7 +70,7 @@ def _state(thing: Thing, scene: Scene, rng: Random) -> Stated:
         len({other.shape for other in scene.things}) < len(scene.things)
     )
     says_color = only_color_differs or rng.random() < 0.96
-    says_material = rng.random() < (0.3 if thing.material == MATTE else 0.96)
+    says_material = rng.random() < (0.45 if thing.material == MATTE else 0.96)
     says_size = rng.random() < (0.12 if thing.size == MEDIUM else 0.97)
     return Stated(
         shape,

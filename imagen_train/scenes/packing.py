@@ -18,18 +18,18 @@ from .vocabulary import LAYOUTS, MAX_THINGS, SHAPES, SIGN
 
 # The radius of a small, a medium and a large thing in every layout.
 _RADIUS = {
-    "one": (0.52, 0.85, 1.28),
-    "two": (0.46, 0.70, 0.94),
-    "three": (0.40, 0.54, 0.66),
-    "left": (0.46, 0.70, 0.94),
-    "right": (0.46, 0.70, 0.94),
-    "above": (0.66, 0.66, 0.66),
-    "below": (0.66, 0.66, 0.66),
-    "trio": (0.55, 0.55, 0.55),
+    "one": (0.60, 0.92, 1.30),
+    "two": (0.52, 0.80, 1.00),
+    "three": (0.42, 0.55, 0.66),
+    "left": (0.52, 0.80, 1.00),
+    "right": (0.52, 0.80, 1.00),
+    "above": (0.72, 0.72, 0.72),
+    "below": (0.72, 0.72, 0.72),
+    "trio": (0.62, 0.62, 0.62),
     "sign": (2.26, 2.26, 2.26),
 }
 _ROW_WIDTH = 4.20  # what fits the frame, a margin left free
-_STACK_HEIGHT = 2.90
+_STACK_HEIGHT = 2.95
 _YAW = {"cube": 0.75, "sign": 0.16}  # the widest turn to either side, in radians; 0.45 for other shapes
 _LAYOUT = {name: LAYOUTS.index(name) for name in LAYOUTS}
 
@@ -119,7 +119,7 @@ def _place(layout: Tensor, shape: Tensor, size: Tensor, draws: Tensor, wobble: T
 def _row(layout: Tensor, half: Tensor, here: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
     """x of things side by side (b, k), and what to shrink all by so that the row fits (b,)."""
     gaps = (here.sum(1) - 1).clamp_min(0)
-    gap = 0.32 + 0.12 * draws[:, 1]
+    gap = torch.where(gaps > 1, 0.16, 0.34) + 0.08 * draws[:, 1]
     width = 2 * half.sum(1) + gap * gaps
     shrink = (_ROW_WIDTH / width).clamp_max(1.0)
     left = 2 * (half.cumsum(1) - half) + gap[:, None] * torch.arange(half.shape[1])
@@ -159,7 +159,8 @@ def _turns(shape: Tensor, layout: Tensor, wobble: Tensor) -> Tensor:
 
 def _light(draw: Tensor) -> Tensor:
     """Unit vectors (3, b) toward the light: above, in front, more or less to one side."""
-    light = torch.stack((0.75 * draw, torch.full_like(draw, 1.15), torch.full_like(draw, -0.75)))
+    aside = 0.5 * draw + 0.25 * torch.sign(draw)
+    light = torch.stack((aside, torch.full_like(draw, 1.10), torch.full_like(draw, -0.95)))
     return light / light.norm(dim=0)
 
 

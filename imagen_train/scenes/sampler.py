@@ -29,7 +29,7 @@ LAYOUT_PERCENT = {
 }
 _LAYOUT_DRAWS = tuple(LAYOUTS.index(name) for name, percent in LAYOUT_PERCENT.items() for _ in range(percent))
 _MATERIAL_DRAWS = tuple(MATERIALS.index(name) for name in ("matte", "matte", "shiny", "striped", "checkered"))
-_SIZED_LAYOUTS = {"one": 0.6, "two": 0.3, "left": 0.25, "right": 0.25}  # how often a thing is not medium
+_SIZED_LAYOUTS = {"one": 0.6, "two": 0.3, "three": 0.2, "left": 0.25, "right": 0.25}  # how often a thing is not medium
 _THINGS = {"one": 1, "sign": 1, "trio": 3}
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _OBJECT_PAIRS = {

@@ -9,7 +9,7 @@ from .vocabulary import MAX_THINGS, SHAPES
 
 _SOFTNESS = 0.14  # how fast a penumbra widens with distance
 _PROBES = (-0.9, -0.65, -0.45, -0.3, -0.15, 0.0, 0.15, 0.3, 0.45, 0.65, 0.9)  # about the ray's closest approach
-_CONTACT_REACH = 0.22
+_CONTACT_REACH = 0.45
 
 
 def to_thing(vectors: Tensor, yaw: Tensor) -> Tensor:
@@ -56,7 +56,8 @@ def _blockers(packed: PackedScenes, points: Tensor, scene: Tensor, own: Tensor) 
         along = (toward * take(light, target)).sum(0)
         aside = (toward * toward).sum(0) - along * along
         reach = packed.radius[thing] * bound[shape[here]]
-        near = (aside < (reach + 0.2 * along.clamp_min(0) + 0.1) ** 2) & (along > -reach - 0.3)
+        shaded = (aside < (reach * (1 + _SOFTNESS) + _SOFTNESS * along.clamp_min(0)) ** 2) & (along > -reach)
+        near = shaded | (aside + along * along < (reach + _CONTACT_REACH) ** 2)
         pairs.append((target[near], thing[near]))
     return torch.cat([target for target, _ in pairs]), torch.cat([thing for _, thing in pairs])
 
@@ -73,5 +74,5 @@ def _past(packed: PackedScenes, shape: int, thing: Tensor, points: Tensor, scene
         clearance = gap if clearance is None else torch.minimum(clearance, gap)
     passed = (clearance * 0.5 + 0.5).clamp(0, 1)
     passed = passed * passed * (3 - 2 * passed)
-    gap = (sdf.distance(shape, *start) * radius).clamp_min(0)
-    return passed, 1 - 0.6 * torch.exp(-gap / _CONTACT_REACH)
+    touch = (1 - sdf.distance(shape, *start) * radius / _CONTACT_REACH).clamp(0, 1)
+    return passed, 1 - 0.55 * touch * touch * touch

@@ -126,10 +126,11 @@ def _reflections(
     grazing = (1 - toward_eye.clamp(0, 1)) ** 4
     mirrored = ray + 2 * toward_eye * normal
     window = torch.sigmoid((mirrored[1] - 0.50) * 16) * torch.sigmoid((0.42 - (mirrored[0] - light[0]).abs()) * 16)
-    above = take(packed.tones[1], scene) * (0.5 + 0.5 * mirrored[1]) + 0.7 * window
+    foot = 0.5 * packed.tones[1] + 0.5 * packed.tones[1].mean(0)  # half gray, so that gray things stay gray
+    above = take(foot, scene) * (0.5 + 0.5 * mirrored[1]) + 0.7 * window
     below = take(floor_tone(packed), scene) * 0.6
     around = below + (above - below) * torch.sigmoid(mirrored[1] * 30)
     half = light - ray
     sharp = ((normal * half).sum(0) * (half * half).sum(0).rsqrt()).clamp_min(0)
     spot = torch.where(gloss > 0.9, 1.5 * sharp**120, 0.12 * sharp**24) * passed
-    return gloss * (0.06 + 0.5 * grazing) * around + spot + 0.06 * grazing * take(packed.tones[1], scene)
+    return gloss * (0.06 + 0.5 * grazing) * around + spot + grazing * (0.04 + 0.04 * take(foot, scene))
