@@ -29,7 +29,7 @@ def loss_weight(sigma: Tensor, max_weight: float) -> Tensor:
 
 
 def aug_weight(sigma: Tensor, strength: float = 30.0) -> Tensor:
-    """Weight (b,) of an image whose low-res picture carries noise of `sigma` (b,): it must not drown the fine errors."""
+    """Weight (b,) of an image whose low-res picture carries noise of `sigma` (b,), so that fine errors count too."""
     return 1 / (1 + strength * sigma.square())
 
 
