@@ -62,8 +62,8 @@ def test_round_trip(unet, path):
     loaded, spec = load_checkpoint(path, expected_stage="base64")
     assert spec == SPEC == read_spec(path)
     assert not loaded.training and all(p.device.type == "cpu" for p in loaded.parameters())
-    with torch.inference_mode():
-        assert torch.equal(draw(loaded), draw(unet))
+    assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), unet.state_dict().values(), strict=True))
+    torch.testing.assert_close(draw(loaded), draw(unet), atol=1e-6, rtol=0)  # mapped weights are aligned otherwise
     assert loaded.stem.weight.is_contiguous(memory_format=torch.channels_last)
 
 
