@@ -156,9 +156,7 @@ def exists_annotated_filepath(name: str) -> bool:
     return _find(name) is not None
 
 
-def get_save_image_path(
-    prefix: str, directory: str, width: int = 0, height: int = 0
-) -> tuple[str, str, int, str, str]:
+def get_save_image_path(prefix: str, directory: str, width: int = 0, height: int = 0) -> tuple[str, str, int, str, str]:
     """Where a picture called `prefix` goes: (folder, file name without counter, next counter, subfolder, prefix).
 
     `prefix` may hold a subfolder and %width% %height% %year% %month% %day% %hour% %minute% %second%. Raises ValueError

@@ -1,0 +1,229 @@
+"""What can be done from a terminal? `imagen run` runs a workflow; the rest lists, converts and hands over to training.
+
+Exit codes: 0 done, 1 a node failed, 2 the input is wrong, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import runtime
+
+if TYPE_CHECKING:
+    from .engine import Result
+    from .registry import Registry
+
+DONE, FAILED, WRONG_INPUT, STOPPED = 0, 1, 2, 130
+TRAINING = "imagen_train.cli"  # adds its own commands
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.showwarning = lambda message, *rest, **more: say(f"warning: {message}")
+    debug = "--debug" in arguments
+    try:
+        options = build_parser(arguments).parse_args(arguments)
+        return options.handler(options) or DONE
+    except KeyboardInterrupt:
+        say("stopped")
+        return STOPPED
+    except ValueError as error:  # input that is wrong; the message says what to do
+        if debug:
+            traceback.print_exc()
+        for line in str(error).splitlines():
+            say(f"error: {line}")
+        return WRONG_INPUT
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        say(f"error: {type(error).__name__}: {error}" + ("" if debug else " (--debug shows where)"))
+        return FAILED
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="imagen",
+        description="Runs Google's Imagen in pixel space: text to picture, and small pictures to large ones.",
+        epilog="training and measuring: imagen train --help, imagen evaluate --help",
+    )
+    parser.add_argument("--version", action="version", version=f"imagen-nodes {version()}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_run(commands)
+    nodes = commands.add_parser("nodes", help="list the nodes that workflows may use")
+    nodes.add_argument("--json", action="store_true", help="print their full description (object_info)")
+    nodes.set_defaults(handler=list_nodes)
+    workflows = commands.add_parser("workflows", help="list the workflows that are shipped")
+    workflows.set_defaults(handler=list_workflows)
+    convert = commands.add_parser("convert", help="print a workflow of the editor as an API prompt")
+    convert.add_argument("workflow", metavar="WORKFLOW", help="a file (.json or .png) or a shipped name")
+    convert.set_defaults(handler=convert_workflow)
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    if command is not None and command not in commands.choices:
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(TRAINING).add_commands(commands)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    run = commands.add_parser("run", help="run a workflow and save its pictures")
+    add = run.add_argument
+    add("workflow", metavar="WORKFLOW", help="a file (.json of the editor or API, or a .png) or a shipped name")
+    add("--prompt", metavar="TEXT", help="what to draw, in every node that reads a prompt")
+    add("--negative", metavar="TEXT", help="what to steer away from")
+    add("--seed", type=int, metavar="N", help="the seed of every node that has one")
+    add("--set", action="append", default=[], metavar="NODE.INPUT=VALUE", help="NODE is an id, a title or a class")
+    add("--out", default="output", metavar="DIR", help="where pictures go (default: ./output)")
+    add("--input", action="append", default=[], metavar="DIR", help="where LoadImage looks first (default: ./input)")
+    add("--models", action="append", default=[], metavar="DIR", help="a folder with model files; may be repeated")
+    add("--json", action="store_true", help="print one JSON object about the run and nothing else")
+    add("--quiet", action="store_true", help="show no progress")
+    add("--debug", action="store_true", help="show the traceback of a failure")
+    run.set_defaults(handler=run_workflow)
+
+
+def version() -> str:
+    """The version of the package, also when run from a clone that is not installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("imagen-nodes")
+    except metadata.PackageNotFoundError:
+        project = runtime.PACK_ROOT / "pyproject.toml"
+        found = (
+            re.search(r'^version = "(.+)"', project.read_text(encoding="utf-8"), re.M) if project.is_file() else None
+        )
+        return found[1] if found else "unknown"
+
+
+def list_nodes(options: argparse.Namespace) -> None:
+    from .registry import load_registry
+
+    registry = load_registry()
+    if options.json:
+        print(json.dumps(registry.object_info(), indent=2))
+        return
+    for name in sorted(registry.classes):
+        description = getattr(registry.classes[name], "DESCRIPTION", "").split(". ")[0].rstrip(".")
+        print(f"{name:28} {description}")
+
+
+def list_workflows(options: argparse.Namespace) -> None:
+    from .reading import describe, shipped
+    from .registry import pack_folder
+
+    for name, path in shipped(pack_folder()).items():
+        print(f"{name:28} {describe(path)}")
+
+
+def convert_workflow(options: argparse.Namespace) -> None:
+    from .reading import find_workflow, read_workflow
+    from .registry import load_registry, pack_folder
+
+    path = find_workflow(options.workflow, pack_folder())
+    print(json.dumps(read_workflow(path, load_registry().object_info()).prompt, indent=2))
+
+
+def run_workflow(options: argparse.Namespace) -> int:
+    """`imagen run`: read, change, check, run, report."""
+    from . import terminal
+    from .engine import Engine
+
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="imagen-") as temporary, contextlib.redirect_stdout(sys.stderr):
+        host = _host(options, Path(temporary))
+        with runtime.use(host):
+            registry, prompt, ui, outputs = _prepare(options)
+        progress = terminal.Progress(prompt, quiet=options.quiet)
+        engine = Engine(registry, host, on_event=progress, keep_results=False)
+        extra = {"extra_pnginfo": {"workflow": ui}} if ui else {}
+        result = engine.run(prompt, outputs, extra_data=extra)
+    images = terminal.saved_paths(result, host.output_directory)
+    code = _report(result, prompt, options.debug)
+    if not options.json:
+        print("\n".join(images), end="\n" if images else "")
+    elif code == DONE:
+        print(json.dumps(terminal.summary(result, prompt, images, time.perf_counter() - start)))
+    return code
+
+
+def _host(options: argparse.Namespace, temporary: Path) -> runtime.Runtime:
+    """Folders as the options say; the output folder is tried now, not after minutes of work."""
+    output = Path(options.out).expanduser().absolute()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise ValueError(
+            f"the output folder {output} cannot be written ({reason}): choose another with --out"
+        ) from error
+    defaults = runtime.Runtime()
+    return runtime.Runtime(
+        input_directories=[*(Path(item).absolute() for item in options.input), *defaults.input_directories],
+        output_directory=output,
+        temp_directory=temporary,
+        model_directories=[*(Path(item).absolute() for item in options.models), *defaults.model_directories],
+        open_paths=True,
+    )
+
+
+def _prepare(options: argparse.Namespace) -> tuple[Registry, dict, dict | None, list[str]]:
+    """The classes, the prompt and its graph with all changes, and the outputs to run. Raises ValueError."""
+    from . import overrides, terminal
+    from .reading import find_workflow, read_workflow
+    from .registry import load_registry, pack_folder
+    from .validation import validate
+
+    path = find_workflow(options.workflow, pack_folder())
+    registry = load_registry()
+    object_info = registry.object_info()
+    loaded = read_workflow(path, object_info)
+    prompt, ui = loaded.prompt, loaded.ui
+    changes = overrides.plan(
+        prompt, registry, sets=options.set, text=options.prompt, negative=options.negative, seed=options.seed
+    )
+    overrides.apply(prompt, changes)
+    checked = validate(prompt, registry)
+    if checked.error is not None or checked.node_errors:
+        raise ValueError("\n".join(f"{path.name}: {line}" for line in terminal.explain(checked, prompt)))
+    return registry, prompt, overrides.apply_to_ui(ui, changes, object_info) if ui else None, checked.outputs
+
+
+def _report(result: Result, prompt: dict, debug: bool) -> int:
+    """Say how the run ended; returns the exit code."""
+    from .terminal import name_of
+
+    if result.failure is not None:
+        error, node = result.failure.exception, result.failure.node
+        if debug:
+            traceback.print_exception(type(error), error, error.__traceback__)
+        hint = "" if debug else " (--debug shows where)"
+        reason = " ".join(str(error).split()) or "no reason given"
+        say(f"error: {name_of(node, prompt) if node else 'the run'} failed: {type(error).__name__}: {reason}{hint}")
+        return FAILED
+    if result.status == "interrupted":
+        say("stopped")
+        return STOPPED
+    return DONE

@@ -1,0 +1,234 @@
+"""How does a validated prompt run: in which order, with which cached results, and what is told to whom?
+
+Events go to one callback as (type, data) with the names and data of ComfyUI's websocket messages, plus "preview", whose
+data also holds the picture. One engine runs one prompt at a time, on the calling thread.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import runtime
+from .cache import Cache, Entry, keys_of
+from .calls import call_lazy, call_node, gather_inputs, is_blocked
+from .registry import Registry, options_of
+from .validation import input_specs, is_link
+
+EventCallback = Callable[[str, dict], None]
+SUCCESS, ERROR, INTERRUPTED = "success", "error", "interrupted"
+
+
+@dataclass(kw_only=True)
+class Failure:
+    """The node that failed, and why."""
+
+    node: str
+    class_type: str
+    exception: BaseException
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What became of a prompt. `seconds` holds the nodes that ran, `cached` those whose earlier result served."""
+
+    status: str = SUCCESS
+    ui: dict[str, dict] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    cached: list[str] = field(default_factory=list)
+    failure: Failure | None = None
+
+
+class Engine:
+    """Runs prompts one after the other; results stay cached in between.
+
+    With `keep_results` False a result is dropped once every node that reads it has run: less memory, for a single run.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        host: runtime.Runtime,
+        *,
+        on_event: EventCallback | None = None,
+        keep_results: bool = True,
+    ) -> None:
+        self.registry, self.host, self.keep_results = registry, host, keep_results
+        self.on_event = on_event or (lambda kind, data: None)
+        self.cache = Cache()
+
+    def run(
+        self, prompt: dict, outputs: Collection[str], *, prompt_id: str = "", extra_data: dict | None = None
+    ) -> Result:
+        """Run what `outputs` need; `prompt` must have passed `validate`. Failure and interruption are in the result."""
+        import torch
+
+        def on_progress(node: str | None, value: int, total: int, preview: Any) -> None:
+            run.emit("progress", value=value, max=total, node=node)
+            if preview is not None:
+                run.emit("preview", node=node, image=preview)
+
+        self.host.on_progress = on_progress
+        self.host.interrupt(False)  # a request that came too late for the run before
+        with runtime.use(self.host), torch.inference_mode():
+            run = _Run(self, prompt, outputs, prompt_id, extra_data or {})
+            return run.execute()
+
+
+class _Run:
+    """One prompt on its way. `waiting` maps each node that still has to run to the nodes it waits for."""
+
+    def __init__(
+        self, engine: Engine, prompt: dict, outputs: Collection[str], prompt_id: str, extra_data: dict
+    ) -> None:
+        self.engine, self.cache, self.prompt, self.outputs = engine, engine.cache, prompt, list(outputs)
+        self.prompt_id, self.extra_data = prompt_id, extra_data
+        self.classes = {node: engine.registry.classes[entry["class_type"]] for node, entry in prompt.items()}
+        self.result = Result()
+        self.done: list[str] = []
+        self.waiting: dict[str, set[str]] = {}
+        self.node: str | None = None
+
+    def emit(self, kind: str, **data: Any) -> None:
+        self.engine.on_event(kind, {"prompt_id": self.prompt_id, **data})
+
+    def execute(self) -> Result:
+        self.emit("execution_start", timestamp=_now())
+        try:
+            self._prepare()
+            while self.waiting:
+                self.node = self._next()
+                self._step(self.node)
+        except (runtime.Interrupted, KeyboardInterrupt):
+            self.result.status = INTERRUPTED
+            self.emit("execution_interrupted", **self._where(), timestamp=_now())
+        except Exception as error:
+            self._fail(error)
+        else:
+            self.emit("execution_success", timestamp=_now())
+        return self.result
+
+    def _prepare(self) -> None:
+        self.keys = keys_of(self.prompt, self.engine.registry, self.outputs)
+        instances = [(node, self.prompt[node]["class_type"]) for node in self.keys]
+        self.cache.keep_only(self.keys.values(), instances)
+        cached = [node for node, key in self.keys.items() if key in self.cache.entries]
+        self.emit("execution_cached", nodes=cached, timestamp=_now())
+        for output in self.outputs:
+            self._add(output)
+
+    def _add(self, node: str) -> None:
+        """Plan a node and what it needs at once; lazy inputs come later, when the node asks for them."""
+        new = [node]
+        while new:
+            node = new.pop()
+            if node in self.waiting or node in self.done:
+                continue
+            known = self.keys[node] in self.cache.entries
+            self.waiting[node] = set() if known else {link[0] for link in self._strong_links(node)} - set(self.done)
+            new += self.waiting[node]
+
+    def _strong_links(self, node: str) -> list[list]:
+        links = self._links(node)
+        lazy = {name for name, spec, _ in input_specs(self.classes[node].INPUT_TYPES()) if options_of(spec).get("lazy")}
+        return [link for name, link in links.items() if name not in lazy]
+
+    def _links(self, node: str) -> dict[str, list]:
+        """The linked inputs that the class declares, by name."""
+        inputs = self.prompt[node]["inputs"]
+        named = (name for name, _, _ in input_specs(self.classes[node].INPUT_TYPES()))
+        return {name: inputs[name] for name in named if is_link(inputs.get(name))}
+
+    def _next(self) -> str:
+        """The ready node to run now: an output first, then what feeds one, else the order of planning."""
+        ready = [node for node, needs in self.waiting.items() if not needs]
+        if not ready:
+            raise RuntimeError(f"nodes {', '.join(self.waiting)} wait for each other")
+        feeding = {source for node in self.waiting if self._is_output(node) for source in self.waiting[node]}
+        return min(ready, key=lambda node: 0 if self._is_output(node) else 1 if node in feeding else 2)
+
+    def _is_output(self, node: str) -> bool:
+        return bool(getattr(self.classes[node], "OUTPUT_NODE", False))
+
+    def _step(self, node: str) -> None:
+        """Run a ready node, or take its earlier result; a node that asks for lazy inputs stays planned."""
+        entry = self.cache.entries.get(self.keys[node])
+        if entry is None:
+            entry = self._call(node)
+            if entry is None:
+                return
+            self.cache.entries[self.keys[node]] = entry
+        else:
+            self.result.cached.append(node)
+        if entry.ui:
+            self.result.ui[node] = entry.ui
+            self.emit("executed", node=node, display_node=node, output=entry.ui)
+        self._finish(node)
+
+    def _call(self, node: str) -> Entry | None:
+        """The result of one node; None when it first needs more of its lazy inputs."""
+        self.engine.host.node_id = node
+        self.engine.host.check_interrupt()
+        self.emit("executing", node=node, display_node=node)
+        start = time.perf_counter()
+        cls = self.classes[node]
+        instance = self.cache.instance(node, self.prompt[node]["class_type"], cls)
+        links = self._links(node)
+        results = {name: self._result_of(link) for name, link in links.items() if link[0] in self.done}
+        hidden = {"PROMPT": self.prompt, "UNIQUE_ID": node, "EXTRA_PNGINFO": self.extra_data.get("extra_pnginfo")}
+        inputs = gather_inputs(cls, self.prompt[node]["inputs"], results, hidden)
+        if is_blocked(inputs):
+            return Entry(outputs=[[runtime.ExecutionBlocker()] for _ in getattr(cls, "RETURN_TYPES", ())])
+        wanted = call_lazy(instance, inputs)
+        missing = {links[name][0] for name in wanted if name in links and links[name][0] not in self.done}
+        for source in missing:
+            self._add(source)
+        if missing:
+            self.waiting[node] = missing
+            return None
+        entry = call_node(instance, inputs)
+        self.result.seconds[node] = self.result.seconds.get(node, 0.0) + time.perf_counter() - start
+        return entry
+
+    def _result_of(self, link: list) -> list:
+        return self.cache.entries[self.keys[link[0]]].outputs[link[1]]
+
+    def _finish(self, node: str) -> None:
+        del self.waiting[node]
+        self.done.append(node)
+        for needs in self.waiting.values():
+            needs.discard(node)
+        if not self.engine.keep_results:
+            self._release()
+
+    def _release(self) -> None:
+        """Forget results that no planned node reads."""
+        read = {self.keys[link[0]] for node in self.waiting for link in self._links(node).values()}
+        planned = {self.keys[node] for node in self.waiting}
+        self.cache.entries = {key: entry for key, entry in self.cache.entries.items() if key in read | planned}
+
+    def _where(self) -> dict:
+        kind = self.prompt[self.node]["class_type"] if self.node else None
+        return {"node_id": self.node, "node_type": kind, "executed": list(self.done)}
+
+    def _fail(self, error: Exception) -> None:
+        where = self._where()
+        self.result.status = ERROR
+        self.result.failure = Failure(node=self.node or "", class_type=where["node_type"] or "", exception=error)
+        self.emit(
+            "execution_error",
+            **where,
+            exception_message=str(error),
+            exception_type=type(error).__name__,
+            traceback=traceback.format_tb(error.__traceback__),
+            current_inputs={},
+            current_outputs=list(self.done),
+            timestamp=_now(),
+        )
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

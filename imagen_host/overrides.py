@@ -1,0 +1,168 @@
+"""What did the command line change in a workflow: --prompt, --negative, --seed, --set NODE.INPUT=VALUE?
+
+A change goes into the prompt, which runs, and into the graph, which is saved in the pictures; a linked input becomes a
+constant.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .registry import Registry, choices_of
+from .ui_graph import WorkflowError, read_link
+from .validation import input_specs
+from .widgets import widget_places
+
+TEXT_ENCODERS = ("ImagenTextEncode",)
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Override:
+    """One input of one node, by id, and its new constant."""
+
+    node: str
+    name: str
+    value: Any
+
+
+def plan(
+    prompt: dict, registry: Registry, *, sets: Iterable[str] = (), text: str | None = None,
+    negative: str | None = None, seed: int | None = None,
+) -> list[Override]:  # fmt: skip
+    """All changes that the options ask for. Raises WorkflowError for one that has no place to go."""
+    changes = []
+    for option, name, value in (("--prompt", "text", text), ("--negative", "negative_text", negative)):
+        if value is not None:
+            nodes = [node for node, entry in prompt.items() if entry.get("class_type") in TEXT_ENCODERS]
+            changes += _everywhere(nodes, name, value, f"{option}: this workflow reads no prompt")
+    if seed is not None:
+        nodes = [node for node in prompt if "seed" in _specs(prompt, node, registry)]
+        changes += _everywhere(nodes, "seed", seed, "--seed: no node of this workflow has an input seed")
+    return changes + [_parse(item, prompt, registry) for item in sets]
+
+
+def _everywhere(nodes: list[str], name: str, value: Any, complaint: str) -> list[Override]:
+    if not nodes:
+        raise WorkflowError(f"{complaint}: leave the option out")
+    return [Override(node=node, name=name, value=value) for node in nodes]
+
+
+def _specs(prompt: dict, node: str, registry: Registry) -> dict[str, Any]:
+    cls = registry.classes.get(prompt[node].get("class_type"))
+    return {name: spec for name, spec, _ in input_specs(cls.INPUT_TYPES())} if cls else {}
+
+
+def _parse(item: str, prompt: dict, registry: Registry) -> Override:
+    """NODE.INPUT=VALUE, where a title may hold dots."""
+    target, equals, text = item.partition("=")
+    name, dot, input_name = target.rpartition(".")
+    if not equals or not dot or not name or not input_name:
+        raise WorkflowError(f"--set {item!r:.80}: expected NODE.INPUT=VALUE, such as SaveImage.filename_prefix=mine")
+    node = find_node(name, prompt, registry)
+    specs = _specs(prompt, node, registry)
+    if input_name not in specs:
+        near = difflib.get_close_matches(input_name, specs, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(specs)}"
+        raise WorkflowError(f"--set {item!r:.80}: node {node} has no input {input_name!r}; {hint}")
+    return Override(node=node, name=input_name, value=_value(text, specs[input_name], item))
+
+
+def find_node(name: str, prompt: dict, registry: Registry) -> str:
+    """The id of the node that `name` means: an id, else a title, else a class. Raises WorkflowError if not just one."""
+    if name in prompt:
+        return name
+    for found in _matches(name, prompt, registry):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise WorkflowError(f"{name!r} could be any of the nodes {', '.join(found)}: use one of these ids")
+    known = ", ".join(f"{node} ({title_of(node, prompt)})" for node in list(prompt)[:12])
+    raise WorkflowError(f"no node {name!r:.80}: there are {known}")
+
+
+def _matches(name: str, prompt: dict, registry: Registry) -> Iterator[list[str]]:
+    """Nodes by title, by class, by the class's display name, and by title in any case."""
+    kinds = {node: str(entry.get("class_type")) for node, entry in prompt.items()}
+    yield [node for node in prompt if title_of(node, prompt) == name]
+    yield [node for node, kind in kinds.items() if kind == name]
+    yield [node for node, kind in kinds.items() if registry.display_names.get(kind) == name]
+    yield [node for node in prompt if title_of(node, prompt).lower() == name.lower()]
+
+
+def title_of(node: str, prompt: dict) -> str:
+    """What the user calls a node: its title, or its class."""
+    meta = prompt[node].get("_meta")
+    return str((meta.get("title") if isinstance(meta, dict) else None) or prompt[node].get("class_type"))
+
+
+def _value(text: str, spec: Any, item: str) -> Any:
+    """The text of an option as the type that the input declares; ranges are for validation to check."""
+    choices = choices_of(spec)
+    if choices is not None:
+        return next((choice for choice in choices if str(choice) == text), text)
+    if spec[0] == "STRING":
+        return text
+    try:
+        if spec[0] == "INT":
+            return int(text, 0)
+        if spec[0] == "FLOAT":
+            return float(text)
+    except ValueError:
+        raise WorkflowError(f"--set {item!r:.80}: {text!r} is no {spec[0]}: give a number") from None
+    if spec[0] != "BOOLEAN":
+        raise WorkflowError(f"--set {item!r:.80}: this input takes a link of type {spec[0]}, not a value")
+    if text.lower() not in TRUE + FALSE:
+        raise WorkflowError(f"--set {item!r:.80}: expected true or false")
+    return text.lower() in TRUE
+
+
+def apply(prompt: dict, changes: Iterable[Override]) -> None:
+    """Put the changes into the prompt."""
+    for change in changes:
+        prompt[change.node].setdefault("inputs", {})[change.name] = change.value
+
+
+def apply_to_ui(ui: dict, changes: Iterable[Override], object_info: dict) -> dict | None:
+    """A copy of the graph with the same changes, or None where a graph cannot hold them (inside subgraphs)."""
+    ui = copy.deepcopy(ui)
+    nodes = {str(node.get("id")): node for node in ui["nodes"] if isinstance(node, dict)}
+    for change in changes:
+        node = nodes.get(change.node)
+        if node is None or node.get("type") not in object_info or not _set_widget(node, change, object_info):
+            return None
+        for slot in node.get("inputs") or []:
+            if slot.get("name") == change.name and slot.get("link") is not None:
+                _cut(ui, slot, nodes)
+    return ui
+
+
+def _set_widget(node: dict, change: Override, object_info: dict) -> bool:
+    """Whether the node had a place for the value."""
+    named, values = node.get("widgets_values_named"), node.get("widgets_values")
+    if isinstance(named, dict):
+        named[change.name] = change.value
+    if isinstance(values, dict):
+        values[change.name] = change.value
+        return True
+    places = {name: index for name, _, index in widget_places(object_info[node["type"]], values or [])}
+    index = places.get(change.name)
+    if index is None or not isinstance(values, list) or index >= len(values):
+        return False
+    values[index] = change.value
+    return True
+
+
+def _cut(ui: dict, slot: dict, nodes: dict[str, dict]) -> None:
+    """Remove the link into an input, at both ends."""
+    number, slot["link"] = slot["link"], None
+    for item in [item for item in ui.get("links") or [] if read_link(item)[0] == number]:
+        ui["links"].remove(item)
+        origin = nodes.get(read_link(item)[1].origin, {})
+        for output in origin.get("outputs") or []:
+            if number in (output.get("links") or []):
+                output["links"].remove(number)
