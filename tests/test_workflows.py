@@ -1,0 +1,97 @@
+"""Are the shipped graphs in step with the nodes, readable on a canvas, and do they draw on the shipped weights?"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def built():
+    spec = importlib.util.spec_from_file_location("build_workflows", ROOT / "workflows" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.build()
+
+
+def read(name):
+    return json.loads((ROOT / "workflows" / name).read_text(encoding="utf-8"))
+
+
+def test_the_promised_graphs_ship():
+    promised = {
+        "text_to_image_64",
+        "text_to_image_1024",
+        "super_resolve_photo",
+        "thresholding_compared",
+        "aug_level_sweep",
+    }
+    assert promised <= set(NAMES)
+
+
+def test_files_are_what_the_builder_writes(built):
+    written = {path.relative_to(ROOT / "workflows").as_posix() for path in (ROOT / "workflows").rglob("*.json")}
+    assert written == set(built)
+    stale = [name for name, content in built.items() if read(name) != json.loads(json.dumps(content))]
+    assert stale == [], "run `make workflows` and commit what it wrote"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_name_real_slots_on_both_ends(name):
+    graph = read(f"{name}.json")
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    for link_id, origin, origin_slot, target, target_slot, kind in graph["links"]:
+        assert link_id in nodes[origin]["outputs"][origin_slot]["links"]
+        assert nodes[target]["inputs"][target_slot]["link"] == link_id
+        assert kind in (nodes[target]["inputs"][target_slot]["type"], "*")
+        assert nodes[origin]["pos"][0] <= nodes[target]["pos"][0], "a graph reads left to right"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nodes_do_not_lie_on_each_other(name):
+    boxes = [(*node["pos"], *node["size"]) for node in read(f"{name}.json")["nodes"]]
+    for i, (x, y, w, h) in enumerate(boxes):
+        for u, v, s, t in boxes[:i]:
+            assert x >= u + s or u >= x + w or y >= v + t + 30 or v >= y + h + 30
+
+
+def imagen(*arguments, cwd):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "imagen_host", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=280)
+
+
+# Fewer steps than shipped: these tests ask whether the graph runs; `imagen evaluate` asks how good the pictures are.
+QUICK = {
+    "text_to_image_64": ["ImagenBaseSample64.steps=2", "ImagenBaseSample64.batch_size=1"],
+    "text_to_image_1024": ["Base 64x64.steps=2", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
+    "super_resolve_photo": ["Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
+    "thresholding_compared": [f"{size}, {method}.steps=1" for size in ("Base 64x64", "256x256") for method in
+                              ("none", "static", "dynamic")],
+    "aug_level_sweep": ["Base 64x64.steps=2", *(f"aug_level {level}.steps=1" for level in (0.0, 0.1, 0.25, 0.5))],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, form", [*((name, "editor") for name in NAMES), ("text_to_image_64", "api")])
+def test_the_graph_draws_on_the_shipped_weights(name, form, tmp_path):
+    target = name if form == "editor" else str(ROOT / "workflows" / "api" / f"{name}.json")
+    changes = [part for change in QUICK[name] for part in ("--set", change)]
+    done = imagen("run", target, *changes, "--out", str(tmp_path), "--json", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["images"]
+    for path in report["images"]:
+        picture = Image.open(path)
+        assert "workflow" in picture.text or form == "api"
+        assert "prompt" in picture.text
+    if name.endswith("1024"):
+        assert picture.size == (1024, 1024)

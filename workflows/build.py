@@ -1,0 +1,292 @@
+"""Which graphs ship, and how they lie on the editor's canvas: writes workflows/*.json and their API twins.
+
+Run `make workflows` after a node's inputs change. A test holds the written files against this file.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from imagen_host.registry import load_registry  # noqa: E402
+from imagen_host.workflow import workflow_to_prompt  # noqa: E402
+
+WIDTH, GAP, ROW, TITLE, TOP = 320, 60, 26, 40, 90
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN")
+MULTILINE = 110
+PICTURE = 300  # room for the picture that a preview or save node shows
+CONTROLS = "randomize"  # what the editor does to a seed after each run
+
+
+@dataclass
+class Node:
+    """One node on the canvas; `node["image"]` is its output of that name, to be given as another node's input."""
+
+    info: dict
+    data: dict
+
+    def __getitem__(self, output: str) -> tuple[dict, int]:
+        return self.data, self.info["output_name"].index(output)
+
+
+def is_widget(spec: list) -> bool:
+    return (isinstance(spec[0], list) or spec[0] in WIDGETS) and not (len(spec) > 1 and spec[1].get("forceInput"))
+
+
+@dataclass
+class Graph:
+    """A graph being laid out: `column` starts the next stack of nodes, `add` puts one below the last."""
+
+    object_info: dict
+    nodes: list[dict] = field(default_factory=list)
+    links: list[list] = field(default_factory=list)
+    groups: list[dict] = field(default_factory=list)
+    x: int = 0
+    y: int = TOP
+    first: int = 0
+    title: str = ""
+
+    def column(self, title: str) -> None:
+        """Close the column before and start the next, framed as a group with `title`."""
+        self.close()
+        self.first, self.title, self.y = len(self.nodes), title, TOP
+
+    def close(self) -> None:
+        if not self.title:
+            return
+        members = self.nodes[self.first :]
+        bottom = max(node["pos"][1] + node["size"][1] for node in members)
+        box = [self.x - 20, TOP - 80, WIDTH + 40, bottom - TOP + 100]
+        self.groups.append({"title": self.title, "bounding": box, "color": "#3f789e", "font_size": 22, "flags": {}})
+        self.x, self.title = self.x + WIDTH + GAP, ""
+
+    def add(self, kind: str, title: str | None = None, **inputs) -> Node:
+        info = self.object_info[kind]
+        node = {"id": len(self.nodes) + 1, "type": kind, "pos": [self.x, self.y], "size": [WIDTH, 0], "flags": {}}
+        node |= {"order": len(self.nodes), "mode": 0, "inputs": [], "outputs": []}
+        node |= {"properties": {"Node name for S&R": kind}, "widgets_values": []}
+        if title:
+            node["title"] = title
+        specs = {**info["input"].get("required", {}), **info["input"].get("optional", {})}
+        unknown = set(inputs) - set(specs)
+        if unknown:
+            raise SystemExit(f"{kind} has no inputs {sorted(unknown)}")
+        for name, spec in specs.items():
+            self._add_input(node, name, spec, inputs, optional=name in info["input"].get("optional", {}))
+        node["inputs"].sort(key=lambda slot: "widget" in slot)  # sockets first, as the editor saves them
+        self._link(node, inputs)
+        for name, kind_ in zip(info["output_name"], info["output"], strict=True):
+            node["outputs"].append({"name": name, "type": kind_, "links": []})
+        node["size"][1] = self._height(node, specs)
+        self.nodes.append(node)
+        self.y += node["size"][1] + TITLE + 30
+        return Node(info, node)
+
+    def _add_input(self, node: dict, name: str, spec: list, inputs: dict, *, optional: bool) -> None:
+        kind = "COMBO" if isinstance(spec[0], list) else spec[0]
+        slot = {"name": name, "type": kind, "link": None}
+        if is_widget(spec):
+            options = spec[1] if len(spec) > 1 else {}
+            fallback = options.get("default", spec[0][0] if kind == "COMBO" and spec[0] else None)
+            node["inputs"].append({**slot, "widget": {"name": name}})
+            node["widgets_values"].append(inputs.get(name, fallback))
+            if options.get("control_after_generate"):
+                node["widgets_values"].append(CONTROLS)
+            if options.get("image_upload"):
+                node["widgets_values"].append("image")
+        else:
+            node["inputs"].append({**slot, "shape": 7} if optional else slot)
+
+    def _link(self, node: dict, inputs: dict) -> None:
+        for target_slot, slot in enumerate(node["inputs"]):
+            source = inputs.get(slot["name"])
+            if "widget" in slot or source is None:
+                continue
+            origin, origin_slot = source
+            link = [len(self.links) + 1, origin["id"], origin_slot, node["id"], target_slot, slot["type"]]
+            self.links.append(link)
+            slot["link"] = link[0]
+            origin["outputs"][origin_slot]["links"].append(link[0])
+
+    def _height(self, node: dict, specs: dict) -> int:
+        sockets = sum("widget" not in slot for slot in node["inputs"])
+        multiline = sum(len(spec) > 1 and bool(spec[1].get("multiline")) for spec in specs.values())
+        height = ROW * (max(sockets, len(node["outputs"])) + len(node["widgets_values"])) + multiline * MULTILINE + 16
+        shows_picture = node["type"] in ("SaveImage", "PreviewImage", "LoadImage")
+        return height + PICTURE if shows_picture else height
+
+    def note(self, text: str) -> None:
+        lines = sum(1 + len(line) // 44 for line in text.split("\n"))
+        size = [WIDTH, 30 + 20 * lines]
+        node = {"id": len(self.nodes) + 1, "type": "Note", "pos": [self.x, self.y], "size": size, "flags": {}}
+        node |= {"order": len(self.nodes), "mode": 0, "inputs": [], "outputs": [], "title": "What to try"}
+        node |= {"properties": {"text": ""}, "widgets_values": [text], "color": "#432", "bgcolor": "#653"}
+        self.nodes.append(node)
+        self.y += size[1] + TITLE + 30
+
+    def to_json(self, name: str) -> dict:
+        self.close()
+        return {
+            "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"imagen-nodes/{name}")),
+            "revision": 0,
+            "last_node_id": len(self.nodes),
+            "last_link_id": len(self.links),
+            "nodes": self.nodes,
+            "links": self.links,
+            "groups": self.groups,
+            "config": {},
+            "extra": {"ds": {"scale": 0.65, "offset": [60, 60]}},
+            "version": 0.4,
+        }
+
+
+BASE, SR256, SR1024 = (f"imagen-mini/{stage}.safetensors" for stage in ("base64", "sr256", "sr1024"))
+DEFAULT_PROMPT = "a red sphere to the left of a blue cube"
+
+
+def load(graph: Graph, *stages: str) -> list[Node]:
+    """The loaders, in a column of their own: text encoder first when the base is among the stages."""
+    graph.column("Load")
+    encoder = [graph.add("ImagenLoadTextEncoder")] if BASE in stages else []
+    titles = {BASE: "Load base 64", SR256: "Load super resolution 256", SR1024: "Load super resolution 1024"}
+    return encoder + [graph.add("ImagenLoadUNet", titles[stage], checkpoint=stage) for stage in stages]
+
+
+def prompt(graph: Graph, encoder: Node, text: str = DEFAULT_PROMPT) -> Node:
+    graph.column("Read the prompt")
+    return graph.add("ImagenTextEncode", "Prompt", text_encoder=encoder["text_encoder"], text=text)
+
+
+def text_to_image_64(graph: Graph) -> None:
+    encoder, base = load(graph, BASE)
+    text = prompt(graph, encoder)
+    graph.note("Write your own sentence and run.\nguidance_scale 1 ignores the null prompt; 3 follows the text.")
+    graph.column("Draw 64x64")
+    drawn = graph.add("ImagenBaseSample64", unet=base["unet"], text=text["text"], batch_size=4)
+    graph.column("Save")
+    graph.add("SaveImage", images=drawn["image"], filename_prefix="imagen/text_to_image_64")
+
+
+def text_to_image_1024(graph: Graph) -> None:
+    encoder, base, sr256, sr1024 = load(graph, BASE, SR256, SR1024)
+    text = prompt(graph, encoder)
+    threshold = graph.add("ImagenThreshold")
+    graph.note(
+        "Write your own sentence and run.\nEach stage shows its picture as it grows.\n"
+        "aug_level above 0 lets a stage invent more than the smaller picture shows."
+    )
+    graph.column("Draw 64x64")
+    drawn = graph.add(
+        "ImagenBaseSample64", "Base 64x64", unet=base["unet"], text=text["text"], threshold=threshold["threshold"]
+    )
+    graph.add("PreviewImage", "64x64", images=drawn["image"])
+    graph.column("Enlarge to 256x256")
+    larger = graph.add(
+        "ImagenSuperRes", "Super resolution 256", unet=sr256["unet"], image=drawn["image"], text=text["text"]
+    )
+    graph.add("PreviewImage", "256x256", images=larger["image"])
+    graph.column("Enlarge to 1024x1024")
+    largest = graph.add(
+        "ImagenSuperRes",
+        "Super resolution 1024",
+        unet=sr1024["unet"],
+        image=larger["image"],
+        text=text["text"],
+        steps=4,
+    )
+    graph.column("Save")
+    graph.add("SaveImage", images=largest["image"], filename_prefix="imagen/text_to_image_1024")
+
+
+def super_resolve_photo(graph: Graph) -> None:
+    sr256, sr1024 = load(graph, SR256, SR1024)
+    graph.column("Your picture")
+    photo = graph.add("LoadImage", image="example.png")
+    small = graph.add("ImagenResize", "Shrink to 64", image=photo["IMAGE"])
+    graph.note("Pictures of 64 to 256 pixels: leave the shrinking out, and start at the second enlargement.")
+    graph.column("Enlarge to 256")
+    larger = graph.add(
+        "ImagenSuperRes", "Super resolution 256", unet=sr256["unet"], image=small["image"], aug_level=0.1
+    )
+    graph.add("PreviewImage", "256", images=larger["image"])
+    graph.column("Enlarge to 1024")
+    largest = graph.add("ImagenSuperRes", "Super resolution 1024", unet=sr1024["unet"], image=larger["image"], steps=4)
+    graph.column("Save")
+    graph.add("SaveImage", images=largest["image"], filename_prefix="imagen/super_resolve_photo")
+
+
+def thresholding_compared(graph: Graph) -> None:
+    encoder, base, sr256 = load(graph, BASE, SR256)
+    text = prompt(graph, encoder)
+    methods = {
+        method: graph.add("ImagenThreshold", f"Threshold: {method}", method=method)
+        for method in ("none", "static", "dynamic")
+    }
+    graph.column("Draw 64x64 at guidance 15")
+    drawn = {
+        method: graph.add(
+            "ImagenBaseSample64",
+            f"Base 64x64, {method}",
+            unet=base["unet"],
+            text=text["text"],
+            threshold=threshold["threshold"],
+            guidance_scale=15.0,
+            seed=7,
+        )
+        for method, threshold in methods.items()
+    }
+    graph.column("Enlarge to 256x256")
+    larger = {
+        method: graph.add("ImagenSuperRes", f"256x256, {method}", unet=sr256["unet"], image=image["image"])
+        for method, image in drawn.items()
+    }
+    graph.column("Compare")
+    for method, image in larger.items():
+        graph.add("SaveImage", method, images=image["image"], filename_prefix=f"imagen/threshold_{method}")
+
+
+def aug_level_sweep(graph: Graph) -> None:
+    encoder, base, sr256 = load(graph, BASE, SR256)
+    text = prompt(graph, encoder, "a large green shiny star on a purple background")
+    graph.column("Draw 64x64")
+    drawn = graph.add("ImagenBaseSample64", "Base 64x64", unet=base["unet"], text=text["text"])
+    graph.add("PreviewImage", "64x64", images=drawn["image"])
+    graph.column("The same picture at four levels")
+    levels = {
+        level: graph.add(
+            "ImagenSuperRes", f"aug_level {level}", unet=sr256["unet"], image=drawn["image"], aug_level=level
+        )
+        for level in (0.0, 0.1, 0.25, 0.5)
+    }
+    graph.column("Compare")
+    for level, image in levels.items():
+        graph.add("SaveImage", f"aug_level {level}", images=image["image"], filename_prefix=f"imagen/aug_level_{level}")
+
+
+GRAPHS = (text_to_image_64, text_to_image_1024, super_resolve_photo, thresholding_compared, aug_level_sweep)
+
+
+def build() -> dict[str, dict]:
+    """Every file's path under workflows/ and what belongs in it."""
+    object_info = load_registry().object_info()
+    files = {}
+    for draw in GRAPHS:
+        graph = Graph(object_info)
+        draw(graph)
+        ui = graph.to_json(draw.__name__)
+        files[f"{draw.__name__}.json"] = ui
+        files[f"api/{draw.__name__}.json"] = workflow_to_prompt(ui, object_info)
+    return files
+
+
+if __name__ == "__main__":
+    (HERE / "api").mkdir(exist_ok=True)
+    for name, content in build().items():
+        (HERE / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        print(name)
