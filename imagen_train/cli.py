@@ -1,0 +1,130 @@
+"""What does training offer on the command line? `imagen train ...` and `imagen evaluate ...` (heavy imports wait)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .options import add_train_options, default_models_dir, default_state_root, train_options
+
+STAGES = {
+    "t5": "the text encoder, from captions alone",
+    "classifier": "the judge of alignment, from rendered pictures",
+    "base64": "64 px pictures from text (needs t5 and pictures)",
+    "sr256": "64 -> 256 px (needs pictures)",
+    "sr1024": "256 -> 1024 px (needs pictures)",
+}
+PICTURES = ("base64", "base64_held_out", "full256", "full256_held_out", "window1024", "window1024_held_out")
+METRICS = {
+    "alignment": "do pictures show what held-out captions state?",
+    "frechet": "how far are drawn pictures from renders?",
+    "sr": "does super-resolution beat bicubic on held-out pictures?",
+}
+
+
+def add_commands(subparsers: argparse._SubParsersAction) -> None:
+    """Add `train` and `evaluate` to a parser's commands; each sets `handler`, a function of the parsed arguments."""
+    train = subparsers.add_parser("train", help="make imagen-mini's weights").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    for stage, about in STAGES.items():
+        command = train.add_parser(stage, help=about)
+        add_train_options(command)
+        command.set_defaults(handler=_train, stage=stage)
+    _add_pictures(train)
+    evaluate = subparsers.add_parser("evaluate", help="measure the weights")
+    commands = evaluate.add_subparsers(required=True, metavar="WHAT")
+    for metric, about in METRICS.items():
+        command = commands.add_parser(metric, help=about)
+        _add_evaluate_options(command, metric)
+        command.set_defaults(handler=_evaluate, metric=metric)
+
+
+def _add_pictures(train: argparse._SubParsersAction) -> None:
+    pictures = train.add_parser("pictures", help="render training pictures into the cache")
+    pictures.add_argument("--kind", choices=PICTURES, required=True, help="which set")
+    pictures.add_argument(
+        "--count", type=int, required=True, help="how many there are to be, those already there included"
+    )
+    pictures.add_argument("--cache-dir", type=Path, help="where pictures are kept between runs")
+    pictures.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    pictures.add_argument("--part", type=int, default=0, help="this process renders part N of ...")
+    pictures.add_argument("--parts", type=int, default=1, help="... so many (default: %(default)s)")
+    pictures.set_defaults(handler=_pictures)
+
+
+def _add_evaluate_options(command: argparse.ArgumentParser, metric: str) -> None:
+    add = command.add_argument
+    add("--count", type=int, default=16 if metric == "sr" else 256, help="pictures judged (default: %(default)s)")
+    add("--models-dir", type=Path, default=default_models_dir(), help="folder with the weights")
+    add("--seed", type=int, default=0, help="of scenes and noise (default: %(default)s)")
+    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
+    add("--json", action="store_true", help="print the figures as JSON")
+    if metric == "sr":
+        add("--stage", choices=("sr256", "sr1024"), default="sr256", help="which one (default: %(default)s)")
+        add("--aug-level", type=float, default=0.0, help="noise put on the small picture (default: %(default)s)")
+    else:
+        add("--guidance-scale", type=float, help="default: the checkpoint's own")
+
+
+def _train(args: argparse.Namespace) -> int:
+    options = train_options(args, args.stage)
+    if args.stage == "t5":
+        from .text_encoder import train_text_encoder
+
+        _say(train_text_encoder(options))
+    elif args.stage == "classifier":
+        from .classifier import train_classifier
+
+        _say(train_classifier(options))
+    else:
+        from .stages import train_stage
+
+        result = train_stage(args.stage, options)
+        if result.interrupted:
+            print(f"stopped and saved; go on with --resume --state-dir {options.state_dir}", file=sys.stderr)
+            return 130
+    return 0
+
+
+def _pictures(args: argparse.Namespace) -> int:
+    import torch
+
+    from .data import KINDS, render_pictures
+
+    torch.set_num_threads(args.threads)
+    cache_dir = args.cache_dir or default_state_root() / "cache"
+    render_pictures(KINDS[args.kind], args.count, cache_dir, part=args.part, parts=args.parts)
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    import torch
+
+    from . import evaluate
+
+    torch.set_num_threads(args.threads)
+    figures = evaluate.METRICS[args.metric](args)
+    if args.json:
+        print(json.dumps(figures))
+    else:
+        _say(figures)
+    return 0
+
+
+def _say(figures: dict) -> None:
+    """Print named figures, nested ones indented."""
+    print(json.dumps(figures, indent=1))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m imagen_train`: the same two commands, without a host."""
+    parser = argparse.ArgumentParser(prog="python -m imagen_train", description=__doc__)
+    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
+    args = parser.parse_args(argv)
+    return args.handler(args)
