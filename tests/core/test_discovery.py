@@ -80,7 +80,8 @@ def pack(tmp_path):
     (tmp_path / "two.py").write_text(SOURCE.format(name="Two", key="two", default=""))
     (tmp_path / "__init__.py").write_text("from ._base import Base\n")
     name = str(tmp_path / "pack.v1").replace(".", "_x_")
-    spec = importlib.util.spec_from_file_location(name, tmp_path / "__init__.py", submodule_search_locations=[str(tmp_path)])
+    folders = [str(tmp_path)]
+    spec = importlib.util.spec_from_file_location(name, tmp_path / "__init__.py", submodule_search_locations=folders)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
