@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
@@ -149,6 +150,57 @@ def test_sharded_weights(folder, encoder, tmp_path):
     assert len(list(tmp_path.glob("model-*-of-*.safetensors"))) > 1
     sharded = T5TextEncoder.from_folder(tmp_path).encode(["a red cube"])
     torch.testing.assert_close(sharded.embeds, encoder.encode(["a red cube"]).embeds)
+
+
+def test_single_file_without_config(folder, encoder, tmp_path):
+    file = tmp_path / "t5_fp32.safetensors"
+    file.write_bytes((folder / "model.safetensors").read_bytes())
+    single = T5TextEncoder.from_file(file, tokenizer=folder / "tokenizer.json")
+    assert torch.equal(single.encode(["a red cube"]).embeds, encoder.encode(["a red cube"]).embeds)
+
+
+def test_scaled_fp8_file(folder, encoder, tmp_path):
+    weights = {"scaled_fp8": torch.zeros(2, dtype=torch.float8_e4m3fn)}
+    for key, value in load_file(folder / "model.safetensors").items():
+        if value.ndim == 2 and "block" in key and "bias" not in key:
+            scale = value.abs().max() / 448  # the largest float8_e4m3fn
+            weights[key.replace(".weight", ".scale_weight")] = scale
+            value = (value / scale).to(torch.float8_e4m3fn)
+        weights[key] = value
+    save_file(weights, tmp_path / "t5_fp8.safetensors")
+    scaled = T5TextEncoder.from_file(tmp_path / "t5_fp8.safetensors", tokenizer=folder)
+    exact = encoder.encode(["a red cube"]).embeds
+    assert (scaled.encode(["a red cube"]).embeds - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
+def test_single_file_of_another_model(folder, tmp_path):
+    save_file({"shared.weight": torch.zeros(2, 2)}, tmp_path / "clip.safetensors")
+    with pytest.raises(ValueError, match="clip.safetensors.*no T5"):
+        T5TextEncoder.from_file(tmp_path / "clip.safetensors", tokenizer=folder)
+    with pytest.raises(FileNotFoundError, match="none"):
+        T5TextEncoder.from_file(tmp_path / "none", tokenizer=folder)
+    with pytest.raises(FileNotFoundError, match="No tokenizer"):
+        T5TextEncoder.from_file(tmp_path / "clip.safetensors", tokenizer=tmp_path / "none")
+
+
+def test_sentencepiece_folder(folder, tmp_path):
+    """spiece.model is read as transformers' T5 tokenizers read it."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("a red cube\ntwo blue rings and a sphere\n" * 20)
+    settings = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1, "vocab_size": 40, "hard_vocab_limit": False}
+    target = copied(folder, tmp_path)
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(corpus), model_prefix=str(target / "spiece"), minloglevel=2, **settings
+    )
+    (target / "tokenizer.json").unlink()
+    encoder = T5TextEncoder.from_folder(target)
+    ids = encoder._token_ids("two red rings 🦊", 99)
+    assert ids[-1] == 1 and 2 in ids and encoder.tokenizer.text(ids[:-1]).startswith("two red rings")
+    assert encoder.encode(["", "two red rings 🦊"]).mask.sum().item() == 1 + len(ids)
+    (target / "spiece.model").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="spiece.model"):
+        T5TextEncoder.from_folder(target)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
