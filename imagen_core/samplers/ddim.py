@@ -18,7 +18,7 @@ class DDIM(Sampler):
     """Keep the predicted eps, or trade a part of it for fresh noise, on the way to the next time.
 
     eta: share of fresh noise. 0 is deterministic, 1 has the variance of DDPM with gamma 0.
-    Papers space its times uniformly; at 20 calls equal steps of the logsnr make a half to a quarter of that error.
+    Papers space its times uniformly; equal steps of the logsnr leave 0.3 to 0.8 of that error at 21 calls.
     """
 
     name: ClassVar[str] = "ddim"
@@ -58,8 +58,9 @@ def _posterior_sigma(t: Level, s: Level) -> float:
 def ddim_invert(denoise: Denoise, x_0: Tensor, times: Tensor, *, callback: Callback | None = None) -> Tensor:
     """The x_T from which DDIM with eta 0 draws the picture x_0 (b c h w): DDIM, section 5.4, the ODE run backwards.
 
-    times: the strictly decreasing grid that will be sampled on. Exact in the limit of many calls; use it without
-    guidance, whose extrapolated predictions hardly invert. Calls `denoise` len(times) times.
+    times: the strictly decreasing grid that will be sampled on; `denoise` is called once for each. The error of a
+    round trip halves as the calls double; below some 50 a picture may come back as another one. Guide with scale 1:
+    extrapolated predictions hardly invert.
     """
     grid = levels(denoise.schedule, times)[::-1]
     # At the first level there is no x_t yet to predict eps from: the noiseless alpha x_0 stands in for it.

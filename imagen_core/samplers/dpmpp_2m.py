@@ -15,7 +15,7 @@ from ._base import Callback, Denoise, Level, Sampler, levels, report
 
 @dataclass(frozen=True, kw_only=True)
 class DPMPP2M(Sampler):
-    """Deterministic; extrapolates x_0 from the last two calls. 20 calls do what DDIM needs some 250 for."""
+    """Deterministic; extrapolates x_0 from the last two calls. 21 calls are about as exact as 251 of DDIM."""
 
     name: ClassVar[str] = "dpmpp_2m"
     default_spacing: ClassVar[str] = "logsnr"
