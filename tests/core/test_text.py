@@ -170,7 +170,7 @@ def test_scaled_fp8_file(folder, encoder, tmp_path):
     save_file(weights, tmp_path / "t5_fp8.safetensors")
     scaled = T5TextEncoder.from_file(tmp_path / "t5_fp8.safetensors", tokenizer=folder)
     exact = encoder.encode(["a red cube"]).embeds
-    assert (scaled.encode(["a red cube"]).embeds - exact).abs().mean() < 0.05 * exact.abs().mean()
+    assert (scaled.encode(["a red cube"]).embeds - exact).abs().mean() < 0.15 * exact.abs().mean()  # 3 mantissa bits
 
 
 def test_single_file_of_another_model(folder, tmp_path):
