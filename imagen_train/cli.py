@@ -35,6 +35,12 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
         add_train_options(command)
         command.set_defaults(handler=_train, stage=stage)
     _add_pictures(train)
+    command = train.add_parser(
+        "export", help="put a stage's averaged weights in the models folder as they are by now"
+    )
+    command.add_argument("stage", choices=("base64", "sr256", "sr1024"), help="which one")
+    add_train_options(command)
+    command.set_defaults(handler=_export, max_steps=1)
     evaluate = subparsers.add_parser("evaluate", help="measure the weights")
     commands = evaluate.add_subparsers(required=True, metavar="WHAT")
     for metric, about in METRICS.items():
@@ -89,6 +95,13 @@ def _train(args: argparse.Namespace) -> int:
         if result.interrupted:
             print(f"stopped and saved; go on with --resume --state-dir {options.state_dir}", file=sys.stderr)
             return 130
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from .stages import export_saved
+
+    print(export_saved(args.stage, train_options(args, args.stage)))
     return 0
 
 

@@ -55,6 +55,7 @@ def base64_plan(text_dim: int) -> StagePlan:
         ),
         schedule=CosineSchedule(shift=-1.0, logsnr_min=-12.0, logsnr_max=12.0),
         time_power=0.75,
+        batch_size=32,
         defaults={"steps": 25, "sampler": "dpmpp_2m", "guidance_scale": 3.0},
     )
 

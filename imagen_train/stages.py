@@ -6,6 +6,7 @@ Shapes: b images, l text tokens, d text width, h w pixels.
 from __future__ import annotations
 
 import dataclasses
+import json
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from imagen_core.super_resolution import augment, resize
 from imagen_core.unets import build_unet
 
 from .data import PictureCache
-from .loop import Preview, RunState, TrainResult, train
+from .loop import Preview, RunState, TrainResult, load_state, train
 from .losses import aug_weight, diffusion_loss, draw_times
 from .options import TrainOptions
 from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
@@ -236,39 +237,56 @@ def start_network(plan: StagePlan, options: TrainOptions) -> tuple[nn.Module, Ru
     return unet.requires_grad_(True), RunState(images=spec.training.get("images", 0))
 
 
-def export(plan: StagePlan, result: TrainResult, options: TrainOptions, pictures: int) -> Path:
+def export(plan: StagePlan, model: nn.Module, state: RunState, options: TrainOptions, pictures: int) -> Path:
     """Write the averaged weights, float16, to the models folder, with how they were made."""
     training = {
-        "images": result.state.images,
-        "hours": round(result.state.seconds / 3600, 3),
-        "steps": result.state.step,
+        "images": state.images,
+        "hours": round(state.seconds / 3600, 3),
+        "steps": state.step,
         "different_pictures": pictures,
         "device": f"{options.device}, {options.threads} thread(s), {platform.machine()}",
         "bf16": options.bf16,
         "seed": options.seed,
+        "batch_size": options.batch_size or plan.batch_size,
         "from_weights": options.from_weights.name if options.from_weights else None,
         "optim": dataclasses.asdict(plan.optim),
     }
     options.models_dir.mkdir(parents=True, exist_ok=True)
     path = options.models_dir / f"{plan.stage}.safetensors"
-    save_checkpoint(path, result.model.cpu(), spec=stage_spec(plan, training), dtype=torch.float16)
+    save_checkpoint(path, model.cpu(), spec=stage_spec(plan, training), dtype=torch.float16)
+    path.chmod(0o644)
     return path
 
 
+def plan_of(stage: str, options: TrainOptions) -> StagePlan:
+    """The shipped plan of a stage; base64's needs the width of the text encoder in the models folder."""
+    if stage != "base64":
+        return {"sr256": sr256_plan, "sr1024": sr1024_plan}[stage]()
+    config = json.loads((options.models_dir / "text_encoder" / "config.json").read_text())
+    return base64_plan(config["d_model"])
+
+
+def export_saved(stage: str, options: TrainOptions) -> Path:
+    """Export what a run has saved in its state directory, finished or not; the run may still be going on."""
+    plan = plan_of(stage, options)
+    model, average = build_unet(plan.unet), build_unet(plan.unet)
+    state = load_state(options.state_dir, model, average, None)
+    return export(plan, average, state, options, len(PictureCache(options.cache_dir, plan.pictures)))
+
+
 def train_stage(stage: str, options: TrainOptions, *, plan: StagePlan | None = None) -> TrainResult:
-    """Train one of base64, sr256, sr1024 by its plan and export it."""
+    """Train one of base64, sr256, sr1024 by its plan (the shipped one when None) and export it."""
+    plan = plan or plan_of(stage, options)
     task: BaseTask | SuperResolutionTask
     if stage == "base64":
         from imagen_core.text.t5 import T5TextEncoder
 
         encoder = T5TextEncoder.from_folder(options.models_dir / "text_encoder", options.device, torch.float32)
-        plan = plan or base64_plan(encoder.embed_dim)
         task = BaseTask(plan, options, encoder)
     else:
-        plan = plan or {"sr256": sr256_plan, "sr1024": sr1024_plan}[stage]()
         task = SuperResolutionTask(plan, options)
     network, start = start_network(plan, options)
     result = train(network, task, options, optim=plan.optim, config=plan.loop, start=start)
     if options.export:
-        export(plan, result, options, len(task.cache))
+        export(plan, result.model, result.state, options, len(task.cache))
     return result
