@@ -9,6 +9,7 @@ from .vocabulary import MAX_THINGS, SHAPES
 
 _SOFTNESS = 0.14  # how fast a penumbra widens with distance
 _PROBES = (-0.9, -0.65, -0.45, -0.3, -0.15, 0.0, 0.15, 0.3, 0.45, 0.65, 0.9)  # about the ray's closest approach
+_FLAT = ("ring", "star", "heart", "sign")
 _CONTACT_REACH = 0.45
 
 
@@ -62,13 +63,21 @@ def _blockers(packed: PackedScenes, points: Tensor, scene: Tensor, own: Tensor) 
     return torch.cat([target for target, _ in pairs]), torch.cat([thing for _, thing in pairs])
 
 
+def _probes(shape: int, start: Tensor, light: Tensor, closest: Tensor) -> list[Tensor | float]:
+    """Where along the ray to look for the thing; a flat one is also looked for where the ray crosses its plane."""
+    if SHAPES[shape] not in _FLAT:
+        return list(_PROBES)
+    away = torch.where(light[2].abs() < 0.05, 0.05, light[2])
+    return [*_PROBES[::2], (-start[2] / away - closest).clamp(-1.2, 1.2)]
+
+
 def _past(packed: PackedScenes, shape: int, thing: Tensor, points: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
     yaw, radius = take(packed.yaw, thing), packed.radius[thing]
     start = to_thing(points - take(packed.center, thing), yaw) / radius  # the thing's own units
     light = to_thing(take(packed.light, scene), yaw)
     closest = -(start * light).sum(0)
     clearance = None
-    for probe in _PROBES:
+    for probe in _probes(shape, start, light, closest):
         along = (closest + probe).clamp_min(0.03)
         gap = sdf.distance(shape, *(start + light * along)) / (0.04 + _SOFTNESS * along)
         clearance = gap if clearance is None else torch.minimum(clearance, gap)
