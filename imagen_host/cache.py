@@ -51,13 +51,14 @@ def keys_of(prompt: dict, registry: Registry, outputs: Iterable[str]) -> dict[st
     """The key of each node that the outputs depend on. The prompt must be free of cycles."""
     needed = set().union(*(ancestors(output, prompt) for output in outputs))
     keys: dict[str, str] = {}
-    waiting = list(needed)
+    waiting = [node for node in prompt if node in needed]
     while waiting:  # depth first without recursion: a graph may be a long chain
         node = waiting[-1]
         missing = [source for source in sources(prompt[node], prompt) if source not in keys]
         if node in keys or not missing:
             waiting.pop()
-            keys.setdefault(node, "") or keys.update({node: _key(node, prompt, registry, keys)})
+            if node not in keys:
+                keys[node] = _key(node, prompt, registry, keys)
         else:
             waiting += missing
     return keys

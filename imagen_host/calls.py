@@ -25,8 +25,7 @@ def gather_inputs(cls: type, constants: Mapping[str, Any], results: Mapping[str,
         elif name in constants:
             inputs[name] = [None if isinstance(constants[name], list) else constants[name]]
     for name, kind in declared.get("hidden", {}).items():
-        if kind in hidden:
-            inputs[name] = [hidden[kind]]
+        inputs[name] = [hidden.get(kind)]
     return inputs
 
 

@@ -194,13 +194,15 @@ def _prepare(options: argparse.Namespace) -> tuple[Registry, dict, dict | None, 
     from . import overrides, terminal
     from .reading import find_workflow, read_workflow
     from .registry import load_registry, pack_folder
-    from .validation import validate
+    from .validation import form_error, validate
 
     path = find_workflow(options.workflow, pack_folder())
     registry = load_registry()
     object_info = registry.object_info()
     loaded = read_workflow(path, object_info)
     prompt, ui = loaded.prompt, loaded.ui
+    if error := form_error(prompt, registry):
+        raise ValueError(f"{path.name}: {error['message']}")
     changes = overrides.plan(
         prompt, registry, sets=options.set, text=options.prompt, negative=options.negative, seed=options.seed
     )

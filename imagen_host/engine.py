@@ -128,8 +128,9 @@ class _Run:
             if node in self.waiting or node in self.done:
                 continue
             known = self.keys[node] in self.cache.entries
-            self.waiting[node] = set() if known else {link[0] for link in self._strong_links(node)} - set(self.done)
-            new += self.waiting[node]
+            needs = [] if known else [link[0] for link in self._strong_links(node) if link[0] not in self.done]
+            self.waiting[node] = set(needs)
+            new += reversed(needs)
 
     def _strong_links(self, node: str) -> list[list]:
         links = self._links(node)
@@ -183,11 +184,11 @@ class _Run:
         if is_blocked(inputs):
             return Entry(outputs=[[runtime.ExecutionBlocker()] for _ in getattr(cls, "RETURN_TYPES", ())])
         wanted = call_lazy(instance, inputs)
-        missing = {links[name][0] for name in wanted if name in links and links[name][0] not in self.done}
-        for source in missing:
-            self._add(source)
+        missing = [links[name][0] for name in links if name in wanted and links[name][0] not in self.done]
         if missing:
-            self.waiting[node] = missing
+            self.waiting[node] = set(missing)
+            for source in missing:
+                self._add(source)
             return None
         entry = call_node(instance, inputs)
         self.result.seconds[node] = self.result.seconds.get(node, 0.0) + time.perf_counter() - start

@@ -149,6 +149,8 @@ def _set_widget(node: dict, change: Override, object_info: dict) -> bool:
     if isinstance(values, dict):
         values[change.name] = change.value
         return True
+    if values is None and isinstance(named, dict):
+        return True
     places = {name: index for name, _, index in widget_places(object_info[node["type"]], values or [])}
     index = places.get(change.name)
     if index is None or not isinstance(values, list) or index >= len(values):

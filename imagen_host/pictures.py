@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -120,9 +120,9 @@ def _write(
     picture: Image.Image, folder: Path, stem: str, counter: int, info: PngInfo, compress_level: int
 ) -> tuple[str, int]:
     """Write one file under the first free counter; returns its name and the next counter."""
-    handle, temporary = tempfile.mkstemp(prefix=".imagen-", suffix=".part", dir=folder)
+    temporary = folder / f".imagen-{uuid.uuid4().hex}.part"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             picture.save(file, format="PNG", pnginfo=info, compress_level=compress_level)
         while True:
             filename = f"{stem}_{counter:05}_.png"
@@ -130,11 +130,10 @@ def _write(
             if _claim(temporary, folder / filename):
                 return filename, counter
     finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+        temporary.unlink(missing_ok=True)
 
 
-def _claim(temporary: str, path: Path) -> bool:
+def _claim(temporary: Path, path: Path) -> bool:
     """Give the finished file its name unless another process just took it."""
     try:
         os.link(temporary, path)
@@ -144,13 +143,4 @@ def _claim(temporary: str, path: Path) -> bool:
         if path.exists():
             return False
         os.replace(temporary, path)
-    else:
-        os.remove(temporary)
-    path.chmod(0o666 & ~_umask())  # a temporary file is private, a saved picture is like any other file
     return True
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -7,6 +7,7 @@ works there: only relative imports inside the pack.
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -57,13 +58,16 @@ class Registry:
             info["output_tooltips"] = list(node.OUTPUT_TOOLTIPS)
         flags = {"deprecated": "DEPRECATED", "experimental": "EXPERIMENTAL", "dev_only": "DEV_ONLY"}
         info |= {key: True for key, attribute in flags.items() if getattr(node, attribute, False)}
+        if hasattr(node, "ESSENTIALS_CATEGORY"):
+            info["essentials_category"] = node.ESSENTIALS_CATEGORY
         return info
 
 
 def jsonable(value: Any) -> Any:
-    """Tuples as lists and type names as plain strings, so that the description survives a trip through JSON."""
+    """Tuples as lists, type names as plain strings, no infinite limits: what a trip through JSON leaves unchanged."""
     if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
+        infinite = {key for key, item in value.items() if isinstance(item, float) and not math.isfinite(item)}
+        return {str(key): jsonable(item) for key, item in value.items() if key not in infinite}
     if isinstance(value, (list, tuple, set)):
         return [jsonable(item) for item in value]
     return str(value) if isinstance(value, str) else value

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PACK_ROOT = Path(__file__).resolve().parent.parent
+LONGEST_NAME = 200  # bytes of a file name, which most systems limit to 255 with counter and ending
 ProgressCallback = Callable[[str | None, int, int, Any], None]  # node id, value, total, preview or None
 
 
@@ -160,7 +161,7 @@ def get_save_image_path(prefix: str, directory: str, width: int = 0, height: int
     """Where a picture called `prefix` goes: (folder, file name without counter, next counter, subfolder, prefix).
 
     `prefix` may hold a subfolder and %width% %height% %year% %month% %day% %hour% %minute% %second%. Raises ValueError
-    when it leads out of `directory`. Nothing is created.
+    when it leads out of `directory` or nothing can be written there. Nothing is created.
     """
     now = time.localtime()
     tokens = {"width": width, "height": height, "year": now.tm_year}
@@ -172,6 +173,11 @@ def get_save_image_path(prefix: str, directory: str, width: int = 0, height: int
     folder = (root / subfolder).resolve()
     if not folder.is_relative_to(root) or prefix.startswith("/") or "\0" in prefix or filename in (".", ".."):
         raise ValueError(f"filename prefix {prefix!r} leads out of {root}: use a name or a subfolder without '..'")
+    if len(os.fsencode(filename)) > LONGEST_NAME:
+        raise ValueError(f"filename prefix {filename!r:.40} is too long: use at most {LONGEST_NAME} bytes")
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ValueError(f"{existing} is no folder that can be written: use another filename prefix or output folder")
     taken = re.compile(re.escape(os.path.normcase(filename)) + r"_(\d+)_")
     names = os.listdir(folder) if folder.is_dir() else []
     counters = [int(match[1]) for name in names if (match := taken.match(os.path.normcase(name)))]

@@ -14,9 +14,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .registry import SECTIONS, Registry, choices_of, options_of
+from .registry import SECTIONS, Registry, choices_of, jsonable, options_of
 
 CASTS = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+LONGEST_CONFIG = 20  # choices that an error repeats
 DEEPEST = 100  # of lists and objects inside one constant
 
 
@@ -53,7 +54,7 @@ def input_specs(inputs: dict) -> Iterator[tuple[str, Any, bool]]:
 
 def validate(prompt: Any, registry: Registry, targets: Collection[str] | None = None) -> Validation:
     """Check what the output nodes (those in `targets` if given) need. Casts constants in `prompt` in place."""
-    error = _form_error(prompt, registry)
+    error = form_error(prompt, registry)
     if error is not None:
         return Validation(error=error)
     outputs = [node for node in prompt if getattr(_class_of(node, prompt, registry), "OUTPUT_NODE", False)]
@@ -94,7 +95,7 @@ def _failures(prompt: dict, registry: Registry, nodes: Collection[str]) -> dict[
     return {node: errors for node, errors in failed.items() if errors}
 
 
-def _form_error(prompt: Any, registry: Registry) -> dict | None:
+def form_error(prompt: Any, registry: Registry) -> dict | None:
     """What is wrong with the prompt as a whole: its form, or a class that is not there."""
     if not isinstance(prompt, dict) or not prompt:
         return problem("no_prompt", "there is no prompt", "expected an object of nodes by id")
@@ -189,8 +190,9 @@ class NodeCheck:
         return [problem("return_type_mismatch", "a link joins two different types", text, **about)]
 
     def _constant_errors(self, name: str, spec: Any, value: Any) -> list[dict]:
-        about = {"input_name": name, "received_value": value}
         kind, choices = spec[0], choices_of(spec)
+        config = jsonable(spec) if len(choices or ()) <= LONGEST_CONFIG else None
+        about = {"input_name": name, "received_value": value, "input_config": config}
         if not finite(value):
             about["received_value"] = None  # JSON has no NaN to report
             return [problem("invalid_input_type", "a value is not a finite number", f"{name}: {value!s:.60}", **about)]
@@ -253,7 +255,7 @@ def _range_errors(spec: Any, value: Any, choices: list | None, about: dict) -> l
             return []
         shown = ", ".join(map(str, choices[:12])) + (", ..." if len(choices) > 12 else "") if choices else "nothing yet"
         text = f"{name}: {wrong[0]!r:.80} is not in the list: {shown}"
-        return [problem("value_not_in_list", "a value is not in the list", text, **about, input_config=None)]
+        return [problem("value_not_in_list", "a value is not in the list", text, **about)]
     if not isinstance(value, (int, float)):
         return []
     if "min" in options and value < options["min"]:

@@ -102,15 +102,16 @@ class Converter:
 
     def _origin(self, graph: Graph, link: Link | None, kind: Any, where: str) -> Constant | tuple[str, int] | None:
         """Where a link really comes from, through reroutes, bypassed nodes and borders of subgraphs."""
-        seen = set()
+        seen, inner_value = set(), None
         while link is not None:
             if (graph.prefix, link) in seen:
                 raise WorkflowError(f"{where}: its input comes from a loop of reroutes or bypassed nodes: break it")
             seen.add((graph.prefix, link))
             if link.origin == str(SUBGRAPH_INPUT):
                 slot = self._instance_slot(graph, link.slot)
+                inner_value = self._promoted(graph, slot.get("name")) or inner_value
                 if slot.get("link") is None:
-                    return self._promoted(graph, slot.get("name"))
+                    return inner_value
                 graph = graph.parent
                 link = graph.links.get(slot["link"])
                 continue
