@@ -1,4 +1,4 @@
-"""Which networks are there, and how is one built from its settings?"""
+"""Which networks are there, and how is one built from its settings? One file each, found by discovery."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from dataclasses import asdict, fields
 from typing import Any
 
 import torch
-from torch import nn
 
+from .._discovery import discover
+from ._base import UNet, UNetConfig
 from .base_unet import BaseUNet, BaseUNetConfig
 from .efficient_unet import EfficientUNet, EfficientUNetConfig
 
-UNetConfig = BaseUNetConfig | EfficientUNetConfig
-
-UNETS: dict[str, tuple[type, type[nn.Module]]] = {
-    "base": (BaseUNetConfig, BaseUNet),
-    "efficient": (EfficientUNetConfig, EfficientUNet),
+UNETS: dict[str, tuple[type[UNetConfig], type[UNet]]] = {
+    name: (network.config_cls, network) for name, network in discover(__name__, __path__, UNet).items()
 }
 
 __all__ = [
     "UNETS",
+    "UNet",
     "BaseUNet",
     "BaseUNetConfig",
     "EfficientUNet",
@@ -33,7 +32,7 @@ __all__ = [
 ]
 
 
-def build_unet(config: UNetConfig) -> nn.Module:
+def build_unet(config: UNetConfig) -> UNet:
     """A freshly initialised network, convolutions in channels_last memory; free under `torch.device("meta")`."""
     return UNETS[_kind(config)][1](config).to(memory_format=torch.channels_last)
 

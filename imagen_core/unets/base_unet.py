@@ -6,38 +6,34 @@ Shapes: b batch, c h w a feature map, p patch_size, e time embedding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..conditioning import Conditioning, TextContext
+from ._base import UNetConfig
 from .blocks import Attention, PatchedUNet, ResBlock, conv3, group_norm, head_count, silu, zeroed
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaseUNetConfig:
+class BaseUNetConfig(UNetConfig):
     """Settings of `BaseUNet`; the defaults are the paper's 2B model.
 
     attention_resolutions: a level attends when the side of its feature map, for a picture of `image_size`, is listed.
     That side is image_size / patch_size / 2**level, so with patch_size 1 these are the paper's pixels; with a 4x4 stem
     a 64 px picture has levels of side 16, 8, 4. The middle block always attends.
     num_res_blocks: blocks a level on the way down, one number or one a level (the way up has one more, as in ADM).
-    text_embed_dim: width of the text encoder, None for a network without text. pooling_queries: learned queries that
-    pool the text (1 is the paper's attention pooling). out_channels: 6 for a learned variance.
+    The others are explained at `UNetConfig`.
     """
 
     image_size: int = 64
-    in_channels: int = 3
-    out_channels: int = 3
-    patch_size: int = 1
     channels: int = 512
     channel_mult: tuple[float, ...] = (1, 2, 3, 4)
     num_res_blocks: int | tuple[int, ...] = 3
     attention_resolutions: tuple[int, ...] = (32, 16, 8)
     per_head_channels: int = 64
     time_embed_dim: int | None = None  # 4 * channels
-    text_embed_dim: int | None = 4096
-    pooling_queries: int = 1
 
     def __post_init__(self) -> None:
         if isinstance(self.num_res_blocks, tuple) and len(self.num_res_blocks) != len(self.channel_mult):
@@ -86,6 +82,9 @@ class UNetCell(nn.Module):
 
 class BaseUNet(PatchedUNet):
     """network(x_t, time, conditioning): noisy picture (b c h w), time (b,) in 0..1000 -> (b out_channels h w)."""
+
+    name: ClassVar[str] = "base"
+    config_cls: ClassVar[type[UNetConfig]] = BaseUNetConfig
 
     def __init__(self, config: BaseUNetConfig) -> None:
         super().__init__(

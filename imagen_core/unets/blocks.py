@@ -7,12 +7,14 @@ m keys (h*w picture positions, after the l text tokens if there are any).
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..conditioning import Conditioning, TextContext, TextEmbeds
+from ._base import UNet
 
 
 def zeroed(module: nn.Module) -> nn.Module:
@@ -171,7 +173,7 @@ class ResBlock(nn.Module):
         return self.skip(self._resampled(x)) + self.out_conv(silu(h))
 
 
-class PatchedUNet(nn.Module):
+class PatchedUNet(UNet):
     """What both U-Nets share: input packing, embeddings, `encode_text`, padding to a whole number of cells.
 
     A subclass sets `multiple` (picture pixels one coarsest cell covers) and implements `_body`.
@@ -188,9 +190,9 @@ class PatchedUNet(nn.Module):
         self.time_embedding = ScalarEmbedding(time_width, embed_dim)
         self.text_pooling = None if text_dim is None else TextPooling(text_dim, embed_dim, pooling_queries)
 
+    @abstractmethod
     def _body(self, x: Tensor, embedding: Tensor, text: TextContext | None) -> Tensor:
         """Patches (b c_in*p*p h/p w/p), embedding (b e) -> patches of the output."""
-        raise NotImplementedError
 
     def encode_text(self, text: TextEmbeds) -> TextContext:
         """Everything this network needs of a prompt, once for all steps: keys and values a layer, pooled text.

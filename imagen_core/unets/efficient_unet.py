@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..conditioning import Conditioning, TextContext
+from ._base import UNetConfig
 from .blocks import Attention, PatchedUNet, ResBlock, ScalarEmbedding, conv3, group_norm, silu, zeroed
 
 SKIP_SCALE = 1 / math.sqrt(2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EfficientUNetConfig:
+class EfficientUNetConfig(UNetConfig):
     """Settings of `EfficientUNet`; the defaults are the paper's 64 -> 256 model (F.2). One entry a level, finest first.
 
     strides: by how much a level shrinks its input (1 or 2). self_attention, text_cross_attention: together text
@@ -33,9 +35,6 @@ class EfficientUNetConfig:
     picture. stem_skip: the head also sees the stem's features, at full resolution.
     """
 
-    in_channels: int = 3
-    out_channels: int = 3
-    patch_size: int = 1
     channels: tuple[int, ...] = (128, 256, 512, 1024)
     num_res_blocks: tuple[int, ...] = (2, 4, 8, 8)
     strides: tuple[int, ...] = (2, 2, 2, 2)
@@ -44,8 +43,6 @@ class EfficientUNetConfig:
     num_heads: int = 8
     attention_width: float = 2.0
     time_embed_dim: int | None = None  # 4 * channels[0]
-    text_embed_dim: int | None = 4096
-    pooling_queries: int = 1
     low_res_conditioning: bool = True
     predict_residual: bool = False
     stem_skip: bool = False
@@ -90,6 +87,9 @@ class Level(nn.Module):
 
 class EfficientUNet(PatchedUNet):
     """network(x_t, time, conditioning): noisy picture (b c h w), time (b,) in 0..1000 -> (b out_channels h w)."""
+
+    name: ClassVar[str] = "efficient"
+    config_cls: ClassVar[type[UNetConfig]] = EfficientUNetConfig
 
     def __init__(self, config: EfficientUNetConfig) -> None:
         super().__init__(

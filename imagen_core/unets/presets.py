@@ -9,7 +9,9 @@ Parameters, published and as built from the published settings:
 
 from __future__ import annotations
 
-from . import BaseUNetConfig, EfficientUNetConfig, UNetConfig
+from ._base import UNetConfig
+from .base_unet import BaseUNetConfig
+from .efficient_unet import EfficientUNetConfig
 
 T5_XXL_WIDTH = 4096
 

@@ -359,5 +359,5 @@ def test_paper_sized_networks_run_on_meta():
             assert unet(picture, torch.zeros(1), condition).shape == picture.shape
 
 
-def test_registry_names_both():
-    assert set(UNETS) == {"base", "efficient"}
+def test_every_network_is_tested_here():
+    assert {"base", "efficient"} <= set(UNETS) == {unet_config_to_dict(config)["kind"] for config in CONFIGS.values()}

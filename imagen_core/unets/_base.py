@@ -1,0 +1,46 @@
+"""What must a network offer to be a stage of the cascade?
+
+Shapes: b batch, c h w a picture, l text tokens, d text width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from ..conditioning import Conditioning, TextContext, TextEmbeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """Settings that every network has; a subclass adds its own, JSON-able and with defaults.
+
+    out_channels: 6 for a learned variance. patch_size: the stem packs patch x patch pixels into one position, and the
+    head unpacks them. text_embed_dim: width of the text encoder, None for a network without text. pooling_queries:
+    learned queries that pool the text (1 is the paper's attention pooling).
+    """
+
+    in_channels: int = 3
+    out_channels: int = 3
+    patch_size: int = 1
+    text_embed_dim: int | None = 4096
+    pooling_queries: int = 1
+
+
+class UNet(ABC, nn.Module):
+    """network(x_t, time, conditioning). A concrete subclass in a file of this folder is found by its `name`."""
+
+    name: ClassVar[str]
+    config_cls: ClassVar[type[UNetConfig]]
+    config: Any
+
+    @abstractmethod
+    def encode_text(self, text: TextEmbeds) -> TextContext:
+        """Everything the network needs of a prompt, once for all steps. ValueError for a network without text."""
+
+    @abstractmethod
+    def forward(self, x_t: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+        """x_t (b in_channels h w) in the network's dtype, any size; time (b,) in 0..1000; -> (b out_channels h w)."""
