@@ -33,11 +33,14 @@ TRAINING = "imagen_train.cli"  # adds its own commands
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    warnings.showwarning = lambda message, *rest, **more: say(f"warning: {message}")
     debug = "--debug" in arguments
     try:
         options = build_parser(arguments).parse_args(arguments)
-        return options.handler(options) or DONE
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *rest, **more: say(f"warning: {message}")
+            code = options.handler(options) or DONE
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         say("stopped")
         return STOPPED

@@ -88,10 +88,11 @@ def find_node(name: str, prompt: dict, registry: Registry) -> str:
 def _matches(name: str, prompt: dict, registry: Registry) -> Iterator[list[str]]:
     """Nodes by title, by class, by the class's display name, and by title in any case."""
     kinds = {node: str(entry.get("class_type")) for node, entry in prompt.items()}
-    yield [node for node in prompt if title_of(node, prompt) == name]
+    titles = {node: title for node in prompt if (title := title_of(node, prompt)) != kinds[node]}
+    yield [node for node, title in titles.items() if title == name]
     yield [node for node, kind in kinds.items() if kind == name]
     yield [node for node, kind in kinds.items() if registry.display_names.get(kind) == name]
-    yield [node for node in prompt if title_of(node, prompt).lower() == name.lower()]
+    yield [node for node, title in titles.items() if title.lower() == name.lower()]
 
 
 def title_of(node: str, prompt: dict) -> str:

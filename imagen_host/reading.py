@@ -42,13 +42,14 @@ def describe(path: Path) -> str:
 def find_workflow(name: str, pack: Path) -> Path:
     """The file called `name`: a path, or a workflow that comes with the pack. Raises WorkflowError."""
     path = Path(name).expanduser()
-    if path.is_dir():
-        raise WorkflowError(f"{name} is a folder: name a workflow file in it")
     places = [path, *(pack / "workflows" / part for part in (name, f"{name}.json", f"api/{name}.json"))]
     try:
-        found = next((place for place in places if place.is_file()), None)
+        found = next((place for place in places if place.exists() and not place.is_dir()), None)
+        is_folder = path.is_dir()
     except (OSError, ValueError):  # a name that no file can have
-        found = None
+        found, is_folder = None, False
+    if found is None and is_folder:
+        raise WorkflowError(f"{name} is a folder: name a workflow file in it")
     if found is None:
         names = ", ".join(shipped(pack)) or "none"
         raise WorkflowError(f"no workflow {name!r:.200}: give a file (.json or .png), or one that is shipped: {names}")

@@ -89,7 +89,7 @@ def _failures(prompt: dict, registry: Registry, nodes: Collection[str]) -> dict[
     acyclic = set(nodes)
     while cycle := find_cycle(prompt, acyclic):
         acyclic.difference_update(cycle)
-        error = problem("dependency_cycle", "its input depends on its own output", " -> ".join(cycle))
+        error = problem("dependency_cycle", "its input depends on its own output", " -> ".join([*cycle, cycle[0]]))
         for node in cycle:
             failed[node] = [error, *failed[node]]
     return {node: errors for node, errors in failed.items() if errors}

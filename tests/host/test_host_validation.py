@@ -1,4 +1,4 @@
-"""Is every wrong prompt refused with the error type that ComfyUI's editor knows, and every right one cast and passed?"""
+"""Is every wrong prompt refused with the error type that ComfyUI's editor knows, and every right one passed?"""
 
 import math
 

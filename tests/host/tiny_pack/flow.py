@@ -96,9 +96,7 @@ NODES = {
         VALIDATE_INPUTS=classmethod(check_fussy),
     ),
     "Changing": node({"value": INT}, ("INT",), number, IS_CHANGED=classmethod(changing)),
-    "Named": node(
-        {"value": INT}, ("STRING",), named, hidden={"unique_id": "UNIQUE_ID", "prompt": "PROMPT"}
-    ),
+    "Named": node({"value": INT}, ("STRING",), named, hidden={"unique_id": "UNIQUE_ID", "prompt": "PROMPT"}),
     "Block": node({"value": INT}, ("INT",), lambda self, value: ExecutionBlocker("no" if value > 50 else None)),
     "ImagenTextEncode": node(
         {"text": ("STRING", {"multiline": True}), "negative_text": ("STRING", {"multiline": True, "default": ""})},
