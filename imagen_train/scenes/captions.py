@@ -66,8 +66,10 @@ def _state(thing: Thing, scene: Scene, rng: Random) -> Stated:
     shape = SHAPES[thing.shape]
     if shape == "sign":
         return Stated(shape, COLORS[thing.color] if rng.random() < 0.75 else None, None, None)
-    only_color_differs = len(scene.things) > 1 and scene.layout_name not in COUNT_WORDS and (
-        len({other.shape for other in scene.things}) < len(scene.things)
+    only_color_differs = (
+        len(scene.things) > 1
+        and scene.layout_name not in COUNT_WORDS
+        and (len({other.shape for other in scene.things}) < len(scene.things))
     )
     says_color = only_color_differs or rng.random() < 0.96
     says_material = rng.random() < (0.45 if thing.material == MATTE else 0.96)

@@ -66,9 +66,11 @@ BACKDROP_PHRASES = ("on {a} {color} background",) * 6 + (
     "on {a} {color} backdrop",
 )
 TIME_PHRASES = {"sunset": ("at sunset",) * 5 + ("at dusk",), "night": ("at night",)}
-SIGN_PHRASES = (
-    ("{sign} that says {word}",) * 5
-    + ("{sign} saying {word}", "{sign} reading {word}", "{sign} with the word {word}", "the word {word} on {sign}")
+SIGN_PHRASES = ("{sign} that says {word}",) * 5 + (
+    "{sign} saying {word}",
+    "{sign} reading {word}",
+    "{sign} with the word {word}",
+    "the word {word} on {sign}",
 )
 OPENINGS = ("a photo of", "a picture of", "an image of", "a render of", "there is")
 
