@@ -1,0 +1,142 @@
+"""How good are the pictures? Do they show what captions state (alignment), how far are they from renders (Frechet),
+and does super-resolution beat bicubic?
+
+Figures about generated pictures always stand beside the same figures for renders: no judge is perfect.
+Shapes: b pictures, c channels, h w pixels, n samples, d features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .classifier import ARRANGED, ARRANGEMENTS, Classifier, by_place, classify
+from .scenes import SceneBatch
+from .scenes.scene import Scene
+
+PAIRS = ("left", "right", "above", "below")
+FOUR = ("color_1", "shape_1", "color_2", "shape_2")
+STATED = ("layout", "backdrop", "size", "color_1", "shape_1", "material_1", "color_2", "shape_2")
+
+Figure = dict[str, float | int | None]
+
+
+def share(right: list[bool]) -> Figure:
+    """Mean, count and binomial standard error; None where there was nothing to count."""
+    n = len(right)
+    p = sum(right) / n if n else None
+    return {"accuracy": p, "n": n, "se": None if p is None else math.sqrt(p * (1 - p) / n)}
+
+
+def judge_alignment(seen: Mapping[str, Tensor], batch: SceneBatch) -> dict[str, Figure]:
+    """What a classifier saw in b pictures against what their captions state; what a caption leaves out never counts.
+
+    seen: `classify`'s classes. Each of STATED is right where the caption states it: "layout" is how many things there
+    are and how they stand (which of them is on which side is "order": the two things match the stated order better
+    than the reverse). "bound": color and shape of both things, of captions that state all four. "all": everything
+    stated. Where the caption leaves the order open ("a and b"), the order that fits better counts.
+    """
+    rows = [_judge(i, seen, batch) for i in range(len(batch))]
+    names = (*STATED, "order", "bound", "all")
+    return {name: share([row[name] for row in rows if name in row]) for name in names}
+
+
+def _judge(i: int, seen: Mapping[str, Tensor], batch: SceneBatch) -> dict[str, bool]:
+    """One picture's answers, for whatever its caption states."""
+    scene, stated = batch.scenes[i], {name for name in STATED if bool(batch.stated[name][i])}
+    order = _places(scene)
+    right = _right(i, seen, batch, stated, order)
+    if scene.layout_name in PAIRS:
+        reverse = _right(i, seen, batch, stated, order[::-1])
+        if "layout" not in stated:
+            right = max(right, reverse, key=lambda answers: sum(answers.values()))
+        elif scene.things[0][:2] != scene.things[1][:2]:
+            right["order"] = sum(right[n] for n in FOUR if n in right) > sum(reverse[n] for n in FOUR if n in reverse)
+    if all(name in stated for name in FOUR):
+        right["bound"] = all(right[name] for name in FOUR)
+    right["all"] = all(right[name] for name in stated)
+    return right
+
+
+def _places(scene: Scene) -> list[int]:
+    """The place (1 left or top, 2) of the thing mentioned first, second."""
+    return [2, 1] if len(scene.things) > 1 and by_place(scene)[0] is not scene.things[0] else [1, 2]
+
+
+def _right(
+    i: int, seen: Mapping[str, Tensor], batch: SceneBatch, stated: set[str], places: list[int]
+) -> dict[str, bool]:
+    arrangement = batch.scenes[i].layout_name
+    answers = {}
+    for name in stated:
+        kind, _, thing = name.partition("_")
+        if kind == "layout":
+            answers[name] = ARRANGEMENTS[int(seen["arrangement"][i])] == ARRANGED.get(arrangement, arrangement)
+        elif kind == "backdrop":
+            answers[name] = int(seen["backdrop"][i]) == int(batch.labels["backdrop"][i])
+        else:
+            place = places[int(thing or 1) - 1]  # "size" is the first thing's
+            answers[name] = int(seen[f"{kind}_{place}"][i]) == int(batch.labels[name][i])
+    return answers
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """Frechet distance of two sets of features (n d), each as a Gaussian (Heusel et al. 2017, Eq. 6), in float64."""
+    if min(len(a), len(b)) < 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(f"features must be (n d) with n of at least 2 and one d, got {a.shape} and {b.shape}")
+    a, b = a.double(), b.double()
+    cov_a, cov_b = a.T.cov(), b.T.cov()
+    root = _sqrt(cov_a)
+    # tr sqrt(A B) = tr sqrt(sqrt(A) B sqrt(A)), which is symmetric
+    cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp_min(0).sqrt().sum()
+    return ((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross).clamp_min(0).item()
+
+
+def _sqrt(matrix: Tensor) -> Tensor:
+    """Square root of a symmetric positive matrix."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio (b,) in dB of pictures (b c h w) in [-1, 1]: the peak is 2."""
+    return 10 * torch.log10(4.0 / (a - b).square().flatten(1).mean(1).clamp_min(1e-12))
+
+
+@torch.inference_mode()
+def feature_distance(model: Classifier, a: Tensor, b: Tensor) -> Tensor:
+    """How different two sets of pictures (b c h w) look to the classifier's early and late maps: (b,), 0 for equal.
+
+    Per place, maps are scaled to unit length, then the squared differences are averaged, as LPIPS does (Zhang et al.
+    2018, Eq. 1, with equal weights). Blur costs more than in PSNR, a small shift of texture less.
+    """
+    pairs = zip(model.maps(a), model.maps(b), strict=True)
+    return torch.stack([_unit_difference(x, y) for x, y in pairs]).mean(0)
+
+
+def _unit_difference(x: Tensor, y: Tensor) -> Tensor:
+    return (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).flatten(1).mean(1)
+
+
+def bicubic(low_res: Tensor, factor: int = 4) -> Tensor:
+    """What super-resolution has to beat: (b c h w) -> (b c factor*h factor*w) in [-1, 1]."""
+    grown = F.interpolate(low_res, scale_factor=factor, mode="bicubic", align_corners=False)
+    return grown.clamp(-1, 1)
+
+
+def seen_by(model: Classifier, pictures: Tensor) -> dict[str, Tensor]:
+    """Classes and features of pictures (b 3 64 64), on the CPU."""
+    return {name: values.cpu() for name, values in classify(model, pictures).items()}
+
+
+def models_file(folder: Path, name: str) -> Path:
+    """A shipped file. ValueError when it has not been trained yet."""
+    path = folder / name
+    if not path.exists():
+        raise ValueError(f"{path} is missing: train it first, or point --models-dir at a folder that has it")
+    return path
