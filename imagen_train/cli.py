@@ -35,9 +35,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
         add_train_options(command)
         command.set_defaults(handler=_train, stage=stage)
     _add_pictures(train)
-    command = train.add_parser(
-        "export", help="put a stage's averaged weights in the models folder as they are by now"
-    )
+    command = train.add_parser("export", help="put a stage's averaged weights in the models folder as they are by now")
     command.add_argument("stage", choices=("base64", "sr256", "sr1024"), help="which one")
     add_train_options(command)
     command.set_defaults(handler=_export, max_steps=1)
@@ -63,19 +61,22 @@ def _add_pictures(train: argparse._SubParsersAction) -> None:
 
 
 def _add_evaluate_options(command: argparse.ArgumentParser, metric: str) -> None:
+    count = {"alignment": 256, "frechet": 2000, "sr": 16}[metric]
     add = command.add_argument
-    add("--count", type=int, default=16 if metric == "sr" else 256, help="pictures judged (default: %(default)s)")
+    add("--count", type=int, default=count, help="pictures judged (default: %(default)s)")
     add("--models-dir", type=Path, default=default_models_dir(), help="folder with the weights")
-    add("--seed", type=int, default=0, help="of scenes and noise (default: %(default)s)")
     add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
-    add("--json", action="store_true", help="print the figures as JSON")
+    add("--sampler", help="default: the checkpoint's own")
+    add("--guidance-scale", type=float, help="default: the checkpoint's own")
+    add("--json", action="store_true", help="print the figures on one line")
+    if metric == "alignment":
+        add("--pictures", type=Path, help="write the first 48 pictures as one PNG, captions beside it")
     if metric == "sr":
         add("--stage", choices=("sr256", "sr1024"), default="sr256", help="which one (default: %(default)s)")
         add("--aug-level", type=float, default=0.0, help="noise put on the small picture (default: %(default)s)")
-    else:
-        add("--guidance-scale", type=float, help="default: the checkpoint's own")
+        add("--cache-dir", type=Path, help="where held-out pictures are kept between runs")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -122,7 +123,21 @@ def _evaluate(args: argparse.Namespace) -> int:
     from . import evaluate
 
     torch.set_num_threads(args.threads)
-    figures = evaluate.METRICS[args.metric](args)
+    given = {"steps": args.steps, "sampler": args.sampler, "guidance_scale": args.guidance_scale}
+    if args.metric == "sr":
+        figures = evaluate.evaluate_sr(
+            args.models_dir / f"{args.stage}.safetensors",
+            args.models_dir,
+            args.cache_dir or default_state_root() / "cache",
+            count=args.count,
+            settings=evaluate.SamplingSettings(**given, aug_level=args.aug_level),
+            device=args.device,
+        )
+    else:
+        measure = {"alignment": evaluate.evaluate_alignment, "frechet": evaluate.evaluate_frechet}[args.metric]
+        base, settings = args.models_dir / "base64.safetensors", evaluate.SamplingSettings(**given)
+        extra = {"pictures_out": args.pictures} if args.metric == "alignment" else {}
+        figures = measure(base, args.models_dir, count=args.count, settings=settings, device=args.device, **extra)
     if args.json:
         print(json.dumps(figures))
     else:

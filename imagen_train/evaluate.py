@@ -1,120 +1,245 @@
-"""How good are the shipped weights? Draws from held-out captions and hands the pictures to `metrics`.
+"""How good are the finished weights? Samples them as a user would, and measures with metrics.py.
 
-Shapes: b pictures, h w pixels.
+Every function returns figures fit for JSON, with counts, standard errors, the settings, and the same for real renders.
+Shapes: b pictures, n samples, d features.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
+from imagen_core.samplers import SAMPLERS
 from imagen_core.sampling import sample_base, super_resolve
 from imagen_core.stage import Prompt, Stage, load_stage
 from imagen_core.text.t5 import T5TextEncoder
 
-from .classifier import load_classifier
-from .data import KINDS, render_chunk, to_float
-from .metrics import bicubic, feature_distance, frechet_distance, judge_alignment, models_file, psnr, seen_by
-from .scenes import SceneBatch, sample_scenes
-from .scenes.renderer import render
+from .classifier import FILE as CLASSIFIER_FILE
+from .classifier import Classifier, classify, load_classifier
+from .data import KINDS, PictureCache, render_pictures
+from .metrics import bicubic, feature_distance, frechet_distance, judge_alignment, psnr
+from .scenes import SceneBatch, render, sample_scenes
 from .stages import shrink
+from .text_encoder import FOLDER as TEXT_FOLDER
+
+EVALUATION_SEED = 900_000  # no training chunk or preview draws from here
+SR_PICTURES = {"sr256": "full256_held_out", "sr1024": "window1024_held_out"}
 
 
-def draw(
-    stage: Stage,
-    encoder: T5TextEncoder,
-    captions: list[str],
-    *,
-    seed: int,
-    steps: int | None = None,
-    guidance_scale: float | None = None,
-    batch_size: int = 32,
-) -> Tensor:
-    """Base pictures (b 3 64 64) of `captions` by the checkpoint's own settings, unless told otherwise."""
-    defaults = stage.spec.defaults
-    scale = defaults.get("guidance_scale", 1.0) if guidance_scale is None else guidance_scale
-    parts = []
-    for first in range(0, len(captions), batch_size):
-        some = captions[first : first + batch_size]
-        parts.append(
+@dataclass(frozen=True, kw_only=True)
+class SamplingSettings:
+    """How pictures are drawn for a measurement; None takes what the checkpoint recommends."""
+
+    steps: int | None = None
+    guidance_scale: float | None = None
+    sampler: str | None = None
+    aug_level: float | None = None
+    batch_size: int = 32
+
+    def of(self, stage: Stage) -> SamplingSettings:
+        """The same with every None filled from the stage's defaults."""
+        fallback = {"steps": 25, "guidance_scale": 1.0, "sampler": "dpmpp_2m", "aug_level": 0.0}
+        known = {name: stage.spec.defaults.get(name, value) for name, value in fallback.items()}
+        return dataclasses.replace(self, **{k: v for k, v in known.items() if getattr(self, k) is None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judges:
+    """What measuring the base needs beside it: the text encoder and the classifier that ship with it."""
+
+    encoder: T5TextEncoder
+    classifier: Classifier
+
+    @staticmethod
+    def from_folder(models_dir: Path, device: str = "cpu") -> Judges:
+        """Load both from models/imagen-mini's layout. FileNotFoundError when one was not trained yet."""
+        return Judges(
+            encoder=T5TextEncoder.from_folder(models_dir / TEXT_FOLDER, device=device),
+            classifier=load_classifier(models_dir / CLASSIFIER_FILE).to(device),
+        )
+
+
+def draw_base(stage: Stage, encoder: T5TextEncoder, captions: list[str], settings: SamplingSettings) -> Tensor:
+    """One 64 px picture a caption, the i-th from seed i: (b 3 64 64) on the CPU."""
+    drawn = []
+    for first in tqdm(range(0, len(captions), settings.batch_size), desc="drawing", mininterval=5.0):
+        part = captions[first : first + settings.batch_size]
+        drawn.append(
             sample_base(
                 stage,
-                Prompt(text=encoder.encode(some)),
-                seeds=[seed + first + i for i in range(len(some))],
-                steps=steps or defaults.get("steps", 25),
-                guidance=ClassifierFreeGuidance(scale=scale),
+                Prompt(text=encoder.encode(part)),
+                seeds=range(first, first + len(part)),
+                steps=settings.steps,
+                sampler=SAMPLERS[settings.sampler](),
+                guidance=ClassifierFreeGuidance(scale=settings.guidance_scale),
             )
         )
-    return torch.cat(parts)
+    return torch.cat(drawn)
 
 
-def _drawn(args: argparse.Namespace) -> tuple[SceneBatch, Tensor]:
-    """Held-out scenes and what the base draws of their captions."""
-    stage = load_stage(models_file(args.models_dir, "base64.safetensors"), expected_stage="base64", device=args.device)
-    encoder = T5TextEncoder.from_folder(args.models_dir / "text_encoder", args.device, torch.float32)
-    batch = sample_scenes(args.count, seed=args.seed, held_out=True)
-    pictures = draw(
-        stage, encoder, batch.captions, seed=args.seed, steps=args.steps, guidance_scale=args.guidance_scale
-    )
-    return batch, pictures
+def _seen(classifier: Classifier, pictures: Tensor) -> dict[str, Tensor]:
+    device = next(classifier.parameters()).device
+    return {name: values.cpu() for name, values in classify(classifier, pictures.to(device)).items()}
 
 
-def _judge(models_dir: Path, device: str) -> torch.nn.Module:
-    return load_classifier(models_file(models_dir, "classifier.safetensors")).to(device)
+def evaluate_alignment(
+    base: Path,
+    models_dir: Path,
+    *,
+    count: int = 256,
+    settings: SamplingSettings | None = None,
+    held_out: bool = True,
+    seed: int = EVALUATION_SEED,
+    device: str = "cpu",
+    pictures_out: Path | None = None,
+) -> dict[str, object]:
+    """Does the base (a base64 checkpoint) draw what `count` captions state? "samples" beside "renders", the ceiling.
 
-
-def alignment(args: argparse.Namespace) -> dict[str, Any]:
-    """Share of drawn pictures that show what their held-out captions state, beside the same for renders."""
-    batch, pictures = _drawn(args)
-    judge = _judge(args.models_dir, args.device)
+    held_out: captions whose first (color, shape) pair training never showed. pictures_out: a PNG of the first 48.
+    """
+    stage, judges = load_stage(base, expected_stage="base64", device=device), Judges.from_folder(models_dir, device)
+    settings = (settings or SamplingSettings()).of(stage)
+    batch = sample_scenes(count, seed=seed, held_out=held_out)
+    drawn = draw_base(stage, judges.encoder, batch.captions, settings)
+    if pictures_out is not None:
+        _write_sheet(pictures_out, drawn[:48], batch)
     return {
-        "drawn": judge_alignment(seen_by(judge, pictures.to(args.device)), batch),
-        "renders": judge_alignment(seen_by(judge, render(batch, 64).to(args.device)), batch),
-        "captions": "held out",
+        "samples": judge_alignment(_seen(judges.classifier, drawn), batch),
+        "renders": judge_alignment(_seen(judges.classifier, render(batch, 64)), batch),
+        "captions": count,
+        "held_out": held_out,
+        "seed": seed,
+        **_said(stage, settings),
     }
 
 
-def frechet(args: argparse.Namespace) -> dict[str, Any]:
-    """Frechet distance of the judge's features: drawn to renders of the same captions, and renders to other renders."""
-    batch, pictures = _drawn(args)
-    judge = _judge(args.models_dir, args.device)
-    truth = seen_by(judge, render(batch, 64).to(args.device))["features"]
-    others = render(sample_scenes(args.count, seed=args.seed + 1, held_out=True), 64)
-    floor = frechet_distance(seen_by(judge, others.to(args.device))["features"], truth)
-    drawn = frechet_distance(seen_by(judge, pictures.to(args.device))["features"], truth)
-    return {"drawn": drawn, "floor": floor, "count": args.count}
+def _said(stage: Stage, settings: SamplingSettings) -> dict[str, object]:
+    """What a figure depends on."""
+    return {"settings": dataclasses.asdict(settings), "stage": stage.spec.stage, "training": stage.spec.training}
 
 
-def super_resolution(args: argparse.Namespace) -> dict[str, Any]:
-    """PSNR (dB) and feature distance to truth on held-out pictures: the network's, and bicubic's."""
-    stage = load_stage(models_file(args.models_dir, f"{args.stage}.safetensors"), device=args.device)
-    kind = KINDS["full256_held_out" if args.stage == "sr256" else "window1024_held_out"]
-    chunks = [render_chunk(kind, 1000 + args.seed + i)[0] for i in range(-(-args.count // kind.chunk))]
-    truth = torch.cat([to_float(chunk) for chunk in chunks])[: args.count]
-    small, rows = shrink(truth), []
-    for i in range(args.count):
-        steps = args.steps or stage.spec.defaults.get("steps", 8)
-        rows.append(super_resolve(stage, small[i : i + 1], seeds=[i], steps=steps, aug_level=args.aug_level))
-    drawn, rival = torch.cat(rows), bicubic(small)
-    figures: dict[str, Any] = {"count": args.count, "aug_level": args.aug_level}
-    for name, pictures in (("network", drawn), ("bicubic", rival)):
-        figures[name] = {"psnr": psnr(pictures, truth).mean().item()}
-    figures["better_in"] = int((psnr(drawn, truth) > psnr(rival, truth)).sum())
-    if (args.models_dir / "classifier.safetensors").exists():
-        judge = _judge(args.models_dir, "cpu")
-        for name, pictures in (("network", drawn), ("bicubic", rival)):
-            figures[name]["feature_distance"] = feature_distance(judge, pictures, truth).mean().item()
-    return figures
+def _write_sheet(path: Path, drawn: Tensor, batch: SceneBatch) -> None:
+    from .loop import write_picture
+    from .stages import grid
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(path, grid(drawn, columns=8, scale=2))
+    path.with_suffix(".txt").write_text("\n".join(batch.captions[: len(drawn)]) + "\n", encoding="utf-8")
 
 
-METRICS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
-    "alignment": alignment,
-    "frechet": frechet,
-    "sr": super_resolution,
-}
+def evaluate_frechet(
+    base: Path,
+    models_dir: Path,
+    *,
+    count: int = 2000,
+    reference: int = 5000,
+    settings: SamplingSettings | None = None,
+    seed: int = EVALUATION_SEED,
+    device: str = "cpu",
+) -> dict[str, object]:
+    """Frechet distance of `count` samples to `reference` renders, in the classifier's features, beside its floor.
+
+    "floor" is the same distance for `count` fresh renders: what a perfect generator would get. The captions are drawn
+    as in training. Distances with different counts cannot be compared: small samples look farther away.
+    """
+    if min(count, reference) < 2:
+        raise ValueError(f"count and reference must be at least 2, got {count} and {reference}")
+    stage, judges = load_stage(base, expected_stage="base64", device=device), Judges.from_folder(models_dir, device)
+    settings = (settings or SamplingSettings()).of(stage)
+    batch = sample_scenes(count, seed=seed)
+    features = {
+        "reference": _render_features(judges.classifier, reference, seed + 1),
+        "renders": _render_features(judges.classifier, count, seed + 2),
+        "samples": _seen(judges.classifier, draw_base(stage, judges.encoder, batch.captions, settings))["features"],
+    }
+    return {
+        "frechet": frechet_distance(features["samples"], features["reference"]),
+        "floor": frechet_distance(features["renders"], features["reference"]),
+        "count": count,
+        "reference": reference,
+        "seed": seed,
+        **_said(stage, settings),
+    }
+
+
+def _render_features(classifier: Classifier, count: int, seed: int, *, part: int = 500) -> Tensor:
+    batch = sample_scenes(count, seed=seed)
+    parts = [_seen(classifier, render(batch[i : i + part], 64))["features"] for i in range(0, count, part)]
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
+def evaluate_sr(
+    sr: Path,
+    models_dir: Path,
+    cache_dir: Path,
+    *,
+    count: int = 32,
+    settings: SamplingSettings | None = None,
+    device: str = "cpu",
+) -> dict[str, object]:
+    """Does super-resolution (an sr256 or sr1024 checkpoint) beat bicubic on `count` held-out pictures of 256 px?
+
+    sr256: whole held-out scenes; sr1024: windows of 1024 px scenes. The small picture is the truth shrunk by area.
+    PSNR in dB (more is better) and feature distance (less is better), each with the standard error of the mean, and the
+    share of pictures on which the network wins.
+    """
+    stage, classifier = load_stage(sr, device=device), load_classifier(models_dir / CLASSIFIER_FILE)
+    if stage.spec.stage not in SR_PICTURES:
+        raise ValueError(f"{sr} is a {stage.spec.stage} checkpoint: give an sr256 or sr1024 one")
+    settings = (settings or SamplingSettings()).of(stage)
+    kind = KINDS[SR_PICTURES[stage.spec.stage]]
+    render_pictures(kind, count, cache_dir)
+    cache = PictureCache(cache_dir, kind.name)
+    figures: dict[str, list[Tensor]] = {}
+    size = min(settings.batch_size, 8)
+    for first in tqdm(range(0, count, size), desc=stage.spec.stage, mininterval=5.0):
+        rows = range(first, min(count, first + size))
+        truth = cache.pictures(rows)
+        drawn = _enlarge(stage, shrink(truth), [cache.captions[i] for i in rows], list(rows), settings, models_dir)
+        for name, picture in (("network", drawn), ("bicubic", bicubic(shrink(truth)))):
+            figures.setdefault(f"psnr_{name}", []).append(psnr(picture, truth))
+            figures.setdefault(f"feature_distance_{name}", []).append(feature_distance(classifier, picture, truth))
+    each = {name: torch.cat(values) for name, values in figures.items()}
+    return {
+        **{name: _mean(values) for name, values in each.items()},
+        "wins_psnr": (each["psnr_network"] > each["psnr_bicubic"]).double().mean().item(),
+        "wins_feature_distance": (
+            (each["feature_distance_network"] < each["feature_distance_bicubic"]).double().mean().item()
+        ),
+        "count": count,
+        **_said(stage, settings),
+    }
+
+
+def _enlarge(
+    stage: Stage, small: Tensor, captions: list[str], seeds: list[int], settings: SamplingSettings, models_dir: Path
+) -> Tensor:
+    prompt = None
+    if stage.reads_text:
+        encoder = T5TextEncoder.from_folder(models_dir / TEXT_FOLDER, device=stage.device)
+        prompt = Prompt(text=encoder.encode(captions))
+    return super_resolve(
+        stage,
+        small,
+        prompt,
+        seeds=seeds,
+        factor=4,
+        aug_level=settings.aug_level,
+        steps=settings.steps,
+        sampler=SAMPLERS[settings.sampler](),
+        guidance=ClassifierFreeGuidance(scale=settings.guidance_scale),
+    )
+
+
+def _mean(values: Tensor) -> dict[str, float]:
+    """Mean and its standard error."""
+    values = values.double()
+    spread = values.std().item() if len(values) > 1 else float("nan")
+    return {"mean": values.mean().item(), "se": spread / len(values) ** 0.5}

@@ -135,6 +135,7 @@ class BaseTask(_StageTask):
 
     def _errors(self, model: nn.Module, count: int = 64) -> dict[str, float]:
         """Mean squared x_0 error on held-out pictures at t = .9, .6, .3, same noise every time."""
+        count = min(count, len(self.held_out))
         generator = torch.Generator().manual_seed(0)
         x_0 = self.held_out.pictures(range(count)).to(self.device)
         noise = torch.randn(x_0.shape, generator=generator).to(self.device)
@@ -175,9 +176,10 @@ class SuperResolutionTask(_StageTask):
 
     def preview(self, model: nn.Module) -> Preview:
         """Rows: grown low-res, enlarged by the network at aug_level 0, truth. Figures: PSNR against bicubic, in dB."""
-        truth = self.held_out.pictures(range(6))
+        rows = range(min(6, len(self.held_out)))
+        truth = self.held_out.pictures(rows).to(self.device)
         small = shrink(truth)
-        drawn = super_resolve(self.stage(model), small, seeds=range(6), steps=8, aug_level=0.0)
+        drawn = super_resolve(self.stage(model), small, seeds=rows, steps=8, aug_level=0.0).to(self.device)
         figures = {"psnr": psnr(drawn, truth), "psnr_bicubic": psnr(bicubic(small), truth)}
         return Preview(picture=grid(torch.cat([shrunk_and_grown(truth), drawn, truth]), columns=6), figures=figures)
 
@@ -281,7 +283,7 @@ def train_stage(stage: str, options: TrainOptions, *, plan: StagePlan | None = N
     if stage == "base64":
         from imagen_core.text.t5 import T5TextEncoder
 
-        encoder = T5TextEncoder.from_folder(options.models_dir / "text_encoder", options.device, torch.float32)
+        encoder = T5TextEncoder.from_folder(options.models_dir / "text_encoder", device=options.device)
         task = BaseTask(plan, options, encoder)
     else:
         task = SuperResolutionTask(plan, options)

@@ -1,0 +1,187 @@
+"""Does every picture stage train, resume, export and load again? Tiny networks, real renders, real tiny T5."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from imagen_core.schedules.cosine import CosineSchedule
+from imagen_core.stage import load_stage
+from imagen_core.text.t5 import T5TextEncoder
+from imagen_train import cli, data
+from imagen_train.data import PictureCache, PictureKind, render_pictures
+from imagen_train.losses import diffusion_loss, draw_times, loss_weight
+from imagen_train.options import TrainOptions
+from imagen_train.plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
+from imagen_train.precision import autocast
+from imagen_train.stages import CaptionEmbeds, bicubic, export_saved, grid, psnr, shrink, train_stage
+
+TINY_KINDS = [
+    PictureKind(name="base64", side=64, chunk=4),
+    PictureKind(name="base64_held_out", side=64, chunk=4, held_out=True),
+    PictureKind(name="full256", side=64, chunk=2),
+    PictureKind(name="full256_held_out", side=64, chunk=2, held_out=True),
+    PictureKind(name="window1024", side=256, window=64, chunk=2),
+    PictureKind(name="window1024_held_out", side=256, window=64, chunk=2, held_out=True),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A cache of tiny sets of pictures, and a random text encoder 32 wide."""
+    from imagen_train.text_encoder import TextModel, TextModelConfig, export_encoder
+
+    root = tmp_path_factory.mktemp("training")
+    for kind in TINY_KINDS:
+        render_pictures(kind, 4, root / "cache")
+    torch.manual_seed(0)
+    config = TextModelConfig(d_model=32, layers=1, heads=2, d_kv=16, d_ff=32)
+    export_encoder(TextModel(config), config, root / "models" / "text_encoder")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _tiny_kinds(monkeypatch):
+    for kind in TINY_KINDS:
+        monkeypatch.setitem(data.KINDS, kind.name, kind)
+
+
+def _plan(stage: str) -> StagePlan:
+    if stage == "base64":
+        plan = base64_plan(32)
+        unet = dataclasses.replace(plan.unet, channels=32, channel_mult=(1, 1), num_res_blocks=1, pooling_queries=2)
+    else:
+        plan = {"sr256": sr256_plan, "sr1024": sr1024_plan}[stage]()
+        unet = dataclasses.replace(plan.unet, channels=(16, 16), num_res_blocks=(1, 1))
+    return dataclasses.replace(plan, unet=unet, crop=min(plan.crop, 64), batch_size=2)
+
+
+def _options(folder: Path, state: Path, **changes) -> TrainOptions:
+    base = TrainOptions(
+        state_dir=state, cache_dir=folder / "cache", models_dir=folder / "models", max_steps=2, preview_minutes=60.0
+    )
+    return dataclasses.replace(base, **changes)
+
+
+@pytest.mark.parametrize("stage", ["base64", "sr256", "sr1024"])
+def test_a_stage_trains_and_its_export_loads(stage, folder, tmp_path):
+    plan = _plan(stage)
+    result = train_stage(stage, _options(folder, tmp_path), plan=plan)
+    assert result.state.step == 2 and result.state.images == 4
+    loaded = load_stage(folder / "models" / f"{stage}.safetensors", expected_stage=stage)
+    assert loaded.spec.training["images"] == 4 and loaded.spec.defaults == plan.defaults
+    assert loaded.spec.unet_config == plan.unet
+    pairs = zip(result.model.state_dict().values(), loaded.unet.state_dict().values(), strict=True)
+    assert all(torch.equal(a.half(), b.half()) for a, b in pairs)
+    assert list(tmp_path.glob("preview_*.png"))
+
+
+@pytest.mark.parametrize("stage", ["base64", "sr256"])
+def test_resume_equals_the_uninterrupted_run(stage, folder, tmp_path):
+    plan = dataclasses.replace(_plan(stage), loop=dataclasses.replace(_plan(stage).loop, decay_start=1.0))
+    whole = train_stage(stage, _options(folder, tmp_path / "a", max_steps=3, export=False), plan=plan)
+    train_stage(stage, _options(folder, tmp_path / "b", max_steps=1, export=False), plan=plan)
+    rest = train_stage(stage, _options(folder, tmp_path / "b", max_steps=3, resume=True, export=False), plan=plan)
+    for a, b in zip(whole.model.parameters(), rest.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_a_new_run_may_begin_from_exported_weights(folder, tmp_path):
+    plan = _plan("sr256")
+    options = _options(folder, tmp_path / "a", models_dir=tmp_path)
+    train_stage("sr256", options, plan=plan)
+    again = dataclasses.replace(options, state_dir=tmp_path / "b", from_weights=tmp_path / "sr256.safetensors")
+    assert train_stage("sr256", again, plan=plan).state.images == 8
+    with pytest.raises(ValueError, match="another network"):
+        train_stage("sr256", again, plan=dataclasses.replace(plan, unet=sr256_plan().unet))
+
+
+def test_bf16_gives_nearly_the_same_output():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.GroupNorm(2, 8))
+    x = torch.randn(2, 3, 8, 8)
+    with autocast("cpu", bf16=True):
+        out = net(x)
+    assert out.dtype is torch.bfloat16
+    torch.testing.assert_close(out.float(), net(x), atol=0.05, rtol=0.05)
+
+
+def test_loss_of_a_perfect_network_is_zero_whatever_it_predicts():
+    generator = torch.Generator().manual_seed(0)
+    schedule, x_0 = CosineSchedule(), torch.rand(4, 3, 8, 8, generator=generator)
+    noise, times = torch.randn(x_0.shape, generator=generator), draw_times(4, generator, power=0.75)
+    alpha, sigma = (part[:, None, None, None] for part in schedule.alpha_sigma(times))
+    perfect = {"x_0": x_0, "eps": noise, "v": alpha * noise - sigma * x_0}
+    for kind, output in perfect.items():
+        loss = diffusion_loss(
+            lambda x_t, time, output=output: output,
+            x_0,
+            schedule=schedule,
+            prediction_type=kind,
+            times=times,
+            noise=noise,
+        )
+        assert loss.item() < 1e-6
+
+
+def test_weights_and_times_keep_to_their_ranges():
+    assert loss_weight(torch.tensor([1.0, 0.5, 0.01]), 5.0).tolist() == pytest.approx([1.0, 4.0, 5.0])
+    times = draw_times(1000, torch.Generator().manual_seed(0), power=0.75)
+    assert times.min() > 0 and times.max() <= 1 and times.mean() == pytest.approx(1 / 1.75, abs=0.01)
+
+
+def test_the_cache_resumes_and_reads_what_was_rendered(folder):
+    cache = PictureCache(folder / "cache", "base64")
+    before = (cache.folder / "00000.npy").stat().st_mtime_ns
+    render_pictures(data.KINDS["base64"], 8, folder / "cache")
+    assert (cache.folder / "00000.npy").stat().st_mtime_ns == before
+    cache.refresh()
+    assert len(cache) == 8 == len(cache.labels["layout"])
+    pictures = cache.pictures([0, 7])
+    assert pictures.shape == (2, 3, 64, 64) and pictures.abs().max() <= 1
+    with pytest.raises(ValueError, match="imagen train pictures"):
+        PictureCache(folder, "base64")
+
+
+def test_crops_come_from_the_pictures_and_repeat_with_their_generator(folder):
+    cache = PictureCache(folder / "cache", "window1024")
+    first, again = (cache.crops(3, 32, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert first.shape == (3, 3, 32, 32) and torch.equal(first, again)
+
+
+def test_dropped_captions_become_the_null_prompt(folder):
+    texts = CaptionEmbeds(T5TextEncoder.from_folder(folder / "models" / "text_encoder"))
+    texts.extend(["a red cube", "two large green stars at night"])
+    embeds = texts.of([0, 1], torch.tensor([True, False]))
+    assert embeds.mask[0].tolist() == [True] + [False] * (embeds.mask.shape[1] - 1)
+    assert not embeds.embeds[0].any() and embeds.embeds[1].any() and embeds.mask[1].all()
+
+
+def test_export_of_a_run_that_goes_on(folder, tmp_path, monkeypatch):
+    from imagen_train import stages
+
+    monkeypatch.setattr(stages, "plan_of", lambda stage, options: _plan(stage))
+    options = _options(folder, tmp_path, models_dir=tmp_path, export=False)
+    train_stage("sr256", options)
+    path = export_saved("sr256", options)
+    assert load_stage(path).spec.training["steps"] == 2
+
+
+def test_psnr_and_grid():
+    assert psnr(torch.full((1, 3, 4, 4), 0.2), torch.zeros(1, 3, 4, 4)) == pytest.approx(20.0, abs=1e-3)
+    assert grid(torch.zeros(5, 3, 4, 6), columns=3, scale=2).shape == (3, 16, 36)
+    assert bicubic(shrink(torch.zeros(1, 3, 16, 16))).shape == (1, 3, 16, 16)
+
+
+def test_commands_parse_and_render(folder, tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    cli.add_commands(parser.add_subparsers())
+    for stage in cli.STAGES:
+        assert parser.parse_args(["train", stage, "--minutes", "1"]).stage == stage
+    count = ["train", "pictures", "--kind", "base64_held_out", "--count", "4", "--cache-dir", str(tmp_path)]
+    assert cli.main(count) == 0 and len(PictureCache(tmp_path, "base64_held_out")) == 4
+    assert set(cli.PICTURES) == set(data.KINDS)
