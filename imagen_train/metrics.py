@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .classifier import ARRANGED, ARRANGEMENTS, Classifier, by_place, classify
+from .classifier import ARRANGED, ARRANGEMENTS, Classifier, by_place
 from .scenes import SceneBatch
 from .scenes.scene import Scene
 
@@ -127,16 +126,3 @@ def bicubic(low_res: Tensor, factor: int = 4) -> Tensor:
     """What super-resolution has to beat: (b c h w) -> (b c factor*h factor*w) in [-1, 1]."""
     grown = F.interpolate(low_res, scale_factor=factor, mode="bicubic", align_corners=False)
     return grown.clamp(-1, 1)
-
-
-def seen_by(model: Classifier, pictures: Tensor) -> dict[str, Tensor]:
-    """Classes and features of pictures (b 3 64 64), on the CPU."""
-    return {name: values.cpu() for name, values in classify(model, pictures).items()}
-
-
-def models_file(folder: Path, name: str) -> Path:
-    """A shipped file. ValueError when it has not been trained yet."""
-    path = folder / name
-    if not path.exists():
-        raise ValueError(f"{path} is missing: train it first, or point --models-dir at a folder that has it")
-    return path

@@ -16,7 +16,6 @@ from imagen_train.metrics import (
     feature_distance,
     frechet_distance,
     judge_alignment,
-    models_file,
     psnr,
     share,
 )
@@ -124,8 +123,3 @@ def test_feature_distance_grows_with_blur_and_is_zero_for_equal():
     blurred, more = bicubic(small, 2), bicubic(torch.nn.functional.avg_pool2d(truth, 8), 8)
     near, far = feature_distance(model, blurred, truth), feature_distance(model, more, truth)
     assert (feature_distance(model, truth, truth) == 0).all() and (near > 0).all() and (far > near).all()
-
-
-def test_a_missing_file_says_so(tmp_path):
-    with pytest.raises(ValueError, match="train it first"):
-        models_file(tmp_path, "base64.safetensors")
