@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
+import importlib.util
 import json
 import os
 import re
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .registry import Registry
 
 DONE, FAILED, WRONG_INPUT, STOPPED = 0, 1, 2, 130
-TRAINING = "imagen_train.cli"  # adds its own commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     try:
-        options = build_parser(arguments).parse_args(arguments)
+        options = build_parser().parse_args(arguments)
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *rest, **more: say(f"warning: {message}")
             code = options.handler(options) or DONE
@@ -64,11 +63,10 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="imagen",
         description="Runs Google's Imagen in pixel space: text to picture, and small pictures to large ones.",
-        epilog="training and measuring: imagen train --help, imagen evaluate --help",
     )
     parser.add_argument("--version", action="version", version=f"imagen-nodes {version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -81,10 +79,8 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     convert = commands.add_parser("convert", help="print a workflow of the editor as an API prompt")
     convert.add_argument("workflow", metavar="WORKFLOW", help="a file (.json or .png) or a shipped name")
     convert.set_defaults(handler=convert_workflow)
-    command = next((word for word in arguments if not word.startswith("-")), None)
-    if command is not None and command not in commands.choices:
-        with contextlib.suppress(ModuleNotFoundError):
-            importlib.import_module(TRAINING).add_commands(commands)
+    if importlib.util.find_spec("imagen_train"):  # train and evaluate; a folder with the nodes alone can do without
+        importlib.import_module("imagen_train.cli").add_commands(commands)
     return parser
 
 

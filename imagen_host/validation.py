@@ -254,7 +254,7 @@ def _range_errors(spec: Any, value: Any, choices: list | None, about: dict) -> l
         if not wrong:
             return []
         shown = ", ".join(map(str, choices[:12])) + (", ..." if len(choices) > 12 else "") if choices else "nothing yet"
-        text = f"{name}: {wrong[0]!r:.80} is not in the list: {shown}"
+        text = f"{name}: {wrong[0]!r:.80}; the list holds {shown}"
         return [problem("value_not_in_list", "a value is not in the list", text, **about)]
     if not isinstance(value, (int, float)):
         return []

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .ui_graph import Graph, Link, WorkflowError, as_list, is_ui, read_graph, subgraphs_of
+from .ui_graph import Graph, WorkflowError, as_list, is_ui, read_graph, subgraphs_of
 from .widgets import widget_values
 
 MUTED, BYPASSED = 2, 4
@@ -92,7 +92,7 @@ class Converter:
         for slot in node["inputs"]:
             if slot.get("link") is None or not slot.get("name"):
                 continue
-            origin = self._origin(graph, graph.links.get(slot["link"]), slot.get("type"), f"node {where}")
+            origin = self._origin(graph, slot, f"node {where}")
             if isinstance(origin, Constant):
                 inputs[slot["name"]] = {"__value__": origin.value} if isinstance(origin.value, list) else origin.value
             elif origin is not None:
@@ -100,45 +100,46 @@ class Converter:
         title = node.get("title") or info.get("display_name") or kind
         return {"class_type": kind, "inputs": inputs, "_meta": {"title": title}}
 
-    def _origin(self, graph: Graph, link: Link | None, kind: Any, where: str) -> Constant | tuple[str, int] | None:
-        """Where a link really comes from, through reroutes, bypassed nodes and borders of subgraphs."""
-        seen, inner_value = set(), None
-        while link is not None:
+    def _origin(self, graph: Graph, slot: dict, where: str) -> Constant | tuple[str, int] | None:
+        """Where an input really gets its value: through reroutes, bypassed nodes and borders of subgraphs.
+
+        A muted node is an origin like any other: what it feeds is removed in the end, widget and all.
+        """
+        seen, promoted = set(), None
+        while slot and (link := graph.links.get(slot.get("link"))):
             if (graph.prefix, link) in seen:
                 raise WorkflowError(f"{where}: its input comes from a loop of reroutes or bypassed nodes: break it")
             seen.add((graph.prefix, link))
             if link.origin == str(SUBGRAPH_INPUT):
                 slot = self._instance_slot(graph, link.slot)
-                inner_value = self._promoted(graph, slot.get("name")) or inner_value
+                promoted = self._promoted(graph, slot.get("name")) or promoted
                 if slot.get("link") is None:
-                    return inner_value
+                    return promoted
                 graph = graph.parent
-                link = graph.links.get(slot["link"])
                 continue
             source = graph.nodes.get(link.origin)
             if source is None:
                 missing = graph.prefix + link.origin
                 raise WorkflowError(f"{where}: a link comes from node {missing}, which does not exist: remove it")
-            if source.get("mode") == MUTED:
-                return None
             if source.get("mode") == BYPASSED:
-                link = self._link_of(graph, bypassed_slot(source, link.slot, kind))
+                slot = bypassed_slot(source, link.slot, slot.get("type"))
             elif source["type"] == REROUTE:
-                link = self._link_of(graph, next(iter(source["inputs"]), None))
+                slot = next(iter(source["inputs"]), None)
             elif source["type"] == PRIMITIVE:
-                values = source.get("widgets_values") or []
+                values = source.get("widgets_values")
                 return Constant(values[0]) if isinstance(values, list) and values else None
             elif source["type"] in self.definitions:
-                graph, slot = self._open(graph, source), link.slot
-                border = (item for item in graph.links.values() if item.target == str(SUBGRAPH_OUTPUT))
-                link = next((item for item in border if item.target_slot == slot), None)
+                graph = self._open(graph, source)
+                slot = {"link": self._border_link(graph, link.slot), "type": slot.get("type")}
             else:
-                return graph.prefix + str(source["id"]), link.slot
+                return graph.prefix + link.origin, link.slot
         return None
 
     @staticmethod
-    def _link_of(graph: Graph, slot: dict | None) -> Link | None:
-        return graph.links.get(slot["link"]) if slot and slot.get("link") is not None else None
+    def _border_link(graph: Graph, slot: int) -> Any:
+        """The id of the link inside a subgraph that feeds its output number `slot`."""
+        border = {link.target_slot: key for key, link in graph.links.items() if link.target == str(SUBGRAPH_OUTPUT)}
+        return border.get(slot)
 
     @staticmethod
     def _instance_slot(graph: Graph, slot: int) -> dict:
