@@ -21,7 +21,6 @@ WIDTH, GAP, ROW, TITLE, TOP = 320, 60, 26, 40, 90
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN")
 MULTILINE = 110
 PICTURE = 300  # room for the picture that a preview or save node shows
-CONTROLS = "randomize"  # what the editor does to a seed after each run
 
 
 @dataclass
@@ -44,6 +43,7 @@ class Graph:
     """A graph being laid out: `column` starts the next stack of nodes, `add` puts one below the last."""
 
     object_info: dict
+    after_run: str = "randomize"  # what the editor does to seeds: "fixed" where pictures are compared
     nodes: list[dict] = field(default_factory=list)
     links: list[list] = field(default_factory=list)
     groups: list[dict] = field(default_factory=list)
@@ -97,7 +97,7 @@ class Graph:
             node["inputs"].append({**slot, "widget": {"name": name}})
             node["widgets_values"].append(inputs.get(name, fallback))
             if options.get("control_after_generate"):
-                node["widgets_values"].append(CONTROLS)
+                node["widgets_values"].append(self.after_run)
             if options.get("image_upload"):
                 node["widgets_values"].append("image")
         else:
@@ -130,7 +130,7 @@ class Graph:
         self.nodes.append(node)
         self.y += size[1] + TITLE + 30
 
-    def to_json(self, name: str) -> dict:
+    def to_json(self, name: str, description: str) -> dict:
         self.close()
         return {
             "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"imagen-nodes/{name}")),
@@ -141,109 +141,96 @@ class Graph:
             "links": self.links,
             "groups": self.groups,
             "config": {},
-            "extra": {"ds": {"scale": 0.65, "offset": [60, 60]}},
+            "extra": {"description": description, "ds": {"scale": 0.65, "offset": [60, 60]}},
             "version": 0.4,
         }
 
 
-BASE, SR256, SR1024 = (f"imagen-mini/{stage}.safetensors" for stage in ("base64", "sr256", "sr1024"))
 DEFAULT_PROMPT = "a red sphere to the left of a blue cube"
 
 
-def load(graph: Graph, *stages: str) -> list[Node]:
-    """The loaders, in a column of their own: text encoder first when the base is among the stages."""
-    graph.column("Load")
-    encoder = [graph.add("ImagenLoadTextEncoder")] if BASE in stages else []
-    titles = {BASE: "Load base 64", SR256: "Load super resolution 256", SR1024: "Load super resolution 1024"}
-    return encoder + [graph.add("ImagenLoadUNet", titles[stage], checkpoint=stage) for stage in stages]
-
-
-def prompt(graph: Graph, encoder: Node, text: str = DEFAULT_PROMPT) -> Node:
+def read_prompt(graph: Graph, text: str = DEFAULT_PROMPT) -> tuple[dict, int]:
+    """The first column: text encoder and prompt. Returns the encoded text."""
     graph.column("Read the prompt")
-    return graph.add("ImagenTextEncode", "Prompt", text_encoder=encoder["text_encoder"], text=text)
+    encoder = graph.add("ImagenLoadTextEncoder", "Load text encoder")
+    return graph.add("ImagenTextEncode", "Prompt", text_encoder=encoder["text_encoder"], text=text)["text"]
+
+
+def load(graph: Graph, stage: str) -> tuple[dict, int]:
+    """The loader of one stage of imagen-mini, at the head of the column that uses it."""
+    return graph.add("ImagenLoadUNet", f"Load {stage}", checkpoint=f"imagen-mini/{stage}.safetensors")["unet"]
+
+
+def draw(graph: Graph, text: tuple[dict, int], title: str = "Base 64x64", **settings) -> tuple[dict, int]:
+    """A column that draws the small picture and shows it."""
+    graph.column("Draw 64x64")
+    drawn = graph.add("ImagenBaseSample64", title, unet=load(graph, "base64"), text=text, **settings)["image"]
+    graph.add("PreviewImage", "64x64", images=drawn)
+    return drawn
+
+
+def enlarge(graph: Graph, image: tuple[dict, int], stage: str, side: int, **settings) -> tuple[dict, int]:
+    """A column that enlarges a picture four times."""
+    graph.column(f"Enlarge to {side}x{side}")
+    unet = load(graph, stage)
+    return graph.add("ImagenSuperRes", f"Super resolution {side}", unet=unet, image=image, **settings)["image"]
+
+
+def save(graph: Graph, image: tuple[dict, int], name: str) -> None:
+    graph.column("Save")
+    graph.add("SaveImage", images=image, filename_prefix=f"imagen/{name}")
 
 
 def text_to_image_64(graph: Graph) -> None:
-    encoder, base = load(graph, BASE)
-    text = prompt(graph, encoder)
+    """Four quick drafts from a prompt."""
+    text = read_prompt(graph)
     graph.note("Write your own sentence and run.\nguidance_scale 1 ignores the null prompt; 3 follows the text.")
     graph.column("Draw 64x64")
-    drawn = graph.add("ImagenBaseSample64", unet=base["unet"], text=text["text"], batch_size=4)
-    graph.column("Save")
-    graph.add("SaveImage", images=drawn["image"], filename_prefix="imagen/text_to_image_64")
+    drawn = graph.add("ImagenBaseSample64", unet=load(graph, "base64"), text=text, batch_size=4)
+    save(graph, drawn["image"], "text_to_image_64")
 
 
 def text_to_image_1024(graph: Graph) -> None:
-    encoder, base, sr256, sr1024 = load(graph, BASE, SR256, SR1024)
-    text = prompt(graph, encoder)
+    """The whole cascade: a prompt becomes a picture of 1024x1024."""
+    text = read_prompt(graph)
     threshold = graph.add("ImagenThreshold")
     graph.note(
         "Write your own sentence and run.\nEach stage shows its picture as it grows.\n"
         "aug_level above 0 lets a stage invent more than the smaller picture shows."
     )
-    graph.column("Draw 64x64")
-    drawn = graph.add(
-        "ImagenBaseSample64", "Base 64x64", unet=base["unet"], text=text["text"], threshold=threshold["threshold"]
-    )
-    graph.add("PreviewImage", "64x64", images=drawn["image"])
-    graph.column("Enlarge to 256x256")
-    larger = graph.add(
-        "ImagenSuperRes", "Super resolution 256", unet=sr256["unet"], image=drawn["image"], text=text["text"]
-    )
-    graph.add("PreviewImage", "256x256", images=larger["image"])
-    graph.column("Enlarge to 1024x1024")
-    largest = graph.add(
-        "ImagenSuperRes",
-        "Super resolution 1024",
-        unet=sr1024["unet"],
-        image=larger["image"],
-        text=text["text"],
-        steps=4,
-    )
-    graph.column("Save")
-    graph.add("SaveImage", images=largest["image"], filename_prefix="imagen/text_to_image_1024")
+    drawn = draw(graph, text, threshold=threshold["threshold"])
+    larger = enlarge(graph, drawn, "sr256", 256, text=text)
+    graph.add("PreviewImage", "256x256", images=larger)
+    save(graph, enlarge(graph, larger, "sr1024", 1024, text=text, steps=4), "text_to_image_1024")
 
 
 def super_resolve_photo(graph: Graph) -> None:
-    sr256, sr1024 = load(graph, SR256, SR1024)
+    """Any picture, shrunk to 64 pixels and brought to 1024 by both super-resolution stages."""
     graph.column("Your picture")
     photo = graph.add("LoadImage", image="example.png")
     small = graph.add("ImagenResize", "Shrink to 64", image=photo["IMAGE"])
     graph.note("Pictures of 64 to 256 pixels: leave the shrinking out, and start at the second enlargement.")
-    graph.column("Enlarge to 256")
-    larger = graph.add(
-        "ImagenSuperRes", "Super resolution 256", unet=sr256["unet"], image=small["image"], aug_level=0.1
-    )
-    graph.add("PreviewImage", "256", images=larger["image"])
-    graph.column("Enlarge to 1024")
-    largest = graph.add("ImagenSuperRes", "Super resolution 1024", unet=sr1024["unet"], image=larger["image"], steps=4)
-    graph.column("Save")
-    graph.add("SaveImage", images=largest["image"], filename_prefix="imagen/super_resolve_photo")
+    larger = enlarge(graph, small["image"], "sr256", 256, aug_level=0.1)
+    graph.add("PreviewImage", "256", images=larger)
+    save(graph, enlarge(graph, larger, "sr1024", 1024, steps=4), "super_resolve_photo")
 
 
 def thresholding_compared(graph: Graph) -> None:
-    encoder, base, sr256 = load(graph, BASE, SR256)
-    text = prompt(graph, encoder)
-    methods = {
-        method: graph.add("ImagenThreshold", f"Threshold: {method}", method=method)
-        for method in ("none", "static", "dynamic")
-    }
+    """No, static and dynamic thresholding side by side at a high guidance scale."""
+    graph.after_run = "fixed"
+    text = read_prompt(graph)
+    methods = ("none", "static", "dynamic")
+    thresholds = {method: graph.add("ImagenThreshold", f"Threshold: {method}", method=method) for method in methods}
     graph.column("Draw 64x64 at guidance 15")
+    settings = {"unet": load(graph, "base64"), "text": text, "guidance_scale": 15.0, "seed": 7}
     drawn = {
-        method: graph.add(
-            "ImagenBaseSample64",
-            f"Base 64x64, {method}",
-            unet=base["unet"],
-            text=text["text"],
-            threshold=threshold["threshold"],
-            guidance_scale=15.0,
-            seed=7,
-        )
-        for method, threshold in methods.items()
+        method: graph.add("ImagenBaseSample64", f"Base 64x64, {method}", threshold=threshold["threshold"], **settings)
+        for method, threshold in thresholds.items()
     }
     graph.column("Enlarge to 256x256")
+    unet = load(graph, "sr256")
     larger = {
-        method: graph.add("ImagenSuperRes", f"256x256, {method}", unet=sr256["unet"], image=image["image"])
+        method: graph.add("ImagenSuperRes", f"256x256, {method}", unet=unet, image=image["image"])
         for method, image in drawn.items()
     }
     graph.column("Compare")
@@ -252,16 +239,13 @@ def thresholding_compared(graph: Graph) -> None:
 
 
 def aug_level_sweep(graph: Graph) -> None:
-    encoder, base, sr256 = load(graph, BASE, SR256)
-    text = prompt(graph, encoder, "a large green shiny star on a purple background")
-    graph.column("Draw 64x64")
-    drawn = graph.add("ImagenBaseSample64", "Base 64x64", unet=base["unet"], text=text["text"])
-    graph.add("PreviewImage", "64x64", images=drawn["image"])
+    """One small picture enlarged at four levels of noise conditioning augmentation."""
+    graph.after_run = "fixed"
+    drawn = draw(graph, read_prompt(graph, "a large green shiny star on a purple background"))
     graph.column("The same picture at four levels")
+    unet = load(graph, "sr256")
     levels = {
-        level: graph.add(
-            "ImagenSuperRes", f"aug_level {level}", unet=sr256["unet"], image=drawn["image"], aug_level=level
-        )
+        level: graph.add("ImagenSuperRes", f"aug_level {level}", unet=unet, image=drawn, aug_level=level)
         for level in (0.0, 0.1, 0.25, 0.5)
     }
     graph.column("Compare")
@@ -276,12 +260,12 @@ def build() -> dict[str, dict]:
     """Every file's path under workflows/ and what belongs in it."""
     object_info = load_registry().object_info()
     files = {}
-    for draw in GRAPHS:
+    for lay_out in GRAPHS:
         graph = Graph(object_info)
-        draw(graph)
-        ui = graph.to_json(draw.__name__)
-        files[f"{draw.__name__}.json"] = ui
-        files[f"api/{draw.__name__}.json"] = workflow_to_prompt(ui, object_info)
+        lay_out(graph)
+        ui = graph.to_json(lay_out.__name__, lay_out.__doc__)
+        files[f"{lay_out.__name__}.json"] = ui
+        files[f"api/{lay_out.__name__}.json"] = workflow_to_prompt(ui, object_info)
     return files
 
 
