@@ -1,0 +1,74 @@
+"""Do the three measurements run from files to figures, with counts, settings and the renders' own figures beside?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from imagen_core.checkpoints.native import save_checkpoint
+from imagen_core.unets import build_unet
+from imagen_train import data, evaluate
+from imagen_train.classifier import FILE, Classifier, save_classifier
+from imagen_train.data import PictureKind
+from imagen_train.evaluate import SamplingSettings, evaluate_alignment, evaluate_frechet, evaluate_sr
+from imagen_train.plans import base64_plan, sr256_plan
+from imagen_train.stages import stage_spec
+from imagen_train.text_encoder import TextModel, TextModelConfig, export_encoder
+
+FAST = SamplingSettings(steps=2, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    """Random weights of every kind, tiny, in models/imagen-mini's layout."""
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    config = TextModelConfig(d_model=32, layers=1, heads=2, d_kv=16, d_ff=32)
+    export_encoder(TextModel(config), config, folder / "text_encoder")
+    save_classifier(Classifier().eval(), folder / FILE, {})
+    for name, plan in (("base64", base64_plan(32)), ("sr256", sr256_plan())):
+        small = {"channels": 32, "channel_mult": (1, 1), "num_res_blocks": 1, "pooling_queries": 2}
+        if name == "sr256":
+            small = {"channels": (16, 16), "num_res_blocks": (1, 1)}
+        plan = dataclasses.replace(plan, unet=dataclasses.replace(plan.unet, **small))
+        save_checkpoint(folder / f"{name}.safetensors", build_unet(plan.unet), spec=stage_spec(plan))
+    return folder
+
+
+def test_alignment(models, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    figures = evaluate_alignment(
+        models / "base64.safetensors", models, count=6, settings=FAST, pictures_out=sheet
+    )
+    assert json.loads(json.dumps(figures)) == figures
+    assert set(figures["samples"]) == set(figures["renders"])
+    assert figures["samples"]["shape_1"]["n"] == figures["renders"]["shape_1"]["n"] == 6
+    assert figures["settings"]["steps"] == 2 and figures["settings"]["guidance_scale"] == 3.0
+    assert sheet.exists() and len(sheet.with_suffix(".txt").read_text().splitlines()) == 6
+
+
+def test_frechet_stands_beside_its_floor(models):
+    figures = evaluate_frechet(models / "base64.safetensors", models, count=6, reference=8, settings=FAST)
+    assert figures["frechet"] > 0 and figures["floor"] > 0 and (figures["count"], figures["reference"]) == (6, 8)
+    with pytest.raises(ValueError, match="at least 2"):
+        evaluate_frechet(models / "base64.safetensors", models, count=1, settings=FAST)
+
+
+def test_super_resolution_stands_beside_bicubic(models, tmp_path, monkeypatch):
+    tiny = PictureKind(name="full256_held_out", side=64, chunk=2, held_out=True)
+    monkeypatch.setitem(data.KINDS, tiny.name, tiny)
+    figures = evaluate_sr(models / "sr256.safetensors", models, tmp_path, count=2, settings=FAST)
+    assert figures["psnr_bicubic"]["mean"] > 15 and figures["psnr_bicubic"]["se"] > 0
+    assert 0 <= figures["wins_psnr"] <= 1 and figures["feature_distance_network"]["mean"] > 0
+    with pytest.raises(ValueError, match="sr256 or sr1024"):
+        evaluate_sr(models / "base64.safetensors", models, tmp_path, count=2, settings=FAST)
+
+
+def test_settings_come_from_the_checkpoint_unless_given(models):
+    stage = evaluate.load_stage(models / "sr256.safetensors")
+    settings = SamplingSettings(steps=3).of(stage)
+    assert (settings.steps, settings.sampler, settings.aug_level) == (3, "dpmpp_2m", 0.1)
