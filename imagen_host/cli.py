@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    sys.stdout.reconfigure(errors="backslashreplace")  # a path that the terminal cannot show must not end the run
     try:
         options = build_parser().parse_args(arguments)
         with warnings.catch_warnings():

@@ -88,8 +88,10 @@ class _Run:
         self.prompt_id, self.extra_data = prompt_id, extra_data
         self.classes = {node: engine.registry.classes[entry["class_type"]] for node, entry in prompt.items()}
         self.result = Result()
-        self.done: list[str] = []
+        self.done: dict[str, None] = {}  # in order
         self.waiting: dict[str, set[str]] = {}
+        self.links: dict[str, dict[str, list]] = {}  # by node and input
+        self.lazy: dict[str, set[str]] = {}  # linked inputs that wait until the node asks
         self.node: str | None = None
 
     def emit(self, kind: str, **data: Any) -> None:
@@ -115,6 +117,8 @@ class _Run:
         self.keys = keys_of(self.prompt, self.engine.registry, self.outputs)
         instances = [(node, self.prompt[node]["class_type"]) for node in self.keys]
         self.cache.keep_only(self.keys.values(), instances)
+        for node in self.keys:
+            self._read_links(node)
         cached = [node for node, key in self.keys.items() if key in self.cache.entries]
         self.emit("execution_cached", nodes=cached, timestamp=_now())
         for output in self.outputs:
@@ -128,20 +132,18 @@ class _Run:
             if node in self.waiting or node in self.done:
                 continue
             known = self.keys[node] in self.cache.entries
-            needs = [] if known else [link[0] for link in self._strong_links(node) if link[0] not in self.done]
+            strong = () if known else self.links[node].keys() - self.lazy[node]
+            sources = [link[0] for name, link in self.links[node].items() if name in strong]
+            needs = [source for source in sources if source not in self.done]
             self.waiting[node] = set(needs)
             new += reversed(needs)
 
-    def _strong_links(self, node: str) -> list[list]:
-        links = self._links(node)
-        lazy = {name for name, spec, _ in input_specs(self.classes[node].INPUT_TYPES()) if options_of(spec).get("lazy")}
-        return [link for name, link in links.items() if name not in lazy]
-
-    def _links(self, node: str) -> dict[str, list]:
-        """The linked inputs that the class declares, by name."""
+    def _read_links(self, node: str) -> None:
+        """Note the linked inputs that the class declares, once: INPUT_TYPES may search folders."""
         inputs = self.prompt[node]["inputs"]
-        named = (name for name, _, _ in input_specs(self.classes[node].INPUT_TYPES()))
-        return {name: inputs[name] for name in named if is_link(inputs.get(name))}
+        specs = {name: spec for name, spec, _ in input_specs(self.classes[node].INPUT_TYPES())}
+        self.links[node] = {name: inputs[name] for name in specs if is_link(inputs.get(name))}
+        self.lazy[node] = {name for name in self.links[node] if options_of(specs[name]).get("lazy")}
 
     def _next(self) -> str:
         """The ready node to run now: an output first, then what feeds one, else the order of planning."""
@@ -177,7 +179,7 @@ class _Run:
         start = time.perf_counter()
         cls = self.classes[node]
         instance = self.cache.instance(node, self.prompt[node]["class_type"], cls)
-        links = self._links(node)
+        links = self.links[node]
         results = {name: self._result_of(link) for name, link in links.items() if link[0] in self.done}
         hidden = {"PROMPT": self.prompt, "UNIQUE_ID": node, "EXTRA_PNGINFO": self.extra_data.get("extra_pnginfo")}
         inputs = gather_inputs(cls, self.prompt[node]["inputs"], results, hidden)
@@ -199,17 +201,18 @@ class _Run:
 
     def _finish(self, node: str) -> None:
         del self.waiting[node]
-        self.done.append(node)
+        self.done[node] = None
         for needs in self.waiting.values():
             needs.discard(node)
         if not self.engine.keep_results:
             self._release()
 
     def _release(self) -> None:
-        """Forget results that no planned node reads."""
-        read = {self.keys[link[0]] for node in self.waiting for link in self._links(node).values()}
-        planned = {self.keys[node] for node in self.waiting}
-        self.cache.entries = {key: entry for key, entry in self.cache.entries.items() if key in read | planned}
+        """Forget results that nothing can read any more; a lazy input may be asked for at any time."""
+        left = [node for node in self.keys if node not in self.done]
+        read = {link[0] for node in left for link in self.links[node].values()}
+        kept = {self.keys[node] for node in read.union(left)}
+        self.cache.entries = {key: entry for key, entry in self.cache.entries.items() if key in kept}
 
     def _where(self) -> dict:
         kind = self.prompt[self.node]["class_type"] if self.node else None

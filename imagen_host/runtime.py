@@ -38,7 +38,7 @@ def model_directories_of_environment() -> list[Path]:
     return [Path(part).absolute() for part in os.environ.get("IMAGEN_MODELS", "").split(os.pathsep) if part]
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Runtime:
     """One host's folders and callbacks. `open_paths` lets a picture be named by any path, as a command line should."""
 

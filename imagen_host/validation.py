@@ -125,7 +125,8 @@ def ancestors(node: str, prompt: dict) -> set[str]:
 
 def find_cycle(prompt: dict, nodes: Collection[str]) -> list[str]:
     """Nodes that depend on each other in a ring, or an empty list."""
-    edges = {node: [source for source in sources(prompt[node], prompt) if source in nodes] for node in nodes}
+    members = [node for node in prompt if node in nodes]
+    edges = {node: [source for source in sources(prompt[node], prompt) if source in nodes] for node in members}
     try:
         graphlib.TopologicalSorter(edges).prepare()
     except graphlib.CycleError as error:

@@ -174,7 +174,7 @@ WRONG_FILES = {
     "a link leads to a node that is missing: images: node 8": link_from(["8", 0]),
     "a link leads to an output that is missing": link_from(["2", 4]),
     "images: received STRING, expected IMAGE": link_from(["1", 0]),
-    "depends on its own output: 5 -> 4 -> 5": link_from(["4", 0])
+    "depends on its own output: 4 -> 5 -> 4": link_from(["4", 0])
     | {"4": entry("Holes", image=["5", 0]), "5": entry("Holes", image=["4", 0])},
     "a required input is missing: connect or set images": graph() | {"3": entry("SaveImage", filename_prefix="a")},
     "nothing in this workflow has an output": {"1": entry("Number", value=1)},

@@ -216,6 +216,19 @@ def test_results_can_be_dropped_as_soon_as_they_are_read(registry, host, flow):
     assert shown(result) == [1] and max(sizes) <= 2 and engine.cache.entries == {}
 
 
+def test_a_lazy_input_finds_a_result_that_others_have_read_before(registry, host):
+    prompt = {
+        "n": entry("Number", value=4),
+        "gate": entry("Add", a=["n", 0], b=1),
+        "late": entry("Add", a=["n", 0], b=0),
+        "pick": entry("Pick", use_a=["yes", 0], a=["late", 0], b=["gate", 0]),
+        "yes": entry("PrimitiveBoolean", value=True),
+        "early": entry("Show", value=["gate", 0]),
+        "show": entry("Show", value=["pick", 0]),
+    }
+    assert shown(run(Engine(registry, host, keep_results=False), prompt)) == [4]
+
+
 def test_a_long_chain_and_a_wide_diamond_stay_quick(engine):
     prompt = {"0": entry("Number", value=0), "show": entry("Show", value=["300", 0])}
     prompt |= {str(i): entry("Add", a=[str(i - 1), 0], b=1, c=[str(i - 1), 0]) for i in range(1, 301)}
