@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from .optim import OptimConfig, Optimizers
 from .options import TrainOptions
+from .parallel import average_gradients, join_workers, of_first, rank, workers
 from .precision import autocast
 
 STATE_FILE = "state.safetensors"
@@ -178,7 +179,16 @@ class _Log:
     def __init__(self, options: TrainOptions, config: LoopConfig, state: RunState):
         options.state_dir.mkdir(parents=True, exist_ok=True)
         self.options, self.every = options, config.log_seconds
-        self.bar = tqdm(total=options.max_steps, initial=state.step, unit="step", mininterval=5.0, dynamic_ncols=True)
+        self.silent = rank() != 0
+        self.bar = tqdm(
+            total=options.max_steps,
+            initial=state.step,
+            unit="step",
+            mininterval=5.0,
+            dynamic_ncols=True,
+            disable=self.silent,
+        )
+        )
         self.losses: list[Tensor] = []
         self.last = time.monotonic()
         self.images = 0
@@ -205,6 +215,8 @@ class _Log:
             tqdm.write("  ".join(f"{k} {v:.4g}" for k, v in preview.figures.items()))
 
     def write(self, record: dict[str, float]) -> None:
+        if self.silent:
+            return
         with open(self.options.state_dir / "log.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
@@ -225,6 +237,7 @@ def train(
     """
     config = config or LoopConfig()
     torch.set_num_threads(options.threads)
+    join_workers(options.device)
     run = _Run(model, task, options, optim or OptimConfig(), config, start or RunState())
     with stop_signals() as asked:
         interrupted = run.until_done(asked)
@@ -256,11 +269,15 @@ class _Run:
         """Step until a limit or a signal; always saves at the end. True when a signal ended it."""
         began = time.monotonic() - self.state.seconds
         saved = shown = time.monotonic()
-        while (progress := progress_of(self.state, self.options)) < 1 and not asked():
+        batch = self.task.batch_size * workers()
+        while True:
+            progress, stop = of_first(progress_of(self.state, self.options), asked())
+            if progress >= 1 or stop:
+                break
             loss = self._step(progress)
-            images = self.state.images + self.task.batch_size
-            self.state = RunState(step=self.state.step + 1, seconds=time.monotonic() - began, images=images)
-            self.log.step(loss, self.task.batch_size, self.state, progress_of(self.state, self.options))
+            seconds, images = time.monotonic() - began, self.state.images + batch
+            self.state = RunState(step=self.state.step + 1, seconds=seconds, images=images)
+            self.log.step(loss, batch, self.state, progress_of(self.state, self.options))
             if time.monotonic() - saved > 60 * self.config.save_minutes:
                 self._save()
                 saved = time.monotonic()
@@ -270,23 +287,27 @@ class _Run:
         self._save()
         self._preview()
         self.log.bar.close()
-        return asked()
+        return bool(stop)
 
     def _step(self, progress: float) -> Tensor:
         """One optimiser step; returns the loss."""
         step, options = self.state.step, self.options
-        generator = step_generator(options.seed, step)
+        generator = step_generator(options.seed + 1000 * rank(), step)
         with autocast(options.device, bf16=options.bf16):
             loss = self.task.loss(self.runner, generator, progress)
         loss.backward()
+        average_gradients(self.model)
         self.optimizers.step(rate_factor(step, progress, self.config))
         self.optimizers.zero_grad()
         update_ema(self.average, self.model, ema_decay(step, self.config.ema_half_life))
         return loss
 
     def _save(self) -> None:
-        save_state(self.options.state_dir, self.model, self.average, self.optimizers, self.state)
+        if rank() == 0:
+            save_state(self.options.state_dir, self.model, self.average, self.optimizers, self.state)
 
     def _preview(self) -> None:
+        if rank() != 0:
+            return
         with torch.no_grad():
             self.log.preview(self.task.preview(self.average), self.state)

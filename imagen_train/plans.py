@@ -16,8 +16,8 @@ from .optim import OptimConfig
 class StagePlan:
     """One stage. `crop`: side of the training pictures. `defaults`: what its checkpoint recommends for sampling.
 
-    time_power: t = u^power while the rate is high (below 1: noise, where layout and colour are decided, comes more
-    often); uniform once the rate falls, so that fine grain is learned too.
+    time_power: t = u^power in the first part of the run (below 1: noise, where layout and colour are decided, comes
+    more often); uniform from `uniform_from` of the run on, so that fine grain is learned too.
     """
 
     stage: str
@@ -27,6 +27,7 @@ class StagePlan:
     schedule: CosineSchedule = CosineSchedule(logsnr_min=-12.0, logsnr_max=12.0)
     prediction_type: str = "x_0"
     time_power: float = 1.0
+    uniform_from: float = 0.67
     max_weight: float = 5.0
     null_fraction: float = 0.1  # captions dropped (Imagen, section 2.2)
     max_aug_level: float = 0.5
@@ -56,6 +57,7 @@ def base64_plan(text_dim: int) -> StagePlan:
         schedule=CosineSchedule(shift=-1.0, logsnr_min=-12.0, logsnr_max=12.0),
         time_power=0.75,
         batch_size=32,
+        loop=LoopConfig(decay_start=0.4),
         defaults={"steps": 25, "sampler": "dpmpp_2m", "guidance_scale": 3.0},
     )
 

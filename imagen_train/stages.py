@@ -28,6 +28,7 @@ from .data import PictureCache
 from .loop import Preview, RunState, TrainResult, load_state, train
 from .losses import aug_weight, diffusion_loss, draw_times
 from .options import TrainOptions
+from .parallel import rank
 from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class _StageTask:
         self.calls = 0
 
     def _time_and_noise(self, shape: torch.Size, generator: torch.Generator, progress: float) -> tuple[Tensor, Tensor]:
-        power = self.plan.time_power if progress < self.plan.loop.decay_start else 1.0
+        power = self.plan.time_power if progress < self.plan.uniform_from else 1.0
         times = draw_times(shape[0], generator, power=power)
         return times.to(self.device), torch.randn(shape, generator=generator).to(self.device)
 
@@ -289,6 +290,6 @@ def train_stage(stage: str, options: TrainOptions, *, plan: StagePlan | None = N
         task = SuperResolutionTask(plan, options)
     network, start = start_network(plan, options)
     result = train(network, task, options, optim=plan.optim, config=plan.loop, start=start)
-    if options.export:
+    if options.export and rank() == 0:
         export(plan, result.model, result.state, options, len(task.cache))
     return result

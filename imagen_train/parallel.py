@@ -1,0 +1,49 @@
+"""How do several processes train one network? Each draws its own batch; gradients are averaged before every step.
+
+Started as `torchrun --nproc-per-node 2 -m imagen_train train ...`; without it there is one process and nothing here
+does anything. Two processes of one thread each are much faster on busy CPU cores than one process of two threads.
+"""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import distributed, nn
+
+
+def join_workers(device: torch.device | str) -> None:
+    """Meet the other processes, if torchrun's environment names any."""
+    if "RANK" in os.environ and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
+
+
+def rank() -> int:
+    """Which process this is; 0 saves, logs and draws previews."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def workers() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+@torch.no_grad()
+def average_gradients(model: nn.Module) -> None:
+    """Make every process's gradients the mean over all of them."""
+    if workers() == 1:
+        return
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([g.reshape(-1) for g in grads])
+    distributed.all_reduce(flat)
+    flat /= workers()
+    for grad, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+        grad.copy_(mean.view_as(grad))
+
+
+def of_first(*values: float) -> tuple[float, ...]:
+    """Process 0's values: all must agree on the clock and on stopping, or some would wait for ever."""
+    if workers() == 1:
+        return values
+    shared = torch.tensor(values, dtype=torch.float64)
+    distributed.broadcast(shared, 0)
+    return tuple(shared.tolist())
