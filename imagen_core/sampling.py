@@ -24,6 +24,9 @@ from .thresholding import Thresholding
 from .thresholding.dynamic import DynamicThresholding
 
 
+MAX_PIXELS = 4096 * 4096  # an output picture; more would need tiles, and takes a machine's memory without warning
+
+
 @torch.inference_mode()
 def sample_base(
     stage: Stage,
@@ -117,6 +120,12 @@ def _check_low_res(stage: Stage, low_res: Tensor, seeds: Sequence[int], factor: 
         raise ValueError(f"factor {factor} makes the picture smaller: super-resolution takes 1 or more, usually 4")
     if len(seeds) != low_res.shape[0]:
         raise ValueError(f"{len(seeds)} seeds for {low_res.shape[0]} images: give one seed an image")
+    height, width = low_res.shape[-2:]
+    if height * width * factor**2 > MAX_PIXELS:
+        raise ValueError(
+            f"{width}x{height} pixels {factor:g} times larger are {height * width * factor**2 / 1e6:.0f} megapixels, and"
+            f" {MAX_PIXELS / 1e6:.0f} is the limit: shrink the picture first (Imagen Resize), or cut it into parts"
+        )
     if not torch.isfinite(low_res).all():
         raise ValueError("the small picture holds NaN or infinite pixels: look at the node that made it")
 

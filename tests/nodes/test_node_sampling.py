@@ -108,6 +108,11 @@ def test_super_resolution_takes_any_picture(sr256, shape):
     assert enlarge(sr256, torch.rand(shape)).shape == (1, shape[1] * 4, shape[2] * 4, 3)
 
 
+def test_a_picture_too_large_to_hold_is_refused_before_any_work(sr256):
+    with pytest.raises(ValueError, match="24 megapixels.*Imagen Resize"):
+        enlarge(sr256, torch.zeros(1, 300, 5000, 3))
+
+
 def test_nan_pixels_are_refused_with_a_reason(sr256):
     with pytest.raises(ValueError, match="NaN"):
         enlarge(sr256, torch.full((1, 4, 4, 3), float("nan")))
