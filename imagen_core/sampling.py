@@ -23,7 +23,6 @@ from .super_resolution import augment, resize
 from .thresholding import Thresholding
 from .thresholding.dynamic import DynamicThresholding
 
-
 MAX_PIXELS = 4096 * 4096  # an output picture; more would need tiles, and takes a machine's memory without warning
 
 
