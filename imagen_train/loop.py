@@ -188,7 +188,6 @@ class _Log:
             dynamic_ncols=True,
             disable=self.silent,
         )
-        )
         self.losses: list[Tensor] = []
         self.last = time.monotonic()
         self.images = 0
