@@ -7,10 +7,10 @@ venv="${BENCH_VENV:-$here/../.bench-venv}"
 
 if [ ! -f "$venv/.complete-2.1.0" ]; then
   "${PYTHON:-python3}" -m venv "$venv"
-  # torch first and alone, the peer without its dependencies: they would bring a torchvision that does not fit torch.
+  # torch first and alone; the peer last and without its dependencies, which would bring a torchvision that does not fit torch.
   "$venv/bin/pip" install --quiet torch==2.13.0
-  "$venv/bin/pip" install --quiet --no-deps imagen-pytorch==2.1.0
   "$venv/bin/pip" install --quiet -r "$here/peer_requirements.txt" -r "$here/../requirements.txt" psutil
+  "$venv/bin/pip" install --quiet --no-deps imagen-pytorch==2.1.0
   touch "$venv/.complete-2.1.0"
 fi
 exec "$venv/bin/python" "$here/compare_imagen_pytorch.py" "$@"
