@@ -1,0 +1,63 @@
+"""Do two processes train one network? Same weights in both, gradients averaged, one saved state."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import torch
+
+from imagen_train.parallel import average_gradients, of_first, rank, workers
+
+WORKER = """
+import sys
+from pathlib import Path
+import torch
+from imagen_train.loop import Preview, train
+from imagen_train.options import TrainOptions
+
+class Task:
+    batch_size = 8
+    def loss(self, model, generator, progress):
+        x = torch.randn(8, 4, generator=generator)
+        return (model(x) - x.flip(1)).square().mean()
+    def preview(self, model):
+        return Preview()
+
+folder, index = Path(sys.argv[1]), sys.argv[2]
+torch.manual_seed(0)
+options = TrainOptions(state_dir=folder, cache_dir=folder, models_dir=folder, max_steps=3)
+result = train(torch.nn.Linear(4, 4), Task(), options)
+torch.save({"weight": result.model.weight, "images": result.state.images}, folder / f"{index}.pt")
+"""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_one_process_is_left_alone():
+    net = torch.nn.Linear(2, 2)
+    net(torch.ones(1, 2)).sum().backward()
+    before = net.weight.grad.clone()
+    average_gradients(net)
+    assert torch.equal(before, net.weight.grad)
+    assert (rank(), workers(), of_first(0.5, True)) == (0, 1, (0.5, True))
+
+
+def test_two_processes_end_with_the_same_weights_and_count_both_batches(tmp_path):
+    paths = [p for p in (os.environ.get("PYTHONPATH"), *sys.path) if p]
+    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    common |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    running = [
+        subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path), str(i)], env={**common, "RANK": str(i)})
+        for i in range(2)
+    ]
+    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    first, second = (torch.load(tmp_path / f"{i}.pt", weights_only=True) for i in range(2))
+    assert torch.equal(first["weight"], second["weight"]) and first["images"] == 3 * 8 * 2
+    assert (tmp_path / "state.safetensors").exists()
