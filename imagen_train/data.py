@@ -40,6 +40,7 @@ KINDS = {
     for kind in (
         PictureKind(name="base64", side=64),
         PictureKind(name="base64_held_out", side=64, held_out=True),
+        PictureKind(name="base64_pairs", side=64, held_out=True, first_seed=500_000),  # for the classifier alone
         PictureKind(name="full256", side=256, chunk=64, first_seed=1_000_000),
         PictureKind(name="full256_held_out", side=256, chunk=32, held_out=True),
         PictureKind(name="window1024", side=1024, window=256, chunk=64, first_seed=2_000_000),

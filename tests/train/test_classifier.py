@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from imagen_train import classifier
 from imagen_train.classifier import (
     ARRANGEMENTS,
     FEATURES,
@@ -90,12 +91,12 @@ def cache_dir(tmp_path_factory):
     KINDS.update(before)
 
 
-NAMES_OF_CACHE = ("base64", "base64_held_out")
+NAMES_OF_CACHE = ("base64", "base64_held_out", "base64_pairs")
 
 
 def test_it_learns_a_handful_of_pictures_by_heart(cache_dir):
     data = labelled_pictures(cache_dir, "base64")
-    task, model = ClassifierTask(data=data, held_out=data, batch_size=12), Classifier()
+    task, model = ClassifierTask(data=data, pairs=data, held_out=data, batch_size=12), Classifier()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
     for step in range(12):
@@ -107,12 +108,13 @@ def test_it_learns_a_handful_of_pictures_by_heart(cache_dir):
     assert losses[-1] < 0.85 * losses[0]
 
 
-def test_training_writes_a_judge_with_its_figures(cache_dir, tmp_path):
+def test_training_writes_a_judge_with_its_figures(cache_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(classifier, "PAIR_PICTURES", 24)
     options = TrainOptions(
         state_dir=tmp_path, cache_dir=cache_dir, models_dir=tmp_path / "models", max_steps=2, batch_size=4
     )
     figures = train_classifier(options)
-    assert set(figures["accuracy"]) == set(HEADS) and figures["pictures"] == 24
+    assert set(figures["accuracy"]) == set(HEADS) and figures["pictures"] == 48
     assert json.loads(json.dumps(figures)) == figures
     assert load_classifier(tmp_path / "models" / "classifier.safetensors")
 
