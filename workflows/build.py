@@ -245,7 +245,7 @@ def aug_level_sweep(graph: Graph) -> None:
     graph.column("The same picture at four levels")
     unet = load(graph, "sr256")
     levels = {
-        level: graph.add("ImagenSuperRes", f"aug_level {level}", unet=unet, image=drawn, aug_level=level)
+        level: graph.add("ImagenSuperRes", f"Super resolution, {level}", unet=unet, image=drawn, aug_level=level)
         for level in (0.0, 0.1, 0.25, 0.5)
     }
     graph.column("Compare")
