@@ -58,7 +58,7 @@ def base64_plan(text_dim: int) -> StagePlan:
         time_power=0.75,
         batch_size=32,
         loop=LoopConfig(decay_start=0.4),
-        defaults={"steps": 25, "sampler": "dpmpp_2m", "guidance_scale": 3.0},
+        defaults={"steps": 20, "sampler": "dpmpp_2m", "guidance_scale": 2.0},
     )
 
 
@@ -70,7 +70,7 @@ def sr256_plan() -> StagePlan:
         crop=64,
         unet=_enlarger(patch_size=4, channels=(64, 96)),
         batch_size=16,
-        defaults={"steps": 12, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.1},
+        defaults={"steps": 8, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.03},
     )
 
 
@@ -82,7 +82,7 @@ def sr1024_plan() -> StagePlan:
         crop=128,
         unet=_enlarger(patch_size=8, channels=(96, 96)),
         batch_size=16,
-        defaults={"steps": 8, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.05},
+        defaults={"steps": 8, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.02},
     )
 
 
