@@ -17,7 +17,15 @@ STAGES = {
     "sr256": "64 -> 256 px (needs pictures)",
     "sr1024": "256 -> 1024 px (needs pictures)",
 }
-PICTURES = ("base64", "base64_held_out", "base64_pairs", "full256", "full256_held_out", "window1024", "window1024_held_out")
+PICTURES = (
+    "base64",
+    "base64_held_out",
+    "base64_pairs",
+    "full256",
+    "full256_held_out",
+    "window1024",
+    "window1024_held_out",
+)
 METRICS = {
     "alignment": "do pictures show what held-out captions state?",
     "frechet": "how far are drawn pictures from renders?",
