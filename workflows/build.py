@@ -184,7 +184,9 @@ def save(graph: Graph, image: tuple[dict, int], name: str) -> None:
 def text_to_image_64(graph: Graph) -> None:
     """Four quick drafts from a prompt."""
     text = read_prompt(graph)
-    graph.note("Write your own sentence and run.\nguidance_scale 1 ignores the null prompt; 3 follows the text.")
+    graph.note(
+        "Write your own sentence and run.\nguidance_scale 1 leaves the null prompt out; higher follows the text more."
+    )
     graph.column("Draw 64x64")
     drawn = graph.add("ImagenBaseSample64", unet=load(graph, "base64"), text=text, batch_size=4)
     save(graph, drawn["image"], "text_to_image_64")
@@ -199,9 +201,9 @@ def text_to_image_1024(graph: Graph) -> None:
         "aug_level above 0 lets a stage invent more than the smaller picture shows."
     )
     drawn = draw(graph, text, threshold=threshold["threshold"])
-    larger = enlarge(graph, drawn, "sr256", 256, text=text)
+    larger = enlarge(graph, drawn, "sr256", 256, text=text, aug_level=0.03)
     graph.add("PreviewImage", "256x256", images=larger)
-    save(graph, enlarge(graph, larger, "sr1024", 1024, text=text, steps=4), "text_to_image_1024")
+    save(graph, enlarge(graph, larger, "sr1024", 1024, text=text, aug_level=0.02), "text_to_image_1024")
 
 
 def super_resolve_photo(graph: Graph) -> None:
@@ -210,9 +212,9 @@ def super_resolve_photo(graph: Graph) -> None:
     photo = graph.add("LoadImage", image="example.png")
     small = graph.add("ImagenResize", "Shrink to 64", image=photo["IMAGE"])
     graph.note("Pictures of 64 to 256 pixels: leave the shrinking out, and start at the second enlargement.")
-    larger = enlarge(graph, small["image"], "sr256", 256, aug_level=0.1)
+    larger = enlarge(graph, small["image"], "sr256", 256, aug_level=0.03)
     graph.add("PreviewImage", "256", images=larger)
-    save(graph, enlarge(graph, larger, "sr1024", 1024, steps=4), "super_resolve_photo")
+    save(graph, enlarge(graph, larger, "sr1024", 1024, aug_level=0.02), "super_resolve_photo")
 
 
 def thresholding_compared(graph: Graph) -> None:
