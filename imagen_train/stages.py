@@ -27,6 +27,7 @@ from imagen_core.unets import build_unet
 from .data import PictureCache
 from .loop import Preview, RunState, TrainResult, load_state, train
 from .losses import aug_weight, diffusion_loss, draw_times
+from .metrics import bicubic, psnr
 from .options import TrainOptions
 from .parallel import rank
 from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
@@ -181,7 +182,8 @@ class SuperResolutionTask(_StageTask):
         truth = self.held_out.pictures(rows).to(self.device)
         small = shrink(truth)
         drawn = super_resolve(self.stage(model), small, seeds=rows, steps=8, aug_level=0.0).to(self.device)
-        figures = {"psnr": psnr(drawn, truth), "psnr_bicubic": psnr(bicubic(small), truth)}
+        rivals = {"psnr": drawn, "psnr_bicubic": bicubic(small)}
+        figures = {name: psnr(picture, truth).mean().item() for name, picture in rivals.items()}
         return Preview(picture=grid(torch.cat([shrunk_and_grown(truth), drawn, truth]), columns=6), figures=figures)
 
 
@@ -197,16 +199,6 @@ def shrink(picture: Tensor, factor: int = 4) -> Tensor:
 def shrunk_and_grown(picture: Tensor) -> Tensor:
     """What a super-resolution network is shown: the picture shrunk four times by area and grown back bilinearly."""
     return resize(shrink(picture), tuple(picture.shape[-2:]))
-
-
-def bicubic(small: Tensor, factor: int = 4) -> Tensor:
-    """The rival: (b c h w) grown bicubically, in [-1, 1]."""
-    return F.interpolate(small, scale_factor=factor, mode="bicubic", align_corners=False).clamp(-1, 1)
-
-
-def psnr(picture: Tensor, truth: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of pictures in [-1, 1], by the mean error of all of them."""
-    return (10 * torch.log10(4.0 / (picture - truth).square().mean())).item()
 
 
 def grid(pictures: Tensor, *, columns: int, scale: int = 1) -> Tensor:
