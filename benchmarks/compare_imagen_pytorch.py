@@ -31,7 +31,14 @@ PEER_HEADINGS = [
     "stage", "network", "M parameters", "GFLOP a forward", "s a guided step", "CPU s a guided step",
     "peak MiB", "peak MiB above imports",
 ]  # fmt: skip
-OWN_HEADINGS = ["base design", "M parameters", "GFLOP a forward", "guided steps a second", "Efficient is", "by CPU time"]
+OWN_HEADINGS = [
+    "base design",
+    "M parameters",
+    "GFLOP a forward",
+    "guided steps a second",
+    "Efficient is",
+    "by CPU time",
+]
 CASCADE_HEADINGS = ["command", "s", "peak MiB"]
 
 

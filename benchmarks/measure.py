@@ -1,7 +1,7 @@
 """What does one pair of networks cost? Run in a process of its own, prints one line of JSON.
 
-    python benchmarks/measure.py time sr256 --repetitions 7 --threads 2
-    python benchmarks/measure.py memory sr256 --side 1 --threads 2
+python benchmarks/measure.py time sr256 --repetitions 7 --threads 2
+python benchmarks/measure.py memory sr256 --side 1 --threads 2
 """
 
 from __future__ import annotations

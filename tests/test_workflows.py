@@ -77,7 +77,7 @@ QUICK = {
     "super_resolve_photo": ["Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
     "thresholding_compared": [f"{size}, {method}.steps=1" for size in ("Base 64x64", "256x256") for method in
                               ("none", "static", "dynamic")],
-    "aug_level_sweep": ["Base 64x64.steps=2", *(f"Super resolution, {level}.steps=1" for level in (0.0, 0.1, 0.25, 0.5))],
+    "aug_level_sweep": ["Base 64x64.steps=2", *(f"Super resolution, {level}.steps=1" for level in (0.0, 0.05, 0.1, 0.25))],
 }  # fmt: skip
 
 

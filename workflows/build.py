@@ -248,7 +248,7 @@ def aug_level_sweep(graph: Graph) -> None:
     unet = load(graph, "sr256")
     levels = {
         level: graph.add("ImagenSuperRes", f"Super resolution, {level}", unet=unet, image=drawn, aug_level=level)
-        for level in (0.0, 0.1, 0.25, 0.5)
+        for level in (0.0, 0.05, 0.1, 0.25)
     }
     graph.column("Compare")
     for level, image in levels.items():
