@@ -77,12 +77,16 @@ def read_spec(path: str | os.PathLike[str]) -> StageSpec:
 
 
 def is_stage_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is a stage that `load_checkpoint` takes, told from its header alone."""
+    """Whether a list of stages should offer `path`, told from its header alone.
+
+    False for a whole file of another kind. True for our stages, and for a damaged file or a pickle too, because loading
+    that says what is wrong with it, and a name missing from a list says nothing.
+    """
     try:
-        read_spec(path)
+        with _opened(Path(path)) as file:
+            return (file.metadata() or {}).get("format") == FORMAT
     except (ValueError, OSError):
-        return False
-    return True
+        return True
 
 
 def load_checkpoint(

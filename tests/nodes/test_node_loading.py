@@ -1,0 +1,68 @@
+"""Do the loader nodes list what can be loaded, and say what is wrong with what cannot?"""
+
+import shutil
+
+import pytest
+import torch
+from pack import NODES
+
+from imagen_host import runtime
+
+SHIPPED = runtime.PACK_ROOT / "models" / "imagen-mini"
+UNET = NODES["ImagenLoadUNet"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A user's own model folder, in use by the host."""
+    with runtime.use(runtime.Runtime(model_directories=[tmp_path])):
+        yield tmp_path
+
+
+def names():
+    return UNET.INPUT_TYPES()["required"]["checkpoint"][0]
+
+
+def test_the_shipped_stages_are_listed_and_what_is_no_stage_is_not(folder):
+    listed = names()
+    assert {f"imagen-mini/{stage}.safetensors" for stage in ("base64", "sr256", "sr1024")} <= set(listed)
+    assert not any("classifier" in name or "text_encoder" in name for name in listed)
+
+
+def test_a_users_own_checkpoint_is_found_and_its_change_noticed(folder):
+    shutil.copy(SHIPPED / "sr256.safetensors", folder / "mine.safetensors")
+    assert "mine.safetensors" in names()
+    before = UNET.IS_CHANGED("mine.safetensors")
+    assert UNET().load("mine.safetensors")[0].spec.stage == "sr256"
+    shutil.copy(SHIPPED / "base64.safetensors", folder / "mine.safetensors")
+    assert UNET.IS_CHANGED("mine.safetensors") != before
+
+
+def test_a_truncated_file_is_listed_and_says_so_when_loaded(folder):
+    (folder / "cut.safetensors").write_bytes((SHIPPED / "sr256.safetensors").read_bytes()[:100_000])
+    assert "cut.safetensors" in names()
+    with pytest.raises(ValueError, match="truncated"):
+        UNET().load("cut.safetensors")
+
+
+def test_a_pickle_under_a_safe_name_is_refused(folder):
+    torch.save({"a": 1}, folder / "bad.safetensors")
+    assert "bad.safetensors" in names()
+    with pytest.raises(ValueError, match="pickle"):
+        UNET().load("bad.safetensors")
+
+
+@pytest.mark.parametrize("name", ["gone.safetensors", "../outside.safetensors"])
+def test_a_name_outside_the_folders_is_not_found(folder, name):
+    (folder.parent / "outside.safetensors").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="no model"):
+        UNET().load(name)
+
+
+def test_the_shipped_text_encoder_reads_any_text_and_warns_where_it_cuts(folder):
+    encoder = NODES["ImagenLoadTextEncoder"]().load("imagen-mini/text_encoder")[0]
+    encode = NODES["ImagenTextEncode"]().encode
+    for text in ("", "\N{GRINNING FACE} \u05e9\u05dc\u05d5\u05dd", "A RED SPHERE"):
+        assert encode(encoder, text, "")[0].text.embeds.isfinite().all()
+    with pytest.warns(UserWarning, match="cut"):
+        encode(encoder, "a red sphere " * 200, "")
