@@ -22,10 +22,21 @@ class Prompt:
     negative: TextEmbeds | None = None
 
 
-def encode_prompt(text_encoder: T5TextEncoder, text: str, negative_text: str = "") -> Prompt:
-    """Encode one prompt and, unless it is empty, what to steer away from. Warns where a long text was cut."""
-    negative = text_encoder.encode([negative_text]) if negative_text.strip() else None
-    return Prompt(text=text_encoder.encode([text]), negative=negative)
+def encode_prompt(
+    text_encoder: T5TextEncoder, text: str, negative_text: str = "", *, pad_to: int | None = None
+) -> Prompt:
+    """Encode one prompt and what to steer away from. Warns where a long text was cut.
+
+    Without `pad_to`, an empty negative text is None: the null prompt, zeroed embeddings. With it (77), both are read as
+    DeepFloyd IF was trained: lower case, no blanks at the ends, exactly `pad_to` tokens, and T5's own "" as the null.
+    """
+    if pad_to is None:
+        negative = text_encoder.encode([negative_text]) if negative_text.strip() else None
+        return Prompt(text=text_encoder.encode([text]), negative=negative)
+    text, negative_text = text.lower().strip(), negative_text.lower().strip()
+    return Prompt(
+        text=text_encoder.encode([text], pad_to=pad_to), negative=text_encoder.encode([negative_text], pad_to=pad_to)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ class ImagenTextEncode:
     DISPLAY_NAME = "Imagen Text Encode (T5)"
     DESCRIPTION = (
         "Encodes a prompt with the frozen T5, once; the result serves every stage. With the negative prompt empty, "
-        "guidance steers away from the null prompt (zeroed embeddings), as in the paper."
+        "guidance steers away from the null prompt: zeroed embeddings as in the paper, or what DeepFloyd IF's T5 gives for "
+        "an empty text."
     )
     CATEGORY = "imagen/conditioning"
     SEARCH_ALIASES = ["prompt", "clip text encode", "t5 encode", "positive", "negative"]
@@ -43,8 +44,19 @@ class ImagenTextEncode:
                         "was trained with. Text here replaces it.",
                     },
                 ),
-            }
+            },
+            "optional": {
+                "padding": (
+                    ["auto", "none", "77"],
+                    {
+                        "default": "auto",
+                        "tooltip": "How many tokens T5 reads. 77: as DeepFloyd IF was trained, the prompt in lower case, "
+                        "cut or padded to exactly 77. none: as long as the prompt, for imagen-mini. auto: 77 for "
+                        "T5-XXL, none for any other encoder.",
+                    },
+                ),
+            },
         }
 
-    def encode(self, text_encoder, text, negative_text):
-        return (encode_prompt(text_encoder, text, negative_text),)
+    def encode(self, text_encoder, text, negative_text, padding="auto"):
+        return (encode_prompt(text_encoder, text, negative_text, pad_to=text_encoder.padding(padding)),)

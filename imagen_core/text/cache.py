@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 
 from torch import Tensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """One encoded prompt: `embeds` (l d) float32 on the CPU, of which the first `tokens` rows are real, not pads."""
+
+    embeds: Tensor
+    tokens: int
+
+
 class EncodedPrompts:
-    """The `capacity` most recently used encodings, one CPU tensor (l d) a prompt."""
+    """The `capacity` most recently used encodings."""
 
     def __init__(self, capacity: int = 64) -> None:
         if capacity < 0:
@@ -17,7 +26,7 @@ class EncodedPrompts:
         self.capacity = capacity
         self.hits = 0
         self.misses = 0
-        self._entries: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._entries: OrderedDict[Hashable, Encoding] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -33,13 +42,13 @@ class EncodedPrompts:
                 absent[key] = None
         return list(absent)
 
-    def get(self, key: Hashable) -> Tensor | None:
+    def get(self, key: Hashable) -> Encoding | None:
         """The encoding, now the most recently used; None if it is not remembered."""
         if key in self._entries:
             self._entries.move_to_end(key)
         return self._entries.get(key)
 
-    def put(self, key: Hashable, encoding: Tensor) -> None:
+    def put(self, key: Hashable, encoding: Encoding) -> None:
         """Remember an encoding, forgetting the least recently used beyond `capacity`."""
         self._entries[key] = encoding
         self._entries.move_to_end(key)

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from ..conditioning import TextEmbeds
-from .cache import EncodedPrompts
+from .cache import EncodedPrompts, Encoding
 from .t5_weights import DEFAULT_MAX_TOKENS, config_from_weights, load_model, max_tokens, read_config, weight_files
 from .tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import T5EncoderModel
+
+XXL_DIM = 4096  # the width of T5-XXL
+IF_TOKENS = 77  # what DeepFloyd IF's networks were trained to read, pads included
 
 
 class T5TextEncoder:
@@ -86,26 +88,40 @@ class T5TextEncoder:
         return self
 
     @torch.no_grad()
-    def encode(self, texts: Sequence[str], max_length: int | None = None) -> TextEmbeds:
+    def encode(self, texts: Sequence[str], max_length: int | None = None, pad_to: int | None = None) -> TextEmbeds:
         """Encode prompts: embeds (b l d) float32 on the encoder's device, mask (b l), l the longest prompt's tokens.
 
         Rows past a prompt's end are zero and masked. An empty prompt is its end mark alone. A prompt longer than
-        `max_length` (at most `max_tokens`, the default) is cut with a warning that says where. ValueError for no texts.
+        `max_length` (at most `max_tokens`, the default) is cut with a warning that says where. With `pad_to`, as
+        DeepFloyd IF reads prompts, l is `pad_to`: longer prompts are cut to it, shorter ones padded before T5 runs with
+        its attention mask, and the rows at pads hold what T5 gives there. ValueError for no texts or no length.
         """
         if isinstance(texts, str) or len(texts) == 0:
             raise ValueError(f"encode takes a list of at least one prompt; got {texts!r}.")
-        limit = self._limit(max_length)
-        keys = [(text, limit) for text in texts]
+        limit = self._limit(max_length, pad_to)
+        keys = [(text, limit, pad_to) for text in texts]
         known = {key: encoding for key in keys if (encoding := self.remembered.get(key)) is not None}
-        fresh = self._encode_ids({key: self._token_ids(*key) for key in self.remembered.missing(keys)})
+        ids = {key: self._token_ids(key[0], limit) for key in self.remembered.missing(keys)}
+        fresh = self._encode_ids(ids, pad_to)
         for key, encoding in fresh.items():
             self.remembered.put(key, encoding)
-        return self._padded([(known | fresh)[key] for key in keys])
+        return self._stacked([(known | fresh)[key] for key in keys])
 
-    def _limit(self, max_length: int | None) -> int:
-        if max_length is not None and max_length < 1:
-            raise ValueError(f"max_length is {max_length}; expected at least 1, the end mark.")
-        return min(max_length or self.max_tokens, self.max_tokens)
+    def _limit(self, max_length: int | None, pad_to: int | None) -> int:
+        for name, length in (("max_length", max_length), ("pad_to", pad_to)):
+            if length is not None and length < 1:
+                raise ValueError(f"{name} is {length}; expected at least 1, the end mark.")
+        return min(max_length or self.max_tokens, pad_to or self.max_tokens, self.max_tokens)
+
+    def padding(self, choice: str = "auto") -> int | None:
+        """`pad_to` for a choice: "none", a number of tokens, or "auto": 77 for T5-XXL (IF reads it so), else none."""
+        if choice == "auto":
+            return IF_TOKENS if self.embed_dim == XXL_DIM else None
+        if choice == "none":
+            return None
+        if not choice.isdecimal() or int(choice) < 1:
+            raise ValueError(f"padding is {choice!r}; expected auto, none, or a number of tokens such as {IF_TOKENS}.")
+        return int(choice)
 
     def _token_ids(self, text: str, limit: int) -> list[int]:
         """Ids closed by the end mark, at most `limit` of them."""
@@ -119,20 +135,25 @@ class T5TextEncoder:
             )
         return [*ids, self.model.config.eos_token_id]
 
-    def _encode_ids(self, ids: dict[Any, list[int]]) -> dict[Any, Tensor]:
-        """Encodings (l d) on the CPU. Prompts of one length share a batch: padding costs and changes nothing."""
+    def _encode_ids(self, ids: dict[Any, list[int]], pad_to: int | None) -> dict[Any, Encoding]:
+        """Prompts of one length share a batch. Pads are there only if `pad_to` asks for what T5 gives at them."""
         by_length: dict[int, list[Any]] = defaultdict(list)
         for key, tokens in ids.items():
-            by_length[len(tokens)].append(key)
-        encodings: dict[Any, Tensor] = {}
-        for keys in by_length.values():
-            tokens = torch.tensor([ids[key] for key in keys], device=self.device)  # b l
-            hidden = self.model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state
-            encodings.update(zip(keys, hidden.float().cpu(), strict=True))
+            by_length[pad_to or len(tokens)].append(key)
+        encodings: dict[Any, Encoding] = {}
+        for length, keys in by_length.items():
+            counts = [len(ids[key]) for key in keys]
+            pad = self.model.config.pad_token_id
+            padded = [ids[key] + [pad] * (length - count) for key, count in zip(keys, counts, strict=True)]
+            tokens = torch.tensor(padded, device=self.device)  # b l
+            mask = torch.arange(length, device=self.device) < torch.tensor(counts, device=self.device)[:, None]  # b l
+            hidden = self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state.float().cpu()
+            for key, row, count in zip(keys, hidden, counts, strict=True):
+                encodings[key] = Encoding(embeds=row, tokens=count)
         return encodings
 
-    def _padded(self, encodings: list[Tensor]) -> TextEmbeds:
-        lengths = torch.tensor([len(encoding) for encoding in encodings])
-        embeds = torch.nn.utils.rnn.pad_sequence(encodings, batch_first=True)  # b l d, zeros past the end
-        mask = torch.arange(embeds.shape[1]) < lengths[:, None]
+    def _stacked(self, encodings: list[Encoding]) -> TextEmbeds:
+        embeds = torch.nn.utils.rnn.pad_sequence([each.embeds for each in encodings], batch_first=True)  # b l d
+        counts = torch.tensor([each.tokens for each in encodings])
+        mask = torch.arange(embeds.shape[1]) < counts[:, None]
         return TextEmbeds(embeds=embeds.to(self.device), mask=mask.to(self.device))

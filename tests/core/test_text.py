@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from imagen_core.conditioning import TextEmbeds
+from imagen_core.stage import encode_prompt
 from imagen_core.text.cache import EncodedPrompts
 from imagen_core.text.t5 import T5TextEncoder
 
@@ -57,6 +58,45 @@ def test_equals_transformers(folder, encoder):
     torch.testing.assert_close(text.embeds[mask], expected[mask], atol=1e-5, rtol=1e-5)
     assert text.embeds[~mask].abs().max() == 0
     assert encoder.embed_dim == 32 and text.embeds.shape[-1] == 32
+
+
+def test_padded_to_77_equals_transformers_at_every_row(folder):
+    """DeepFloyd IF's networks attend to the pads too: the rows there must be what a masked T5 gives."""
+    encoder = T5TextEncoder.from_folder(folder)
+    prompts = ["a red cube", "two blue rings " * 40, ""]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="<pad>")
+    tokens = tokenizer(prompts, return_tensors="pt", padding="max_length", max_length=77, truncation=True)
+    assert tokens.input_ids[1].tolist()[-1] == 1  # the cut prompt keeps its end mark
+    peer = T5EncoderModel.from_pretrained(folder, local_files_only=True).eval()
+    with torch.no_grad():
+        expected = peer(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
+    with pytest.warns(UserWarning, match="longer than the 77 tokens"):
+        text = encoder.encode(prompts, pad_to=77)
+    assert torch.equal(text.mask, tokens.attention_mask.bool()) and text.mask[2].sum() == 1
+    torch.testing.assert_close(text.embeds, expected, atol=1e-5, rtol=1e-5)
+    assert text.embeds[2, 1:].abs().min() > 0  # not zeroed
+    torch.testing.assert_close(encoder.encode(["a red cube"], pad_to=77).embeds, expected[:1], atol=1e-5, rtol=1e-5)
+    assert encoder.encode(["a red cube"]).embeds.shape[1] == 4  # both kept apart in memory
+
+
+def test_prompt_for_deepfloyd_is_read_in_lower_case_and_its_null_is_an_empty_text(folder):
+    encoder = T5TextEncoder.from_folder(folder)
+    prompt = encode_prompt(encoder, "  A Red CUBE\n", pad_to=77)
+    assert torch.equal(prompt.text.embeds, encoder.encode(["a red cube"], pad_to=77).embeds)
+    assert torch.equal(prompt.negative.embeds, encoder.encode([""], pad_to=77).embeds)
+    assert encode_prompt(encoder, "A", "  ").negative is None
+    misses = encoder.remembered.misses
+    encode_prompt(encoder, "a red cube", " ", pad_to=77)
+    assert encoder.remembered.misses == misses
+
+
+def test_padding_choices(encoder):
+    assert encoder.padding("auto") is None and encoder.padding("none") is None and encoder.padding("77") == 77
+    for choice in ("long", "0", "-3"):
+        with pytest.raises(ValueError, match="padding"):
+            encoder.padding(choice)
+    with pytest.raises(ValueError, match="pad_to is 0"):
+        encoder.encode(["a"], pad_to=0)
 
 
 def test_empty_prompt_is_its_end_mark(encoder):
