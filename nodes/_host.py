@@ -24,6 +24,7 @@ except ModuleNotFoundError as missing:
     runtime = importlib.import_module("imagen_host.runtime")
     ProgressBar = runtime.ProgressBar
 
+IN_COMFYUI = folder_paths is not None
 PACK_MODELS = Path(__file__).resolve().parent.parent / "models"
 PREVIEW_SIDE = 512
 
@@ -74,6 +75,11 @@ def device() -> torch.device:
     if model_management is not None:
         return model_management.get_torch_device()
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def managed(model):
+    """A loaded `Stage` or `T5TextEncoder` as it travels between nodes: under the host's memory manager, if it has one."""
+    return model
 
 
 def image_to_core(image: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class ImagenLoadTextEncoder:
         return _host.fingerprint(text_encoder)
 
     def load(self, text_encoder):
-        return (T5TextEncoder.from_folder(_host.model_path(text_encoder), device=_host.device()),)
+        return (_host.managed(T5TextEncoder.from_folder(_host.model_path(text_encoder), device=_host.device())),)
 
 
 def _is_config(path: Path) -> bool:

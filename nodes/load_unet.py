@@ -40,4 +40,4 @@ class ImagenLoadUNet:
         return _host.fingerprint(checkpoint)
 
     def load(self, checkpoint):
-        return (load_stage(_host.model_path(checkpoint), device=_host.device()),)
+        return (_host.managed(load_stage(_host.model_path(checkpoint), device=_host.device())),)
