@@ -82,6 +82,14 @@ class TextContext:
         )
 
 
+def aug_level_to_timestep(aug_level: Tensor) -> Tensor:
+    """aug_level (b,) in [0, 1] as DeepFloyd IF's noise level (b,): int(1000 aug_level), at most 999, float32.
+
+    The thousandth makes up for float32, in which 0.29 is a little less than it says.
+    """
+    return (aug_level.double() * 1000.0 + 1e-3).floor().clamp(0.0, 999.0).float()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Conditioning:
     """One forward pass's conditions. `low_res` is already resized and noised: (b c h w); `aug_level` (b,) in [0,1]."""

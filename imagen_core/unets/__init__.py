@@ -12,6 +12,7 @@ import torch
 from .._discovery import discover
 from ._base import UNet, UNetConfig
 from .base_unet import BaseUNet, BaseUNetConfig
+from .deepfloyd_unet import DeepFloydUNet, DeepFloydUNetConfig
 from .efficient_unet import EfficientUNet, EfficientUNetConfig
 
 UNETS: dict[str, tuple[type[UNetConfig], type[UNet]]] = {
@@ -23,6 +24,8 @@ __all__ = [
     "UNet",
     "BaseUNet",
     "BaseUNetConfig",
+    "DeepFloydUNet",
+    "DeepFloydUNetConfig",
     "EfficientUNet",
     "EfficientUNetConfig",
     "UNetConfig",
