@@ -1,7 +1,8 @@
 """How is one stage kept in one .safetensors file: weights, and in its metadata everything needed to sample from them?
 
 Metadata (strings): format "imagen", format_version, stage, unet (JSON), schedule (JSON), prediction_type,
-learned_variance, defaults (JSON), training (JSON). Nothing here ever unpickles.
+learned_variance, defaults (JSON), training (JSON); low_res_resize and aug_zero_is_clean (JSON) where they are not as
+our own stages have them. Nothing here ever unpickles.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ FORMAT = "imagen"
 FORMAT_VERSION = 1
 STAGES = ("base64", "sr256", "sr1024")
 PREDICTION_TYPES = ("eps", "v", "x_0")
+LOW_RES_RESIZES = ("area_bilinear", "align_corners")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,9 @@ class StageSpec:
 
     stage: one of STAGES. schedule_config: as `schedule_to_config` writes it. prediction_type: eps, v or x_0.
     defaults: values that suit sampling (steps, sampler, guidance_scale, aug_level, ...). training: how it was made.
+    low_res_resize: how a super-resolution stage wants its small picture enlarged: "area_bilinear" is
+    `super_resolution.resize`, "align_corners" is bilinear from corner to corner (DeepFloyd IF). aug_zero_is_clean:
+    whether aug_level 0 leaves that picture untouched; False where it still gets the schedule's first noise (DeepFloyd).
     """
 
     stage: str
@@ -42,12 +47,20 @@ class StageSpec:
     learned_variance: bool = False
     defaults: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    low_res_resize: str = "area_bilinear"
+    aug_zero_is_clean: bool = True
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES:
             raise ValueError(f"Unknown stage {self.stage!r}; expected one of {STAGES}.")
         if self.prediction_type not in PREDICTION_TYPES:
             raise ValueError(f"Unknown prediction_type {self.prediction_type!r}; expected one of {PREDICTION_TYPES}.")
+        if self.low_res_resize not in LOW_RES_RESIZES:
+            raise ValueError(f"Unknown low_res_resize {self.low_res_resize!r}; expected one of {LOW_RES_RESIZES}.")
+
+
+# Fields that files of format_version 1 need not have: what they mean when absent.
+LATER_FIELDS = {"low_res_resize": StageSpec.low_res_resize, "aug_zero_is_clean": StageSpec.aug_zero_is_clean}
 
 
 def save_checkpoint(
@@ -170,6 +183,7 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _spec_to_metadata(spec: StageSpec) -> dict[str, str]:
+    later = {name: getattr(spec, name) for name in LATER_FIELDS}
     return {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -180,6 +194,7 @@ def _spec_to_metadata(spec: StageSpec) -> dict[str, str]:
         "learned_variance": json.dumps(spec.learned_variance),
         "defaults": json.dumps(spec.defaults),
         "training": json.dumps(spec.training),
+        **{name: json.dumps(value) for name, value in later.items() if value != LATER_FIELDS[name]},
     }
 
 
@@ -201,6 +216,11 @@ def _metadata_to_spec(path: Path, metadata: dict[str, str] | None) -> StageSpec:
             learned_variance=_json_entry(metadata, "learned_variance", bool),
             defaults=_json_entry(metadata, "defaults", dict),
             training=_json_entry(metadata, "training", dict),
+            **{
+                name: _json_entry(metadata, name, type(default))
+                for name, default in LATER_FIELDS.items()
+                if name in metadata
+            },
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
