@@ -8,6 +8,8 @@ from .checkpoints.native import StageSpec, is_stage_checkpoint, load_checkpoint,
 from .conditioning import Conditioning, TextEmbeds
 from .denoiser import Denoiser, Prediction
 from .guidance import GUIDANCE, Guidance
+from .guidance.classifier_free import rescale_guidance
+from .progress import progress_at
 from .samplers import SAMPLERS, Sampler
 from .sampling import sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
@@ -16,6 +18,7 @@ from .stage import Prompt, Stage, encode_prompt, load_stage
 from .super_resolution import resize, resize_longest_side
 from .text.t5 import T5TextEncoder
 from .thresholding import THRESHOLDINGS, Thresholding
+from .thresholding.mimic import GuidedThresholding
 from .unets import UNETS, build_unet
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "Conditioning",
     "Denoiser",
     "Guidance",
+    "GuidedThresholding",
     "Prediction",
     "Prompt",
     "Sampler",
@@ -43,7 +47,9 @@ __all__ = [
     "load_stage",
     "make_guidance",
     "make_thresholding",
+    "progress_at",
     "read_spec",
+    "rescale_guidance",
     "resize",
     "resize_longest_side",
     "sample_base",

@@ -40,10 +40,14 @@ class ClassifierFreeGuidance(Guidance):
         return self.scale != 1.0 and in_interval(t, self.start, self.end)
 
     def combine(self, cond_x_0: Tensor, null_x_0: Tensor, *, memory: Any = None) -> Tensor:
-        guided = null_x_0.lerp(cond_x_0, self.scale)
-        if self.rescale == 0.0:
-            return guided
-        wanted, got = (x.std(dim=(1, 2, 3), keepdim=True) for x in (cond_x_0, guided))
-        # A flat picture has no deviation to restore.
-        factor = (wanted / got).where(got > 0.0, 1.0)
-        return guided * (1.0 + self.rescale * (factor - 1.0))
+        return rescale_guidance(null_x_0.lerp(cond_x_0, self.scale), cond_x_0, self.rescale)
+
+
+def rescale_guidance(guided_x_0: Tensor, cond_x_0: Tensor, rescale: float) -> Tensor:
+    """Pull the standard deviation of the guided x_0 (b c ...) a share `rescale` of the way back to the conditional's."""
+    if rescale == 0.0:
+        return guided_x_0
+    wanted, got = (x.std(dim=tuple(range(1, x.ndim)), keepdim=True) for x in (cond_x_0, guided_x_0))
+    # A flat picture has no deviation to restore.
+    factor = (wanted / got).where(got > 0.0, 1.0)
+    return guided_x_0 * (1.0 + rescale * (factor - 1.0))
