@@ -38,6 +38,9 @@ class Sampler(ABC):
 
     name: ClassVar[str]
     default_spacing: ClassVar[str]
+    # Half of it is the lambda at which DPM-Solver clips a cosine schedule (DeepFloyd IF's configuration says -5.1): from
+    # earlier times a solver carries an x_0 that is the network's error many times over. DDPM forgets it, and starts at 1.
+    noisiest_logsnr: ClassVar[float] = -10.2
 
     @abstractmethod
     def sample(
@@ -57,8 +60,16 @@ class Sampler(ABC):
         """
 
     def times(self, schedule: Schedule, calls: int, spacing: str | None = None) -> Tensor:
-        """The grid on which this sampler calls the network `calls` times (Heun: `calls` or one fewer)."""
-        return time_grid(schedule, calls, spacing or self.default_spacing)
+        """The grid on which this sampler calls the network `calls` times (Heun: `calls` or one fewer).
+
+        spacing: see `time_grid`; the sampler's own when None.
+        """
+        spacing = spacing or self.default_spacing
+        return time_grid(schedule, calls, spacing, noisiest_logsnr=self.noisiest_logsnr)
+
+    def calls(self, times: Tensor) -> int:
+        """How often the network is called on a grid."""
+        return len(times)
 
 
 def levels(schedule: Schedule, times: Tensor) -> list[Level]:

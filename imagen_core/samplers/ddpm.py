@@ -26,6 +26,7 @@ class DDPM(Sampler):
 
     name: ClassVar[str] = "ddpm"
     default_spacing: ClassVar[str] = "uniform"
+    noisiest_logsnr: ClassVar[float] = -math.inf
     gamma: float = 0.0
 
     def __post_init__(self) -> None:

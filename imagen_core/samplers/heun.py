@@ -24,6 +24,9 @@ class Heun(Sampler):
         """The grid whose 2 n - 1 calls are `calls`, or one fewer when `calls` is even."""
         return super().times(schedule, calls if calls < 1 else (calls + 1) // 2, spacing)
 
+    def calls(self, times: Tensor) -> int:
+        return 2 * len(times) - 1
+
     def sample(
         self,
         denoise: Denoise,
@@ -34,7 +37,7 @@ class Heun(Sampler):
         callback: Callback | None = None,
     ) -> Tensor:
         grid = levels(denoise.schedule, times)
-        x_t, total = x_T, 2 * len(grid) - 1
+        x_t, total = x_T, self.calls(times)
         for step, (t, s) in enumerate(pairwise(grid)):
             here = report(callback, 2 * step + 1, total, denoise(x_t, t.t))
             x_s = s.alpha * here.x_0 + s.sigma * here.eps  # Euler's step is DDIM's

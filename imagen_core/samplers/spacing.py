@@ -2,52 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from ..schedules import Schedule
+from ..schedules.discrete import DiscreteSchedule
 
 # Logsnr of the first and the last call of the spacings that do not run over all of [0, 1]. Chosen by solver error on
 # Gaussian mixtures: an earlier start wastes calls on pure noise, a later one fixes colours from too much of it; a later
 # end wastes calls on noise below one 8-bit level, an earlier one blurs (at 9, sigma is 1.4 levels).
 NOISY_LOGSNR, CLEAN_LOGSNR = -10.0, 9.0
 
+# DeepFloyd IF's lists of timesteps, as Improved DDPM writes them (arXiv 2102.09672, section 4): the timesteps are cut
+# into as many equal sections as there are numbers, and each number is how many of its section are called, evenly.
+RESPACINGS: dict[str, tuple[int, ...]] = {
+    "fast27": (10, 10, 3, 2, 2),
+    "smart27": (7, 4, 2, 1, 2, 4, 7),
+    "smart50": (10, 6, 4, 3, 2, 2, 3, 4, 6, 10),
+    "smart100": (1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7, 7, 8, 9, 10, 13),
+    "smart185": (1, 1, 2, 2, 2, 3, 3, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20),
+    "super27": (1, 1, 1, 1, 1, 1, 1, 2, 5, 13),
+    "super40": (2, 2, 2, 2, 2, 2, 3, 4, 6, 15),
+    "super100": (4, 4, 6, 6, 8, 8, 10, 10, 14, 30),
+}
 
-def time_grid(schedule: Schedule, calls: int, spacing: str = "uniform") -> Tensor:
+
+def time_grid(
+    schedule: Schedule, calls: int, spacing: str = "uniform", *, noisiest_logsnr: float = -math.inf
+) -> Tensor:
     """The times of `calls` calls of the network: (calls,) float64 on the CPU, strictly decreasing in [0, 1].
 
-    After the last of them a sampler jumps to the clean picture. spacing: a key of SPACINGS. Raises ValueError for an
-    unknown spacing, no calls, or more calls than a discrete schedule has timesteps.
+    After the last of them a sampler jumps to the clean picture. spacing: a key of SPACINGS, or of RESPACINGS, which
+    fixes the number of calls itself whatever `calls` is. noisiest_logsnr: no call is noisier than this. Raises
+    ValueError for an unknown spacing, no calls, more calls than a discrete schedule has timesteps, or a respacing of
+    a schedule without timesteps.
     """
-    if spacing not in SPACINGS:
-        raise ValueError(f"unknown spacing {spacing!r}: expected one of {', '.join(SPACINGS)}")
     if calls < 1:
         raise ValueError(f"{calls} calls of the network draw nothing: ask for at least 1")
-    return schedule.snap(SPACINGS[spacing](schedule, calls))
+    if spacing in RESPACINGS:
+        return _named(schedule, spacing, noisiest_logsnr)
+    if spacing not in SPACINGS:
+        raise ValueError(f"unknown spacing {spacing!r}: expected one of {', '.join([*SPACINGS, *RESPACINGS])}")
+    return schedule.snap(SPACINGS[spacing](schedule, calls, noisiest_logsnr))
 
 
-def _uniform(schedule: Schedule, calls: int) -> Tensor:
+def respace(counts: Sequence[int], num_timesteps: int = 1000) -> list[int]:
+    """`counts[i]` timesteps of each of len(counts) equal sections of 0 ... num_timesteps - 1, decreasing.
+
+    Sections that cannot be equal are one longer at the clean end. A section's first and last timestep are called, and
+    the others evenly between; one alone is the first. Raises ValueError where a section is shorter than its count.
+    """
+    length, longer = divmod(num_timesteps, len(counts))
+    timesteps, start = [], 0
+    for section, count in enumerate(counts):
+        size = length + (section < longer)
+        if count > size:
+            raise ValueError(f"{count} of {size} timesteps cannot all be different: ask for fewer calls")
+        stride, place = (size - 1) / max(count - 1, 1), 0.0
+        for _ in range(count):
+            timesteps.append(start + round(place))
+            place += stride  # summed up, not multiplied out: that is how published lists break their ties
+        start += size
+    return timesteps[::-1]
+
+
+def _named(schedule: Schedule, name: str, noisiest_logsnr: float) -> Tensor:
+    """One of RESPACINGS, its first timesteps moved where they are noisier than asked."""
+    if not isinstance(schedule, DiscreteSchedule):
+        raise ValueError(
+            f"{name} is a list of timesteps, and this checkpoint knows continuous time: choose {', '.join(SPACINGS)}"
+        )
+    grid = _to_time(respace(RESPACINGS[name], schedule.num_timesteps), schedule)
+    return schedule.snap(grid.clamp(max=_latest(schedule, noisiest_logsnr)))
+
+
+def _uniform(schedule: Schedule, calls: int, noisiest_logsnr: float) -> Tensor:
     """Equal steps of t from 1, as Imagen samples. The clean end is stepped to, not called, where it is clean."""
-    end = 1.0 / calls if schedule.zero_is_clean else 0.0
-    return _linspace(1.0, end, calls)
+    latest = _latest(schedule, noisiest_logsnr)
+    if isinstance(schedule, DiscreteSchedule) and 1 < calls <= (count := round(latest * _last(schedule)) + 1):
+        return _to_time(respace((calls,), count), schedule)
+    end = latest / calls if schedule.zero_is_clean else 0.0
+    return _linspace(latest, end, calls)
 
 
-def _uniform_logsnr(schedule: Schedule, calls: int) -> Tensor:
+def _uniform_logsnr(schedule: Schedule, calls: int, noisiest_logsnr: float) -> Tensor:
     """Equal steps of the logsnr, on which exponential integrators such as DPM-Solver++ are built."""
-    start, end = _ends(schedule)
+    start, end = _ends(schedule, noisiest_logsnr)
     return schedule.logsnr_to_t(_linspace(start, end, calls))
 
 
-def _karras(schedule: Schedule, calls: int, rho: float = 7.0) -> Tensor:
+def _karras(schedule: Schedule, calls: int, noisiest_logsnr: float, rho: float = 7.0) -> Tensor:
     """Equal steps of (sigma / alpha)^(1 / rho): EDM, Eq. 5 (arXiv 2206.00364)."""
-    start, end = _ends(schedule)
+    start, end = _ends(schedule, noisiest_logsnr)
     sigma_ve = torch.exp(-0.5 * torch.tensor([start, end], dtype=torch.float64)) ** (1.0 / rho)
     return schedule.logsnr_to_t(-2.0 * rho * torch.log(_linspace(*sigma_ve.tolist(), calls)))
 
 
-SPACINGS: dict[str, Callable[[Schedule, int], Tensor]] = {
+SPACINGS: dict[str, Callable[[Schedule, int, float], Tensor]] = {
     "uniform": _uniform,
     "logsnr": _uniform_logsnr,
     "karras": _karras,
@@ -58,7 +112,23 @@ def _linspace(start: float, end: float, count: int) -> Tensor:
     return torch.linspace(start, end, count, dtype=torch.float64)
 
 
-def _ends(schedule: Schedule) -> tuple[float, float]:
+def _last(schedule: DiscreteSchedule) -> int:
+    return schedule.num_timesteps - 1
+
+
+def _to_time(timesteps: Sequence[int], schedule: DiscreteSchedule) -> Tensor:
+    return torch.tensor(timesteps, dtype=torch.float64) / _last(schedule)
+
+
+def _latest(schedule: Schedule, noisiest_logsnr: float) -> float:
+    """The largest time that is no noisier than asked; of a discrete schedule, a timestep's."""
+    if math.isinf(noisiest_logsnr):
+        return 1.0
+    t = schedule.logsnr_to_t(torch.tensor(noisiest_logsnr, dtype=torch.float64)).item()
+    return math.floor(t * _last(schedule) + 1e-9) / _last(schedule) if isinstance(schedule, DiscreteSchedule) else t
+
+
+def _ends(schedule: Schedule, noisiest_logsnr: float) -> tuple[float, float]:
     """The logsnr of the first and the last call, within what the schedule reaches."""
     noisiest, cleanest = schedule.logsnr(torch.tensor([1.0, 0.0], dtype=torch.float64)).tolist()
-    return max(NOISY_LOGSNR, noisiest), min(CLEAN_LOGSNR, cleanest)
+    return max(NOISY_LOGSNR, noisiest_logsnr, noisiest), min(CLEAN_LOGSNR, cleanest)

@@ -130,7 +130,9 @@ def test_grids_are_spaced_as_they_say():
 
 def test_uniform_grid_of_a_discrete_schedule_is_improved_ddpms_respacing():
     timesteps = time_grid(DiscreteSchedule(), 27, "uniform") * 999
-    torch.testing.assert_close(timesteps, torch.linspace(999, 0, 27).double().round())
+    # But for a tie: the published procedure adds its steps up in floating point, and comes to 499.49...
+    torch.testing.assert_close(timesteps, torch.linspace(999, 0, 27).double().round(), rtol=0, atol=1)
+    assert timesteps[13].round().item() == 499
 
 
 def test_grid_errors():
