@@ -1,11 +1,229 @@
-"""Which pictures does the editor see and upload (/view, /upload/image)?"""
+"""How are pictures shown to the browser (/view) and received from it (/upload/image, /upload/mask)?"""
 
 from __future__ import annotations
 
-from aiohttp import web
+import asyncio
+import filecmp
+import io
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from typing import IO
 
-from .state import ServerState
+from aiohttp import BodyPartReader, web
+from PIL import Image, ImageOps
+
+from .. import pictures, runtime
+from ._routes import both, refuse
+from .security import LONGEST_NAME, inside, served_type
+from .state import MEBIBYTE, ServerState
+from .userdata import is_true
+
+LARGEST_FIELD = 4096  # bytes of a form's other fields
+LARGEST_PREVIEW = 64 * MEBIBYTE  # pixels of a picture that is converted before it is sent
+PREVIEW_FORMATS = {"webp": "WEBP", "jpeg": "JPEG", "jpg": "JPEG"}
+IN_PARTS = 2**18  # bytes
 
 
 def add_routes(app: web.Application, state: ServerState) -> None:
-    """Add this file's routes."""
+    host = state.host
+
+    async def view(request: web.Request) -> web.StreamResponse:
+        path = _find(host, request.query)
+        if path is None:
+            raise refuse("no such picture", web.HTTPNotFound)
+        headers = {"Cache-Control": "no-cache", "Content-Type": served_type(path)}
+        headers["Content-Disposition"] = f'filename="{ascii_name(path.name)}"'
+        channel, preview = request.query.get("channel", "rgba"), request.query.get("preview")
+        if channel not in ("rgb", "a") and not preview:
+            return web.FileResponse(path, headers=headers)
+        try:
+            kind, data = await asyncio.to_thread(convert, path, channel, preview)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise refuse(f"{path.name} cannot be converted: {error}") from error
+        return web.Response(body=data, headers={**headers, "Content-Type": kind})
+
+    async def upload_image(request: web.Request) -> web.Response:
+        with tempfile.TemporaryFile() as received:
+            form = await receive(request, received, state.max_upload_size)
+            folder = _folder(host, form)
+            return web.json_response(await asyncio.to_thread(keep, received, folder, form))
+
+    async def upload_mask(request: web.Request) -> web.Response:
+        with tempfile.TemporaryFile() as received, tempfile.TemporaryFile() as masked:
+            form = await receive(request, received, state.max_upload_size)
+            original = _original(host, form)
+            try:
+                await asyncio.to_thread(put_mask, original, received, masked)
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                raise refuse(f"the mask cannot be applied: {error}") from error
+            form["filename"] = str(Path(form["filename"]).with_suffix(".png"))
+            return web.json_response(await asyncio.to_thread(keep, masked, _folder(host, form), form))
+
+    both(app.router, "GET", "/view", view)
+    both(app.router, "POST", "/upload/image", upload_image)
+    both(app.router, "POST", "/upload/mask", upload_mask)
+
+
+def _roots(host: runtime.Runtime, kind: str) -> list[Path]:
+    """The folders behind input, output or temp; the first is the one written to. Answers 400."""
+    roots = {"input": host.input_directories, "output": [host.output_directory], "temp": [host.temp_directory]}
+    if kind not in roots:
+        raise refuse(f"type {kind!r:.40} is none of input, output, temp")
+    return [Path(root) for root in roots[kind]]
+
+
+def _find(host: runtime.Runtime, query) -> Path | None:
+    """The file that filename, subfolder and type name, or None. Answers 400 for a name that leads out."""
+    name, subfolder, kind = query.get("filename", ""), query.get("subfolder", ""), query.get("type", "output")
+    for ending in ("input", "output", "temp"):  # a name as LoadImage holds it: "x.png [output]"
+        if name.endswith(f" [{ending}]"):
+            name, kind = name.removesuffix(f" [{ending}]"), ending
+    if not name:
+        raise refuse("no filename given")
+    paths = [inside(root, "/".join(part for part in (subfolder, name) if part)) for root in _roots(host, kind)]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _folder(host: runtime.Runtime, form: dict[str, str]) -> Path:
+    """Where an upload goes; its name and subfolder are checked before anything is written."""
+    root = _roots(host, form.get("type") or "input")[0]
+    name = form.get("filename", "")
+    if not name or "/" in name or name.startswith(".") or len(os.fsencode(name)) > LONGEST_NAME:
+        raise refuse("an upload needs a plain file name")
+    if Path(name).suffix.lower() not in pictures.SUFFIXES:
+        raise refuse(f"only pictures can be uploaded: {', '.join(sorted(pictures.SUFFIXES))}")
+    inside(root, name)
+    return inside(root, form.get("subfolder", "").strip("/"))
+
+
+def _original(host: runtime.Runtime, form: dict[str, str]) -> Path:
+    """The picture that a mask belongs to, from the form's field original_ref."""
+    try:
+        reference = json.loads(form["original_ref"])
+        path = _find(host, {key: str(value) for key, value in reference.items()})
+    except (KeyError, ValueError, AttributeError):
+        raise refuse("original_ref does not name the picture that the mask belongs to") from None
+    if path is None:
+        raise refuse("the picture that the mask belongs to is not there")
+    return path
+
+
+async def receive(request: web.Request, file: IO[bytes], largest: int) -> dict[str, str]:
+    """Read a form: its part `image`, at most `largest` bytes, into `file`; the other fields are the result.
+
+    So is the picture's name, as `filename`. Answers 400 to what is no such form and 413 beyond the limit.
+    """
+    if (request.content_length or 0) > largest + MEBIBYTE:
+        raise web.HTTPRequestEntityTooLarge(largest, request.content_length)
+    form: dict[str, str] = {}
+    try:
+        reader = await request.multipart()
+        while (part := await reader.next()) is not None:
+            if not isinstance(part, BodyPartReader):
+                raise ValueError("a form inside the form")
+            if part.name == "image":
+                form["filename"] = part.filename or ""
+                await _copy(part, file, largest)
+            elif part.name is not None:
+                field = io.BytesIO()
+                await _copy(part, field, LARGEST_FIELD)
+                form.setdefault(part.name, field.getvalue().decode())
+    except (ValueError, AssertionError, KeyError, RuntimeError) as error:  # what aiohttp's reader raises
+        raise refuse(f"no multipart form with an image: {error}") from error
+    if "filename" not in form:
+        raise refuse("the form has no part 'image'")
+    return form
+
+
+async def _copy(part: BodyPartReader, file: IO[bytes], limit: int) -> None:
+    size = 0
+    while chunk := await part.read_chunk(IN_PARTS):
+        size += len(chunk)
+        if size > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, size)
+        file.write(chunk)
+
+
+def keep(received: IO[bytes], folder: Path, form: dict[str, str]) -> dict[str, str]:
+    """Store an upload; an equal file is used again, and one of the same name but other bytes is numbered.
+
+    With the field overwrite it is replaced instead. Answers 400 when the bytes are no picture.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = form["filename"]
+    temporary = folder / f".{uuid.uuid4().hex}.part"
+    try:
+        with open(temporary, "xb") as file:
+            received.seek(0)
+            shutil.copyfileobj(received, file)
+        try:
+            pictures.check(temporary)
+        except (OSError, ValueError):
+            raise refuse(f"{name!r:.100} is not a picture that can be read") from None
+        if is_true(form.get("overwrite", "")):
+            os.replace(temporary, inside(folder, name))
+        else:
+            name = _name_new(temporary, folder, Path(name))
+    finally:
+        temporary.unlink(missing_ok=True)
+    return {"name": name, "subfolder": form.get("subfolder", "").strip("/"), "type": form.get("type") or "input"}
+
+
+def _name_new(temporary: Path, folder: Path, name: Path) -> str:
+    number, chosen = 0, name.name
+    while not pictures._claim(temporary, folder / chosen):
+        taken = folder / chosen
+        if taken.is_file() and not taken.is_symlink() and filecmp.cmp(temporary, taken, shallow=False):
+            break
+        number += 1
+        chosen = f"{name.stem} ({number}){name.suffix}"
+    return chosen
+
+
+def convert(path: Path, channel: str, preview: str | None) -> tuple[str, bytes]:
+    """Content type and bytes of a picture's colours or alpha, as PNG or, with `preview` "webp;90", smaller."""
+    form, _, quality = (preview or "").partition(";")
+    chosen = PREVIEW_FORMATS.get(form, "WEBP") if preview else "PNG"
+    options = {"quality": max(1, min(100, int(quality))) if quality.isdigit() else 90} if preview else {}
+    with Image.open(path) as picture:
+        _check_size(picture)
+        if channel == "a":
+            alpha = picture.convert("RGBA").getchannel("A")
+            picture = Image.merge("RGBA", [Image.new("L", picture.size), *[Image.new("L", picture.size)] * 2, alpha])
+        elif channel == "rgb" or chosen == "JPEG":
+            picture = picture.convert("RGB")
+        elif picture.mode not in ("RGB", "RGBA"):
+            picture = picture.convert("RGBA")
+        out = io.BytesIO()
+        picture.save(out, format=chosen, **options)
+    return f"image/{chosen.lower()}", out.getvalue()
+
+
+def put_mask(original: Path, mask: IO[bytes], result: IO[bytes]) -> None:
+    """Write `original` as PNG with the alpha channel of the picture `mask`, which must be of its size."""
+    mask.seek(0)
+    with Image.open(original) as picture, Image.open(mask) as drawn:
+        _check_size(picture)
+        _check_size(drawn)
+        upright = ImageOps.exif_transpose(picture).convert("RGBA")
+        alpha = drawn.convert("RGBA").getchannel("A")
+        if alpha.size != upright.size:
+            raise ValueError(f"the mask is {alpha.size[0]}x{alpha.size[1]}, not {upright.size[0]}x{upright.size[1]}")
+        upright.putalpha(alpha)
+        upright.save(result, format="PNG")
+
+
+def _check_size(picture: Image.Image) -> None:
+    if picture.width * picture.height > LARGEST_PREVIEW:
+        raise ValueError(f"{picture.width}x{picture.height} pixels are more than this server converts")
+
+
+def ascii_name(name: str) -> str:
+    """A file name as a header may hold it."""
+    return "".join(
+        letter if letter.isascii() and letter.isprintable() and letter not in '"\\' else "_" for letter in name
+    )

@@ -1,11 +1,78 @@
-"""How are the editor's own files served?"""
+"""Where is the editor, and how do its pages and scripts reach the browser?
+
+The `comfyui-frontend-package` wheel is served as it was installed; nothing of it is part of this repository.
+"""
 
 from __future__ import annotations
 
+import mimetypes
+from importlib.util import find_spec
+from pathlib import Path
+
 from aiohttp import web
 
+from .security import inside
 from .state import ServerState
+
+PACKAGE = "comfyui_frontend_package"
+TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".json": "application/json"}
+
+
+def find_frontend(folder: str | Path | None = None) -> Path:
+    """The folder with the editor's index.html: in `folder`, or in the installed wheel. Raises ValueError."""
+    if folder is not None:
+        given = Path(folder).expanduser().absolute()
+        places = [given, given / "static", given / PACKAGE / "static"]
+        found = next((place for place in places if (place / "index.html").is_file()), None)
+        if found is None:
+            raise ValueError(f"no editor in {given}: name a folder that holds index.html, or leave --frontend out")
+        return found
+    spec = find_spec(PACKAGE)
+    static = Path(spec.origin).parent / "static" if spec and spec.origin else None
+    if static is None or not (static / "index.html").is_file():
+        raise ValueError("the editor is not installed: run `pip install -e '.[editor]'`, or `make editor`")
+    return static
+
+
+def frontend_version(static: Path) -> str:
+    """The wheel's version, from what pip left beside the package; "unknown" where there is nothing."""
+    found = sorted(static.parent.parent.glob(f"{PACKAGE}-*.dist-info"))
+    return found[-1].name.removeprefix(f"{PACKAGE}-").removesuffix(".dist-info") if found else "unknown"
 
 
 def add_routes(app: web.Application, state: ServerState) -> None:
-    """Add this file's routes."""
+    """The pack's own scripts and help pages; then, as every other path, the editor's files."""
+
+    def files_of(folder: Path, unchanging: tuple[str, ...] = ()):
+        async def handler(request: web.Request) -> web.StreamResponse:
+            return serve(folder, request.match_info["path"] or "index.html", unchanging)
+
+        return handler
+
+    for name, folder in state.registry.web_directories.items():
+        for prefix in ("", "/api"):
+            app.router.add_get(f"{prefix}/extensions/{name}/{{path:.+}}", files_of(folder))
+    app.router.add_get("/{path:(?!api/).*}", files_of(state.frontend, ("assets/", "fonts/")))
+
+
+def extension_scripts(state: ServerState) -> list[str]:
+    """URL paths of the scripts that the editor loads at its start: its own and the pack's."""
+    own = [f"/{path.relative_to(state.frontend).as_posix()}" for path in state.frontend.glob("extensions/**/*.js")]
+    packs = [
+        f"/extensions/{name}/{path.relative_to(folder).as_posix()}"
+        for name, folder in state.registry.web_directories.items()
+        for path in folder.glob("**/*.js")
+    ]
+    return sorted(own) + sorted(packs)
+
+
+def serve(folder: Path, name: str, unchanging: tuple[str, ...] = ()) -> web.FileResponse:
+    """A file of a web folder; what lies under `unchanging` has a hash in its name, and the browser may keep it."""
+    path = inside(folder, name)
+    if not path.is_file():
+        raise web.HTTPNotFound()
+    kept = bool(unchanging) and name.startswith(unchanging)
+    kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return web.FileResponse(
+        path, headers={"Cache-Control": "public, max-age=86400" if kept else "no-cache", "Content-Type": kind}
+    )

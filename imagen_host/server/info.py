@@ -1,11 +1,133 @@
-"""What does the editor ask about nodes, templates, settings and the machine?"""
+"""What is on this server: nodes, templates, scripts, machine; and the short answers to what a host of our nodes lacks."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
 from aiohttp import web
 
+from .. import runtime
+from ..reading import describe, parse, shipped
+from ..workflow import VIRTUAL
+from ._routes import both
+from .frontend import extension_scripts, frontend_version
+from .security import inside
 from .state import ServerState
+
+# What ComfyUI has and this host does not: an empty answer each, so that the editor asks once and stays quiet.
+EMPTY_LISTS = ("/embeddings", "/models", "/experiment/models", "/models/{folder}", "/experiment/models/{folder}")
+EMPTY_OBJECTS = ("/i18n", "/global_subgraphs", "/node_replacements", "/internal/folder_paths")
+USERS = {"storage": "server", "migrated": True}
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def add_routes(app: web.Application, state: ServerState) -> None:
-    """Add this file's routes."""
+    pack = state.pack
+
+    def answer(path: str, value: Any) -> None:
+        async def handler(request: web.Request) -> web.Response:
+            return web.json_response(value)
+
+        both(app.router, "GET", path, handler)
+
+    async def object_info(request: web.Request) -> web.Response:
+        return web.json_response(await asyncio.to_thread(described, state))
+
+    async def one_class(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        known = name in state.registry.classes
+        return web.json_response(await asyncio.to_thread(described, state, [name]) if known else {})
+
+    async def extensions(request: web.Request) -> web.Response:
+        return web.json_response(await asyncio.to_thread(extension_scripts, state))
+
+    async def system_stats(request: web.Request) -> web.Response:
+        return web.json_response(await asyncio.to_thread(statistics, state))
+
+    async def workflow_templates(request: web.Request) -> web.Response:
+        return web.json_response({pack.name: list(await asyncio.to_thread(templates, state, pack))})
+
+    async def template_file(request: web.Request) -> web.StreamResponse:
+        path = inside(pack / "workflows", request.match_info["file"])
+        if request.match_info["pack"] != pack.name or path.suffix not in (".json", *PICTURES) or not path.is_file():
+            raise web.HTTPNotFound()
+        return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
+
+    async def nothing(request: web.Request) -> web.Response:
+        return web.Response(content_type="text/css")
+
+    both(app.router, "GET", "/object_info", object_info)
+    both(app.router, "GET", "/object_info/{name}", one_class)
+    both(app.router, "GET", "/extensions", extensions)
+    both(app.router, "GET", "/system_stats", system_stats)
+    both(app.router, "GET", "/workflow_templates", workflow_templates)
+    both(app.router, "GET", "/workflow_templates/{pack}/{file}", template_file)
+    both(app.router, "GET", "/user.css", nothing)
+    answer("/users", USERS)
+    answer("/features", {"supports_preview_metadata": True, "max_upload_size": state.max_upload_size})
+    answer("/templates/index.json", [])
+    answer("/internal/logs", "")
+    for path in EMPTY_LISTS:
+        answer(path, [])
+    for path in EMPTY_OBJECTS:
+        answer(path, {})
+
+
+def described(state: ServerState, names: list[str] | None = None) -> dict[str, dict]:
+    """object_info of all classes, or of `names`; the lists of files in it are those of this server's folders."""
+    with runtime.use(state.host):
+        return {name: state.registry.describe(name) for name in names or state.registry.classes}
+
+
+def templates(state: ServerState, pack: Path) -> dict[str, str]:
+    """The shipped workflows that this host can run, each with one line about it."""
+    runnable = {}
+    for name, path in shipped(pack).items():
+        nodes = parse(path.read_bytes(), path.name).get("nodes", [])
+        if all(node["type"] in state.registry.classes or node["type"] in VIRTUAL for node in nodes):
+            runnable[name] = describe(path)
+    return runnable
+
+
+def statistics(state: ServerState) -> dict:
+    """What the editor's About and resource panels show; bytes."""
+    import torch
+
+    memory = _memory()
+    system = {
+        "os": platform.system().lower(),
+        "ram_total": memory[0],
+        "ram_free": memory[1],
+        "comfyui_version": "0.3.64",  # the version whose interface this host follows
+        "required_frontend_version": frontend_version(state.frontend),
+        "installed_frontend_version": frontend_version(state.frontend),
+        "python_version": sys.version,
+        "pytorch_version": torch.__version__,
+        "embedded_python": False,
+        "argv": ["imagen", "serve"],
+    }
+    device = {"name": "cpu", "type": "cpu", "index": None}
+    free, total = memory[1], memory[0]
+    if torch.cuda.is_available():
+        device = {"name": torch.cuda.get_device_name(0), "type": "cuda", "index": 0}
+        free, total = torch.cuda.mem_get_info(0)
+    sizes = {"vram_total": total, "vram_free": free, "torch_vram_total": total, "torch_vram_free": free}
+    return {"system": system, "devices": [{**device, **sizes}]}
+
+
+def _memory() -> tuple[int, int]:
+    """Total and free memory in bytes; 0 where neither psutil nor the system says."""
+    try:
+        import psutil
+
+        memory = psutil.virtual_memory()
+        return memory.total, memory.available
+    except ImportError:
+        names = ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES")
+        known = hasattr(os, "sysconf") and all(name in os.sysconf_names for name in names)
+        return tuple(os.sysconf(name) * os.sysconf("SC_PAGE_SIZE") for name in names) if known else (0, 0)
