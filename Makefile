@@ -5,11 +5,15 @@ BIN := $(VENV)/bin
 export PROMPT ?= a red sphere to the left of a blue cube
 export WORKFLOW ?= text_to_image_1024
 
-.PHONY: image test lint bench workflows clean
+.PHONY: image editor test lint bench workflows clean
 
 # $$PROMPT, not $(PROMPT): the shell takes it from the environment, so quotes inside a prompt stay quotes.
 image: $(VENV)/.standalone
 	@$(BIN)/imagen run "$$WORKFLOW" --prompt "$$PROMPT"
+
+# Opens the node editor in the browser; Ctrl-C ends it.
+editor: $(VENV)/.editor
+	@$(BIN)/imagen serve --open
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest
@@ -37,6 +41,12 @@ $(VENV)/.standalone: pyproject.toml requirements.txt $(VENV)/.venv
 	$(BIN)/pip install --quiet -e '.[standalone]'
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.standalone
-	$(BIN)/pip install --quiet -e '.[standalone,test]'
+$(VENV)/.editor: $(VENV)/.standalone
+	$(BIN)/pip install --quiet -e '.[standalone,editor]'
+	@touch $@
+
+# The oldest editor that the extra allows lies beside the newest: the browser tests (tests/editor) open both.
+$(VENV)/.test: $(VENV)/.editor
+	$(BIN)/pip install --quiet -e '.[standalone,editor,test]'
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(VENV)/editor-floor 'comfyui-frontend-package==1.27.10'
 	@touch $@
