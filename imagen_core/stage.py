@@ -33,10 +33,9 @@ def encode_prompt(
     if pad_to is None:
         negative = text_encoder.encode([negative_text]) if negative_text.strip() else None
         return Prompt(text=text_encoder.encode([text]), negative=negative)
-    text, negative_text = text.lower().strip(), negative_text.lower().strip()
-    return Prompt(
-        text=text_encoder.encode([text], pad_to=pad_to), negative=text_encoder.encode([negative_text], pad_to=pad_to)
-    )
+    both = text_encoder.encode([text.lower().strip(), negative_text.lower().strip()], pad_to=pad_to)
+    prompt, negative = (TextEmbeds(embeds=both.embeds[i : i + 1], mask=both.mask[i : i + 1]) for i in range(2))
+    return Prompt(text=prompt, negative=negative)
 
 
 @dataclass(frozen=True, kw_only=True)

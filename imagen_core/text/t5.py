@@ -10,81 +10,91 @@ import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from ..conditioning import TextEmbeds
 from .cache import EncodedPrompts, Encoding
-from .t5_weights import DEFAULT_MAX_TOKENS, config_from_weights, load_model, max_tokens, read_config, weight_files
-from .tokenizer import Tokenizer, load_tokenizer
-
-if TYPE_CHECKING:
-    from transformers import T5EncoderModel
+from .prompt_files import PromptFiles, PromptKey
+from .t5_config import DEFAULT_MAX_TOKENS, T5Config
+from .t5_network import Batch
+from .tokenizer import Tokenizer
 
 XXL_DIM = 4096  # the width of T5-XXL
 IF_TOKENS = 77  # what DeepFloyd IF's networks were trained to read, pads included
 
 
-class T5TextEncoder:
-    """encoder.encode(texts) -> TextEmbeds. Repeated prompts come from memory.
+class EncoderNetwork(Protocol):
+    """network(batches) -> hidden states (b l d), one for each batch of ids (b l) and mask (b l): see T5Network."""
 
-    model: the transformers module. embed_dim: d. max_tokens: longest prompt, its end mark included.
+    config: T5Config
+    device: torch.device
+    dtype: torch.dtype
+
+    def __call__(self, batches: Sequence[Batch]) -> list[Tensor]: ...
+
+
+class T5TextEncoder:
+    """encoder.encode(texts) -> TextEmbeds. Repeated prompts come from memory, and from `files` if given.
+
+    embed_dim: d. max_tokens: longest prompt, its end mark included. fingerprint: names the weights in `files`.
     """
 
     def __init__(
         self,
-        model: T5EncoderModel,
+        network: EncoderNetwork,
         tokenizer: Tokenizer,
         *,
         max_tokens: int = DEFAULT_MAX_TOKENS,
         remember: int = 64,
+        files: PromptFiles | None = None,
+        fingerprint: str = "",
     ) -> None:
-        self.model = model.eval().requires_grad_(False)
-        self.tokenizer = tokenizer
-        self.max_tokens = max_tokens
-        self.embed_dim: int = model.config.d_model
+        self.network, self.tokenizer, self.max_tokens = network, tokenizer, max_tokens
+        self.embed_dim: int = network.config.d_model
         self.remembered = EncodedPrompts(remember)
+        self.files, self.fingerprint = files, fingerprint
+        if tokenizer.size > network.config.vocab_size:
+            raise ValueError(
+                f"the tokenizer knows {tokenizer.size} tokens and the text encoder {network.config.vocab_size}: they do "
+                "not belong together; use the encoder's own tokenizer."
+            )
 
     @staticmethod
     def from_folder(
         path: str | os.PathLike[str], *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> T5TextEncoder:
-        """Load a Hugging Face folder: config.json, model*.safetensors, tokenizer.json or spiece.model.
+        """Load a Hugging Face folder with the defaults of `load_text_encoder`, which says what it raises."""
+        from .loading import load_text_encoder
 
-        Decoder weights, if any, are left on the disk. Raises FileNotFoundError for a missing folder or file, ValueError
-        naming a file that cannot be read, a key that is missing or of a wrong shape, or weights that are a pickle.
-        """
-        folder = Path(path)
-        if not folder.is_dir():
-            raise FileNotFoundError(f"No text encoder folder at {folder}; check the name, or put the folder there.")
-        tokenizer = load_tokenizer(folder)
-        model = load_model(weight_files(folder), read_config(folder / "config.json"), dtype)
-        return T5TextEncoder(model.to(device), tokenizer, max_tokens=max_tokens(folder))
+        if not Path(path).is_dir():
+            raise FileNotFoundError(f"No text encoder folder at {path}; check the name, or put the folder there.")
+        return load_text_encoder(path, device=device, dtype=dtype)
 
     @staticmethod
     def from_file(
         path: str | os.PathLike[str],
         *,
-        tokenizer: str | os.PathLike[str],
+        tokenizer: str | os.PathLike[str] | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> T5TextEncoder:
-        """Load a single .safetensors file, such as the t5xxl_fp16 or t5xxl_fp8_e4m3fn_scaled that Flux and SD3 use.
+        """Load a single .safetensors or .gguf file with the defaults of `load_text_encoder`, which says what it raises."""
+        from .loading import load_text_encoder
 
-        tokenizer: tokenizer.json, spiece.model or a folder with one. Errors as `from_folder`.
-        """
-        file = Path(path)
-        pieces = load_tokenizer(Path(tokenizer))
-        return T5TextEncoder(load_model([file], config_from_weights(file), dtype).to(device), pieces)
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"No text encoder at {path}; check the name, or put the file there.")
+        return load_text_encoder(path, tokenizer=tokenizer, device=device, dtype=dtype)
 
     @property
     def device(self) -> torch.device:
-        return self.model.shared.weight.device
+        return self.network.device
 
     def to(self, device: torch.device | str) -> T5TextEncoder:
-        """Move the model (remembered prompts stay on the CPU); returns self."""
-        self.model.to(device)
+        """Compute on another device; returns self. Weights rest on the disk or in main memory, wherever it computes."""
+        self.network.device = torch.device(device)
         return self
 
     @torch.no_grad()
@@ -99,19 +109,12 @@ class T5TextEncoder:
         if isinstance(texts, str) or len(texts) == 0:
             raise ValueError(f"encode takes a list of at least one prompt; got {texts!r}.")
         limit = self._limit(max_length, pad_to)
-        keys = [(text, limit, pad_to) for text in texts]
+        keys = [self._key(text, limit, pad_to) for text in texts]
         known = {key: encoding for key in keys if (encoding := self.remembered.get(key)) is not None}
-        ids = {key: self._token_ids(key[0], limit) for key in self.remembered.missing(keys)}
-        fresh = self._encode_ids(ids, pad_to)
+        fresh = self._fetch(self.remembered.missing(keys))
         for key, encoding in fresh.items():
             self.remembered.put(key, encoding)
         return self._stacked([(known | fresh)[key] for key in keys])
-
-    def _limit(self, max_length: int | None, pad_to: int | None) -> int:
-        for name, length in (("max_length", max_length), ("pad_to", pad_to)):
-            if length is not None and length < 1:
-                raise ValueError(f"{name} is {length}; expected at least 1, the end mark.")
-        return min(max_length or self.max_tokens, pad_to or self.max_tokens, self.max_tokens)
 
     def padding(self, choice: str = "auto") -> int | None:
         """`pad_to` for a choice: "none", a number of tokens, or "auto": 77 for T5-XXL (IF reads it so), else none."""
@@ -123,6 +126,27 @@ class T5TextEncoder:
             raise ValueError(f"padding is {choice!r}; expected auto, none, or a number of tokens such as {IF_TOKENS}.")
         return int(choice)
 
+    def _key(self, text: str, limit: int, pad_to: int | None) -> PromptKey:
+        precision = f"{str(self.network.dtype).removeprefix('torch.')} {self.device.type}"
+        return PromptKey(text=text, encoder=self.fingerprint, precision=precision, max_length=limit, pad_to=pad_to)
+
+    def _limit(self, max_length: int | None, pad_to: int | None) -> int:
+        for name, length in (("max_length", max_length), ("pad_to", pad_to)):
+            if length is not None and length < 1:
+                raise ValueError(f"{name} is {length}; expected at least 1, the end mark.")
+        return min(max_length or self.max_tokens, pad_to or self.max_tokens, self.max_tokens)
+
+    def _fetch(self, keys: list[PromptKey]) -> dict[PromptKey, Encoding]:
+        """From the disk what is there; the rest from the network, and onto the disk."""
+        ids = {key: self._token_ids(key.text, key.max_length) for key in keys}  # warns where a text is cut
+        if self.files is None:
+            return self._encode_ids(ids)
+        stored = {key: encoding for key in keys if (encoding := self.files.get(key)) is not None}
+        fresh = self._encode_ids({key: tokens for key, tokens in ids.items() if key not in stored})
+        for key, encoding in fresh.items():
+            self.files.put(key, encoding)
+        return stored | fresh
+
     def _token_ids(self, text: str, limit: int) -> list[int]:
         """Ids closed by the end mark, at most `limit` of them."""
         readable = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no character
@@ -131,26 +155,33 @@ class T5TextEncoder:
             ids = ids[: limit - 1]
             kept = self.tokenizer.text(ids)[-40:]
             warnings.warn(
-                f"The prompt is longer than the {limit} tokens that are read; it was cut after {kept!r}.", stacklevel=3
+                f"The prompt is longer than the {limit} tokens that are read; it was cut after {kept!r}.", stacklevel=4
             )
-        return [*ids, self.model.config.eos_token_id]
+        return [*ids, self.network.config.eos_token_id]
 
-    def _encode_ids(self, ids: dict[Any, list[int]], pad_to: int | None) -> dict[Any, Encoding]:
-        """Prompts of one length share a batch. Pads are there only if `pad_to` asks for what T5 gives at them."""
-        by_length: dict[int, list[Any]] = defaultdict(list)
+    def _encode_ids(self, ids: dict[PromptKey, list[int]]) -> dict[PromptKey, Encoding]:
+        """Run the network once for all. Without pads, prompts of one length share a batch.
+
+        Padded prompts run side by side instead: what a prompt gives must not depend on its neighbours' rounding.
+        """
+        if not ids:
+            return {}
+        groups: dict[object, list[PromptKey]] = defaultdict(list)
         for key, tokens in ids.items():
-            by_length[pad_to or len(tokens)].append(key)
-        encodings: dict[Any, Encoding] = {}
-        for length, keys in by_length.items():
-            counts = [len(ids[key]) for key in keys]
-            pad = self.model.config.pad_token_id
-            padded = [ids[key] + [pad] * (length - count) for key, count in zip(keys, counts, strict=True)]
-            tokens = torch.tensor(padded, device=self.device)  # b l
-            mask = torch.arange(length, device=self.device) < torch.tensor(counts, device=self.device)[:, None]  # b l
-            hidden = self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state.float().cpu()
-            for key, row, count in zip(keys, hidden, counts, strict=True):
-                encodings[key] = Encoding(embeds=row, tokens=count)
-        return encodings
+            groups[len(tokens) if key.pad_to is None else key].append(key)
+        hidden = self.network([self._batch([ids[key] for key in keys], keys[0].pad_to) for keys in groups.values()])
+        return {
+            key: Encoding(embeds=row, tokens=len(ids[key]))
+            for keys, rows in zip(groups.values(), hidden, strict=True)
+            for key, row in zip(keys, rows.float().cpu(), strict=True)
+        }
+
+    def _batch(self, ids: list[list[int]], pad_to: int | None) -> Batch:
+        length = pad_to or len(ids[0])
+        padded = [tokens + [self.network.config.pad_token_id] * (length - len(tokens)) for tokens in ids]
+        counts = torch.tensor([len(tokens) for tokens in ids])
+        mask = torch.arange(length) < counts[:, None]  # b l
+        return torch.tensor(padded, device=self.device), mask.to(self.device)
 
     def _stacked(self, encodings: list[Encoding]) -> TextEmbeds:
         embeds = torch.nn.utils.rnn.pad_sequence([each.embeds for each in encodings], batch_first=True)  # b l d

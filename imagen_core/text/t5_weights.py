@@ -1,139 +1,213 @@
-"""How does a T5 encoder get from its files into memory, without transformers ever looking for a network?"""
+"""Which files make up a T5 encoder, and where in them is each weight? Names are transformers', whatever the file's."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from .archives import Archive, GgufArchive, open_archive
+from .stored_weight import StoredWeight
+from .t5_config import T5Config, config_from_json, config_from_shapes, expected_shapes, read_json
 
-if TYPE_CHECKING:
-    from transformers import T5EncoderModel
+_MARK = "encoder.block.0.layer.0.SelfAttention.q.weight"  # what every T5 file has; may follow a prefix
+_LLAMA_CPP = {  # the names of llama.cpp, which published .gguf files use
+    "token_embd": "shared",
+    "enc.output_norm": "encoder.final_layer_norm",
+    "attn_norm": "layer.0.layer_norm",
+    "attn_q": "layer.0.SelfAttention.q",
+    "attn_k": "layer.0.SelfAttention.k",
+    "attn_v": "layer.0.SelfAttention.v",
+    "attn_o": "layer.0.SelfAttention.o",
+    "attn_rel_b": "layer.0.SelfAttention.relative_attention_bias",
+    "ffn_norm": "layer.1.layer_norm",
+    "ffn_gate": "layer.1.DenseReluDense.wi_0",
+    "ffn_up": "layer.1.DenseReluDense.wi_1",
+    "ffn_down": "layer.1.DenseReluDense.wo",
+}
 
-DEFAULT_MAX_TOKENS = 512  # T5 was trained at 512; its relative positions have no hard end
+
+class WeightsOnDisk(Mapping[str, StoredWeight]):
+    """Every look-up reads the file; nothing is remembered. `places`: the archive and its own name for each weight."""
+
+    def __init__(self, places: Mapping[str, tuple[Archive, str]]) -> None:
+        self.places = dict(places)
+
+    def __getitem__(self, name: str) -> StoredWeight:
+        archive, stored_name = self.places[name]
+        return archive.read(stored_name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: archive.shapes[stored_name] for name, (archive, stored_name) in self.places.items()}
+
+    @property
+    def files(self) -> list[Path]:
+        return list({archive.path: None for archive, _ in self.places.values()})
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """model.safetensors, or its shards model-00001-of-0000n.safetensors."""
-    files = [folder / "model.safetensors"] if (folder / "model.safetensors").is_file() else []
-    files = files or sorted(folder.glob("model-*-of-*.safetensors"))
-    if files:
-        return files
+class WeightsInMemory(Mapping[str, StoredWeight]):
+    """Each weight is read at its first use and kept, in main memory and as stored."""
+
+    def __init__(self, source: WeightsOnDisk) -> None:
+        self.source = source
+        self._kept: dict[str, StoredWeight] = {}
+
+    def __getitem__(self, name: str) -> StoredWeight:
+        if name not in self._kept:
+            self._kept[name] = self.source[name]
+        return self._kept[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.source)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes kept so far."""
+        return sum(weight.nbytes for weight in self._kept.values())
+
+    def clear(self) -> None:
+        """Give the memory back; the next use reads the files again."""
+        self._kept.clear()
+
+
+def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
+    """model.safetensors or its shards; of `variant` ("fp16": model.fp16...), or of the only variant there is.
+
+    Raises FileNotFoundError naming a missing file or shard, ValueError for a pickle.
+    """
+    variants = [variant] if variant else [None, *_variants(folder)]
+    for infix in variants:
+        stem = "model" if infix is None else f"model.{infix}"
+        if (folder / f"{stem}.safetensors").is_file():
+            return [folder / f"{stem}.safetensors"]
+        if shards := _shards(folder, stem, infix):
+            return shards
     if any(folder.glob("*.bin")):
         raise ValueError(f"{folder} holds weights as a pickle (.bin), which is refused; get model.safetensors instead.")
-    raise FileNotFoundError(f"{folder} has no model.safetensors; put the encoder's weights there.")
+    wanted = "model.safetensors" if variant is None else f"model.{variant}.safetensors"
+    raise FileNotFoundError(f"{folder} has no {wanted}; put the encoder's weights there.")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; a text encoder's folder needs it.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}); download or copy it again.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds {type(content).__name__}, expected an object; download or copy it again.")
-    return content
+def _variants(folder: Path) -> list[str]:
+    """The infixes in the folder, such as fp16; never "8bit", which holds bitsandbytes' integers."""
+    found = {match[1] for file in folder.glob("model.*.safetensors") if (match := _VARIANT.fullmatch(file.name))}
+    return sorted(found - {"8bit"})
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    config = _read_json(path)
-    kind = config.get("model_type", "t5")
-    if kind != "t5":
-        raise ValueError(f"{path} describes a {kind!r} model; Imagen reads prompts with a T5 encoder.")
-    return config
+_VARIANT = re.compile(r"model\.([a-z]+\d+)(?:-\d+-of-\d+)?\.safetensors")
 
 
-def max_tokens(folder: Path) -> int:
-    """The tokenizer's stated limit; absent, or "very large" for none, it is DEFAULT_MAX_TOKENS."""
-    path = folder / "tokenizer_config.json"
-    stated = _read_json(path).get("model_max_length") if path.is_file() else None
-    return int(stated) if isinstance(stated, (int, float)) and 1 <= stated <= 100_000 else DEFAULT_MAX_TOKENS
+def _shards(folder: Path, stem: str, variant: str | None) -> list[Path]:
+    """The shards that the index, or the first shard's own number, announces; [] if there is no shard."""
+    names = [f"{stem}.safetensors.index.json"] + ([f"model.safetensors.index.{variant}.json"] if variant else [])
+    index = next((folder / name for name in names if (folder / name).is_file()), None)
+    present = sorted(folder.glob(f"{stem}-*-of-*.safetensors"))
+    if index is not None:
+        mapping = read_json(index).get("weight_map")
+        if not isinstance(mapping, dict) or not mapping:
+            raise ValueError(f"{index} has no weight_map; download or copy it again.")
+        announced = sorted({folder / Path(str(name)).name for name in mapping.values()})
+    elif present:
+        count = present[0].stem.rpartition("-of-")[2]
+        announced = [folder / f"{stem}-{i + 1:0{len(count)}}-of-{count}.safetensors" for i in range(int(count))]
+    else:
+        return []
+    for file in announced:
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: it is one of {len(announced)} shards; get it too.")
+    return announced
 
 
-def load_model(files: list[Path], config: dict[str, Any], dtype: torch.dtype) -> T5EncoderModel:
-    """The encoder, its weights mapped from `files` one by one (so memory holds it once)."""
-    from transformers import T5Config, T5EncoderModel
+def names_in(archive: Archive) -> dict[str, str]:
+    """The encoder's weights in one file: transformers' name to the file's own. Others (a decoder's) are left out."""
+    if isinstance(archive, GgufArchive) and "token_embd.weight" in archive.shapes:
+        return {ours: name for name in archive.shapes if (ours := _from_llama_cpp(name, archive.shapes)) is not None}
+    prefix = next((key.removesuffix(_MARK) for key in archive.shapes if key.endswith(_MARK)), "")
+    names = {key.removeprefix(prefix): key for key in archive.shapes if key.startswith(prefix)}
+    if "encoder.embed_tokens.weight" in names:  # the tied table goes by either name
+        names.setdefault("shared.weight", names["encoder.embed_tokens.weight"])
+    return {ours: name for ours, name in names.items() if ours == "shared.weight" or ours.startswith("encoder.")}
 
-    with torch.device("meta"):
-        model = T5EncoderModel(T5Config(**config))
-    expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    weights: dict[str, Tensor] = {}
-    for file in files:
-        weights.update(_read_weights(file, expected, dtype))
-    embedding = weights.get("shared.weight", weights.get("encoder.embed_tokens.weight"))
-    if embedding is not None:  # a file stores the tied table once, under either name
-        weights["shared.weight"] = weights["encoder.embed_tokens.weight"] = embedding
-    absent = expected.keys() - weights.keys()
+
+def _from_llama_cpp(name: str, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    layer = re.fullmatch(r"enc\.blk\.(\d+)\.(\w+)\.weight", name)
+    short = layer[2] if layer else name.removesuffix(".weight")
+    ours = _LLAMA_CPP.get(short)
+    if ours is None:
+        return None
+    if layer and short == "ffn_up" and f"enc.blk.{layer[1]}.ffn_gate.weight" not in shapes:
+        ours = "layer.1.DenseReluDense.wi"  # T5 1.0 has no gate
+    return f"encoder.block.{layer[1]}.{ours}.weight" if layer else f"{ours}.weight"
+
+
+def open_weights(files: list[Path], config_file: Path | None = None) -> tuple[WeightsOnDisk, T5Config]:
+    """Open the encoder's files, read its config (from `config_file`, or the shapes), and check every name and shape.
+
+    Only headers are read. Raises FileNotFoundError or ValueError naming the file and key.
+    """
+    archives = [open_archive(file) for file in files]
+    _check_architecture(archives[0])
+    places = {ours: (archive, name) for archive in archives for ours, name in names_in(archive).items()}
+    weights = WeightsOnDisk(places)
+    if config_file is None:
+        config = config_from_shapes(weights.shapes, files[0], _epsilon(archives[0]))
+    else:
+        config = config_from_json(config_file)
+    expected = expected_shapes(config)
+    absent = expected.keys() - places.keys()
     if absent:
         raise ValueError(
-            f"{files[0]} lacks {len(absent)} weights of its config.json, first {min(absent)!r}; get it again."
+            f"{files[0]} lacks {len(absent)} of its encoder's weights, first {min(absent)!r}; get it again."
         )
-    model.load_state_dict(weights, assign=True)
-    model.encoder.embed_tokens.weight = model.shared.weight
-    return model
+    if _MARK.replace("block.0", "block.1").replace("q.weight", "relative_attention_bias.weight") in places:
+        raise ValueError(f"{files[0]} is a umT5 encoder (a position bias in every block), not T5; get a T5 file.")
+    for name, shape in expected.items():
+        archive, stored_name = places[name]
+        if archive.shapes[stored_name] != shape:
+            raise ValueError(
+                f"{archive.path}: {stored_name!r} has shape {archive.shapes[stored_name]}, the encoder asks for {shape}; "
+                "get matching files."
+            )
+        archive.check(stored_name)
+    return WeightsOnDisk({name: places[name] for name in expected}), config
 
 
-def _read_weights(file: Path, expected: dict[str, tuple[int, ...]], dtype: torch.dtype) -> dict[str, Tensor]:
-    """The encoder's tensors of one file; others (a decoder's) are not read."""
-    with opened(file) as archive:
-        stored = set(archive.keys())
-        return {key: _read_weight(file, archive, key, expected[key], dtype, stored) for key in expected.keys() & stored}
+def _check_architecture(archive: Archive) -> None:
+    if isinstance(archive, GgufArchive):
+        kind = archive.metadata("general.architecture")
+        if kind not in ("t5", "t5encoder", None):
+            raise ValueError(f"{archive.path} holds a {kind!r} model; Imagen reads prompts with a T5 encoder.")
 
 
-def _read_weight(
-    file: Path, archive: Any, key: str, expected: tuple[int, ...], dtype: torch.dtype, stored: set[str]
-) -> Tensor:
-    shape = tuple(archive.get_slice(key).get_shape())
-    if shape != expected:
-        raise ValueError(f"{file}: {key!r} has shape {shape}, the encoder asks for {expected}; get matching files.")
-    weight = archive.get_tensor(key)
-    scale = key.removesuffix(".weight") + ".scale_weight"  # ComfyUI's "fp8 scaled" files
-    if scale in stored:
-        weight = weight.float() * archive.get_tensor(scale).float()
-    # T5's feed-forward output overflows in fp16 (transformers keeps it in fp32 too).
-    precise = dtype == torch.float16 and ".wo." in key
-    return weight.to(torch.float32 if precise else dtype)
+def _epsilon(archive: Archive) -> float:
+    if isinstance(archive, GgufArchive):
+        kind = archive.metadata("general.architecture")
+        return float(archive.metadata(f"{kind}.attention.layer_norm_rms_epsilon") or 1e-6)
+    return 1e-6
 
 
-@contextmanager
-def opened(file: Path) -> Iterator[Any]:
-    """A safetensors archive, or one clear error; never a pickle."""
-    if not file.is_file():
-        raise FileNotFoundError(f"No text encoder at {file}; check the name, or put the file there.")
-    try:
-        with safe_open(file, framework="pt", device="cpu") as archive:
-            yield archive
-    except SafetensorError as error:
-        raise ValueError(
-            f"{file} is truncated, or no .safetensors file ({error}); download or copy it again."
-        ) from error
+def fingerprint(files: list[Path]) -> str:
+    """What changes when the files do: each one's size, time of change, and a hash of its first and last MiB.
 
-
-def config_from_weights(file: Path) -> dict[str, Any]:
-    """A T5 encoder's dimensions, read off the shapes in a single file (ComfyUI users have no config.json)."""
-    with opened(file) as archive:
-        keys = set(archive.keys())
-        block = "encoder.block.0.layer.{}"
-        attention, dense = block.format("0.SelfAttention"), block.format("1.DenseReluDense")
-        needed = [f"{attention}.relative_attention_bias.weight", f"{attention}.q.weight", f"{dense}.wo.weight"]
-        absent = [key for key in ("shared.weight", *needed) if key not in keys]
-        if absent:
-            raise ValueError(f"{file} lacks {absent[0]!r}: it is no T5 encoder; choose a T5 file, such as t5xxl_fp16.")
-        bias, queries, out = (archive.get_slice(key).get_shape() for key in needed)
-        vocabulary, width = archive.get_slice("shared.weight").get_shape()
-    return {
-        "vocab_size": vocabulary,
-        "d_model": width,
-        "num_heads": bias[1],
-        "relative_attention_num_buckets": bias[0],
-        "d_kv": queries[0] // bias[1],
-        "d_ff": out[1],
-        "num_layers": 1 + max(int(key.split(".")[2]) for key in keys if key.startswith("encoder.block.")),
-        "feed_forward_proj": "gated-gelu" if f"{dense}.wi_0.weight" in keys else "relu",
-    }
+    Not the whole content: reading 5 GB would take longer than encoding. The first MiB holds the header.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        status = file.stat()
+        digest.update(f"{status.st_size}:{status.st_mtime_ns}:".encode())
+        with open(file, "rb") as stream:
+            digest.update(stream.read(2**20))
+            stream.seek(max(status.st_size - 2**20, 0))
+            digest.update(stream.read(2**20))
+    return digest.hexdigest()

@@ -1,31 +1,36 @@
-"""How is a prompt cut into token ids? By the tokenizer file that came with the text encoder."""
+"""How is a prompt cut into token ids? By the tokenizer file that belongs to the text encoder, or a .gguf's vocabulary."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .archives import GgufArchive
+
+TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
+_NORMAL, _USER_DEFINED = 1, 4  # kinds of tokens in a .gguf that text may contain
 
 
 class Tokenizer(Protocol):
-    """Text to token ids and back, without special tokens."""
+    """Text to token ids and back, without special tokens. `size`: how many ids there are."""
+
+    size: int
 
     def ids(self, text: str) -> list[int]: ...
 
     def text(self, ids: list[int]) -> str: ...
 
 
-class _JsonTokenizer:
-    """tokenizer.json, read by the `tokenizers` library."""
+class _FastTokenizer:
+    """What the `tokenizers` library reads: tokenizer.json, or one built from a vocabulary."""
 
-    def __init__(self, path: Path) -> None:
-        from tokenizers import Tokenizer as FastTokenizer
-
-        try:
-            self._tokenizer = FastTokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
-            raise ValueError(f"{path} cannot be read as a tokenizer ({error}); download or copy it again.") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+    def __init__(self, tokenizer) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._tokenizer = tokenizer
+        self.size: int = tokenizer.get_vocab_size()
 
     def ids(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -46,6 +51,7 @@ class _SentencePieceTokenizer:
             self._processor = SentencePieceProcessor(model_file=str(path))
         except (RuntimeError, OSError) as error:
             raise ValueError(f"{path} cannot be read as a tokenizer ({error}); download or copy it again.") from error
+        self.size: int = self._processor.vocab_size()
 
     def ids(self, text: str) -> list[int]:
         return self._processor.encode(text)
@@ -54,15 +60,87 @@ class _SentencePieceTokenizer:
         return self._processor.decode(ids)
 
 
+def _from_json(path: Path) -> _FastTokenizer:
+    from tokenizers import Tokenizer as FastTokenizer
+
+    try:
+        return _FastTokenizer(FastTokenizer.from_file(str(path)))
+    except Exception as error:  # the library raises bare Exception
+        raise ValueError(f"{path} cannot be read as a tokenizer ({error}); download or copy it again.") from error
+
+
 def load_tokenizer(path: Path) -> Tokenizer:
     """From tokenizer.json, spiece.model, or a folder with one; FileNotFoundError, or ValueError for a broken file."""
     if path.is_dir():
-        names = [path / "tokenizer.json", path / "spiece.model"]
-        if not any(name.is_file() for name in names):
+        found = tokenizer_file(path)
+        if found is None:
             raise FileNotFoundError(
                 f"{path} has neither tokenizer.json nor spiece.model; add the encoder's own tokenizer."
             )
-        path = next(name for name in names if name.is_file())
+        path = found
     if not path.is_file():
         raise FileNotFoundError(f"No tokenizer at {path}; check the name, or put the encoder's own tokenizer there.")
-    return _JsonTokenizer(path) if path.suffix == ".json" else _SentencePieceTokenizer(path)
+    return _from_json(path) if path.suffix == ".json" else _SentencePieceTokenizer(path)
+
+
+def tokenizer_file(folder: Path) -> Path | None:
+    """The tokenizer in a folder, if there is one."""
+    return next((folder / name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
+
+
+def find_tokenizer(places: Iterable[Path], vocab_size: int, file: Path) -> tuple[Tokenizer, Path]:
+    """The first tokenizer, among files and folders, that fits an embedding table of `vocab_size` rows, and its file.
+
+    T5's table has 32128 rows, its spiece.model 32000 ids, its tokenizer.json 32100. FileNotFoundError if none fits.
+    """
+    for place in places:
+        found = tokenizer_file(place) if place.is_dir() else place
+        if found is not None and found.is_file():
+            tokenizer = load_tokenizer(found)
+            if fits(tokenizer, vocab_size):
+                return tokenizer, found
+    raise FileNotFoundError(
+        f"{file} has no tokenizer: put the spiece.model or tokenizer.json of the model that it was made from beside it "
+        "(for t5xxl files the spiece.model of google/t5-v1_1-xxl, which every T5 1.1 shares)."
+    )
+
+
+def fits(tokenizer: Tokenizer, vocab_size: int) -> bool:
+    """Whether every id has a row in the table, and the table is not meant for a far larger vocabulary."""
+    return 0.95 * vocab_size <= tokenizer.size <= vocab_size
+
+
+def tokenizer_of_gguf(archive: GgufArchive) -> Tokenizer | None:
+    """A tokenizer built from the vocabulary in a .gguf file; None if it carries none of T5's kind."""
+    if archive.metadata("tokenizer.ggml.model") != "t5":
+        return None
+    pieces, scores = archive.metadata("tokenizer.ggml.tokens"), archive.metadata("tokenizer.ggml.scores")
+    kinds = archive.metadata("tokenizer.ggml.token_type") or [_NORMAL] * len(pieces or ())
+    if not pieces or len(pieces) != len(scores or ()) or len(pieces) != len(kinds):
+        raise ValueError(f"{archive.path}: its vocabulary has no score for each token; get the file again.")
+    unknown = archive.metadata("tokenizer.ggml.unknown_token_id")
+    charsmap = bytes(bytearray(archive.metadata("tokenizer.ggml.precompiled_charsmap") or ()))
+    try:
+        return _FastTokenizer(_unigram(pieces, scores, kinds, 2 if unknown is None else int(unknown), charsmap))
+    except Exception as error:  # the library raises bare Exception
+        raise ValueError(f"{archive.path}: its vocabulary cannot be used ({error}); get the file again.") from error
+
+
+def _unigram(pieces: list[str], scores: list[float], kinds: list[int], unknown: int, charsmap: bytes):
+    """sentencepiece's Unigram model and its normalisation, in the `tokenizers` library."""
+    from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
+    from tokenizers import Tokenizer as FastTokenizer
+
+    in_text = [kind in (_NORMAL, _USER_DEFINED) for kind in kinds]
+    lowest = min((float(score) for score, usable in zip(scores, in_text, strict=True) if usable), default=0.0)
+    vocabulary = [  # </s> and the like must not be found in what people type: no text holds a NUL
+        (piece, float(score)) if usable else (f"\0{i}", lowest)
+        for i, (piece, score, usable) in enumerate(zip(pieces, scores, in_text, strict=True))
+    ]
+    tokenizer = FastTokenizer(models.Unigram(vocabulary, unk_id=unknown))
+    steps = [normalizers.Precompiled(charsmap)] if charsmap else [normalizers.NFKC()]
+    steps += [normalizers.Replace("\0", " "), normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=False)
+    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    return tokenizer

@@ -220,7 +220,7 @@ def test_single_file_of_another_model(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="none"):
         T5TextEncoder.from_file(tmp_path / "none", tokenizer=folder)
     with pytest.raises(FileNotFoundError, match="No tokenizer"):
-        T5TextEncoder.from_file(tmp_path / "clip.safetensors", tokenizer=tmp_path / "none")
+        T5TextEncoder.from_file(folder / "model.safetensors", tokenizer=tmp_path / "none")
 
 
 def test_sentencepiece_folder(folder, tmp_path):

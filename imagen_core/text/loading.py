@@ -1,0 +1,103 @@
+"""How does a T5 text encoder come from what people have on disk: a folder, or a single .safetensors or .gguf file?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from .archives import open_archive
+from .prompt_files import PromptFiles
+from .t5 import T5TextEncoder
+from .t5_config import DEFAULT_MAX_TOKENS, T5Config, read_json
+from .t5_network import T5Network
+from .t5_weights import WeightsInMemory, fingerprint, open_weights, weight_files
+from .tokenizer import Tokenizer, find_tokenizer, load_tokenizer, tokenizer_file, tokenizer_of_gguf
+
+LARGE = 2**30  # bytes of files: an encoder above it is read from the disk each time, and its prompts are kept there
+KEEP = ("auto", "memory", "disk")
+
+
+def load_text_encoder(
+    path: str | os.PathLike[str],
+    *,
+    tokenizer: str | os.PathLike[str] | None = None,
+    tokenizer_places: Iterable[str | os.PathLike[str]] = (),
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    keep: str = "auto",
+    variant: str | None = None,
+    files: PromptFiles | None = None,
+) -> T5TextEncoder:
+    """Open a T5 encoder. Headers are read and checked now; a weight is read when a prompt first needs it.
+
+    path: a Hugging Face folder (config.json, model*.safetensors or shards, in whatever float type; tokenizer in it or
+        in the `tokenizer` folder beside it), or one .safetensors (t5xxl_fp16, t5xxl_fp8_e4m3fn, scaled fp8) or .gguf.
+    tokenizer: tokenizer.json, spiece.model or a folder with one. None: the file's own, else beside it, else the first
+        of `tokenizer_places` that fits.
+    dtype: of the arithmetic, whatever the file holds. float32 is the default everywhere: T5 runs once a prompt.
+    keep: where weights rest between prompts: "memory" (main memory, as stored), "disk" (nowhere else: every prompt
+        reads the files, one weight at a time), or "auto": disk for files above 1 GiB.
+    variant: the infix of a folder's files ("fp16"). None: the files without one, else the variant that is there.
+    files: where encoded prompts are kept between runs; None for nowhere.
+    Raises FileNotFoundError for a missing file, ValueError naming a file that is damaged, of another model, or a
+    pickle.
+    """
+    path = Path(path)
+    if keep not in KEEP:
+        raise ValueError(f"keep is {keep!r}; expected one of {', '.join(KEEP)}.")
+    if path.is_dir():
+        weights, config = open_weights(weight_files(path, variant), path / "config.json")
+    else:
+        weights, config = open_weights([path])
+    pieces, pieces_file = _tokenizer(path, config, tokenizer, [Path(place) for place in tokenizer_places])
+    in_memory = keep == "memory" or (keep == "auto" and not is_large(weights.files))
+    network = T5Network(config, WeightsInMemory(weights) if in_memory else weights, device=device, dtype=dtype)
+    used = weights.files + ([] if pieces_file is None else [pieces_file])
+    return T5TextEncoder(
+        network,
+        pieces,
+        max_tokens=_max_tokens(pieces_file),
+        files=files,
+        fingerprint="" if files is None else f"{fingerprint(used)} {config}",
+    )
+
+
+def is_large(files: Iterable[Path]) -> bool:
+    """Whether an encoder of these files had better not stay in memory, and its encodings are worth keeping."""
+    return sum(file.stat().st_size for file in files) > LARGE
+
+
+def _tokenizer(
+    path: Path, config: T5Config, wanted: str | os.PathLike[str] | None, places: list[Path]
+) -> tuple[Tokenizer, Path | None]:
+    """The tokenizer and its file (None for a .gguf's own vocabulary)."""
+    if wanted is not None:
+        file = Path(wanted)
+        return load_tokenizer(file), (tokenizer_file(file) if file.is_dir() else file)
+    if path.is_dir():
+        folder = tokenizer_folder(path) or path
+        return load_tokenizer(folder), tokenizer_file(folder)
+    if path.suffix.lower() == ".gguf" and (own := tokenizer_of_gguf(open_archive(path))) is not None:
+        return own, None
+    return find_tokenizer([*_beside(path), *places], config.vocab_size, path)
+
+
+def tokenizer_folder(folder: Path) -> Path | None:
+    """Where a text encoder folder's tokenizer is: in it, or in its sibling (text_encoder_3 and tokenizer_3)."""
+    sibling = folder.parent / folder.name.replace("text_encoder", "tokenizer")
+    return next((place for place in (folder, sibling) if tokenizer_file(place) is not None), None)
+
+
+def _beside(file: Path) -> list[Path]:
+    named = [file.with_name(f"{file.stem}.{name}") for name in ("tokenizer.json", "spiece.model")]
+    return [*named, file.parent, file.parent / "tokenizer"]
+
+
+def _max_tokens(tokenizer: Path | None) -> int:
+    """The tokenizer's stated limit; absent, or "very large" for none, it is DEFAULT_MAX_TOKENS."""
+    path = None if tokenizer is None else tokenizer.parent / "tokenizer_config.json"
+    stated = read_json(path).get("model_max_length") if path is not None and path.is_file() else None
+    return int(stated) if isinstance(stated, (int, float)) and 1 <= stated <= 100_000 else DEFAULT_MAX_TOKENS

@@ -1,0 +1,107 @@
+"""How large is a T5 encoder? From its config.json, or read off the shapes of its weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+DEFAULT_MAX_TOKENS = 512  # T5 was trained at 512; its relative positions have no hard end
+ACTIVATIONS = ("relu", "gelu", "silu", "gelu_new")
+
+
+@dataclass(frozen=True, kw_only=True)
+class T5Config:
+    """The encoder's dimensions, named as in transformers' config.json. `activation` is one of ACTIVATIONS."""
+
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_heads: int
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
+    layer_norm_epsilon: float = 1e-6
+    gated: bool = True
+    activation: str = "gelu_new"
+    pad_token_id: int = 0
+    eos_token_id: int = 1
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a text encoder's folder. Raises FileNotFoundError or ValueError naming the file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; a text encoder's folder needs it.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}); download or copy it again.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds {type(content).__name__}, expected an object; download or copy it again.")
+    return content
+
+
+def config_from_json(path: Path) -> T5Config:
+    """Read config.json. Raises ValueError for another kind of model, or a value that is missing or no number."""
+    content = read_json(path)
+    kind = content.get("model_type", "t5")
+    if kind != "t5":
+        raise ValueError(f"{path} describes a {kind!r} model; Imagen reads prompts with a T5 encoder.")
+    words = str(content.get("feed_forward_proj", "relu")).split("-")
+    activation = "gelu_new" if words == ["gated", "gelu"] else words[-1]
+    if len(words) > 2 or words[0] not in ("gated", words[-1]) or activation not in ACTIVATIONS:
+        raise ValueError(f"{path}: feed_forward_proj {'-'.join(words)!r} is not known; expected relu or gated-gelu.")
+    values = {field.name: content[field.name] for field in fields(T5Config) if content.get(field.name) is not None}
+    values |= {"gated": words[0] == "gated", "activation": activation}
+    absent = [
+        name for name in ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads") if name not in values
+    ]
+    wrong = [name for name in values.keys() - {"gated", "activation"} if not isinstance(values[name], (int, float))]
+    if absent or wrong:
+        raise ValueError(f"{path} has no number for {(absent or wrong)[0]!r}; get the encoder's own config.json.")
+    return T5Config(**values)
+
+
+def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], file: Path, epsilon: float = 1e-6) -> T5Config:
+    """Read the dimensions off `shapes` (by the names of transformers): single files come without a config.json."""
+    block = "encoder.block.0.layer.{}"
+    attention, dense = block.format("0.SelfAttention"), block.format("1.DenseReluDense")
+    needed = [f"{attention}.relative_attention_bias.weight", f"{attention}.q.weight", f"{dense}.wo.weight"]
+    for key in ("shared.weight", *needed):
+        if len(shapes.get(key, ())) != 2:
+            raise ValueError(f"{file} lacks {key!r}: it is no T5 encoder; choose a T5 file, such as t5xxl_fp16.")
+    bias, queries, out = (shapes[key] for key in needed)
+    gated = f"{dense}.wi_0.weight" in shapes
+    return T5Config(
+        vocab_size=shapes["shared.weight"][0],
+        d_model=shapes["shared.weight"][1],
+        num_heads=bias[1],
+        relative_attention_num_buckets=bias[0],
+        d_kv=queries[0] // max(bias[1], 1),
+        d_ff=out[1],
+        num_layers=1 + max(int(key.split(".")[2]) for key in shapes if key.startswith("encoder.block.")),
+        layer_norm_epsilon=epsilon,
+        gated=gated,
+        activation="gelu_new" if gated else "relu",
+    )
+
+
+def expected_shapes(config: T5Config) -> dict[str, tuple[int, ...]]:
+    """Every weight that the encoder needs, by transformers' names, with its shape."""
+    inner = config.num_heads * config.d_kv
+    shapes = {"shared.weight": (config.vocab_size, config.d_model)}
+    for i in range(config.num_layers):
+        attention, dense = f"encoder.block.{i}.layer.0.", f"encoder.block.{i}.layer.1."
+        shapes[f"{attention}layer_norm.weight"] = shapes[f"{dense}layer_norm.weight"] = (config.d_model,)
+        shapes |= {f"{attention}SelfAttention.{name}.weight": (inner, config.d_model) for name in "qkv"}
+        shapes[f"{attention}SelfAttention.o.weight"] = (config.d_model, inner)
+        for name in ("wi_0", "wi_1") if config.gated else ("wi",):
+            shapes[f"{dense}DenseReluDense.{name}.weight"] = (config.d_ff, config.d_model)
+        shapes[f"{dense}DenseReluDense.wo.weight"] = (config.d_model, config.d_ff)
+    bias = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    shapes[bias] = (config.relative_attention_num_buckets, config.num_heads)
+    shapes["encoder.final_layer_norm.weight"] = (config.d_model,)
+    return shapes
