@@ -14,12 +14,13 @@ from .conditioning import Conditioning
 from .denoiser import Denoiser
 from .guidance import Guidance
 from .guidance.classifier_free import ClassifierFreeGuidance
+from .inpainting import InitImage, sample_from
 from .noise import BatchNoise
 from .samplers import Sampler
 from .samplers._base import Callback
 from .samplers.dpmpp_2m import DPMPP2M
 from .stage import Prompt, Stage, to_device
-from .super_resolution import augment, resize
+from .super_resolution import augment, upsample
 from .thresholding import Thresholding
 from .thresholding.dynamic import DynamicThresholding
 
@@ -38,29 +39,36 @@ def sample_base(
     sampler: Sampler | None = None,
     guidance: Guidance | None = None,
     thresholding: Thresholding | None = None,
+    spacing: str | None = None,
+    init: InitImage | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
     """Draw one picture a seed (Imagen, section 2.3): (b c h w) in [-1, 1], float32, on the CPU.
 
-    steps: calls of the network (at least 1). guidance: classifier-free at 5 when None; thresholding: dynamic at
-    99.5 % when None; sampler: DPM-Solver++ 2M when None. callback(step, total, prediction) runs after each call and
-    may raise to stop. Raises ValueError for a stage of another kind or a prompt that does not fit it.
+    steps: calls of the network (at least 1; a named spacing fixes them itself). guidance: classifier-free at 5 when
+    None; thresholding: the checkpoint's own when None, else dynamic at 99.5 %; sampler: DPM-Solver++ 2M when None;
+    spacing: see `time_grid`, the checkpoint's own for its own sampler when None, else the sampler's. init: a picture to
+    start from or to keep a part of. callback(step, total, prediction) runs after each call and may raise to stop.
+    Raises ValueError for a stage of another kind or a prompt or picture that does not fit it.
     """
     if stage.spec.stage != "base64":
         raise ValueError(f"a base64 checkpoint draws from text, and this is {stage.spec.stage}: load a base64 one")
     if min(height, width) < 1:
         raise ValueError(f"a picture of {width}x{height} has no pixels: ask for at least 1x1")
     cond, null = stage.encode_prompt(prompt, len(seeds))
+    noise = BatchNoise(seeds)
     return _run(
         stage,
         Conditioning(text=cond),
         Conditioning(text=null),
-        size=(height, width),
-        noise=BatchNoise(seeds),
+        x_T=noise((3, height, width), stage.device),
+        noise=noise,
         steps=steps,
+        spacing=spacing,
+        init=init,
         sampler=sampler or DPMPP2M(),
         guidance=guidance or ClassifierFreeGuidance(scale=5.0),
-        thresholding=thresholding or DynamicThresholding(),
+        thresholding=thresholding or default_thresholding(stage),
         callback=callback,
     )
 
@@ -78,34 +86,46 @@ def super_resolve(
     sampler: Sampler | None = None,
     guidance: Guidance | None = None,
     thresholding: Thresholding | None = None,
+    spacing: str | None = None,
+    init: InitImage | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
     """Enlarge `low_res` (b c h w, in [-1, 1]) by `factor`: (b c factor*h factor*w) in [-1, 1], float32, on the CPU.
 
     aug_level in [0, 1]: how much noise is put on the low-resolution picture, once, before sampling; the network is
     told (noise conditioning augmentation, Imagen section 2.5: best fidelity at 0, the paper's best samples at 0.1 to
-    0.3). The other arguments are those of `sample_base`; guidance is off when None. Raises ValueError for a base
-    stage, pixels that are not finite, a level outside [0, 1], or a number of seeds other than of images.
+    0.3). The other arguments are those of `sample_base`, `init` a picture of the large one's content; guidance is off
+    when None. Raises ValueError for a base stage, pixels that are not finite, a level outside [0, 1], or a number of
+    seeds other than of images.
     """
     _check_low_res(stage, low_res, seeds, factor, aug_level)
     noise = BatchNoise(seeds)
     low_res = to_device(low_res, stage)
     height, width = (max(1, round(side * factor)) for side in low_res.shape[-2:])
     level = torch.full((len(seeds),), aug_level, device=stage.device)
-    upsampled = resize(low_res, (height, width))
-    upsampled = augment(upsampled, level, stage.schedule, noise(tuple(upsampled.shape[1:]), stage.device))
+    # In the order in which diffusers draws them, so that a seed means the same there.
+    x_T, aug_noise = (noise((3, height, width), stage.device) for _ in range(2))
+    upsampled = augment(
+        upsample(low_res, (height, width), stage.spec.low_res_resize),
+        level,
+        stage.schedule,
+        aug_noise,
+        zero_is_clean=stage.spec.aug_zero_is_clean,
+    )
     cond, null = stage.encode_prompt(prompt, len(seeds))
     picture = Conditioning(low_res=upsampled, aug_level=level)
     return _run(
         stage,
         picture.with_text(cond),
         picture.with_text(null),
-        size=(height, width),
+        x_T=x_T,
         noise=noise,
         steps=steps,
+        spacing=spacing,
+        init=init,
         sampler=sampler or DPMPP2M(),
         guidance=guidance or ClassifierFreeGuidance(scale=1.0),
-        thresholding=thresholding or DynamicThresholding(),
+        thresholding=thresholding or default_thresholding(stage),
         callback=callback,
     )
 
@@ -129,23 +149,39 @@ def _check_low_res(stage: Stage, low_res: Tensor, seeds: Sequence[int], factor: 
         raise ValueError("the small picture holds NaN or infinite pixels: look at the node that made it")
 
 
+def default_thresholding(stage: Stage) -> Thresholding:
+    """What a stage is sampled with when nobody says otherwise: as its checkpoint asks, or the paper's dynamic 99.5 %."""
+    asked = stage.spec.defaults
+    if "percentile" not in asked:
+        return DynamicThresholding()
+    return DynamicThresholding(percentile=asked["percentile"], maximum=asked.get("threshold_maximum"))
+
+
+def default_spacing(stage: Stage, sampler: Sampler) -> str:
+    """The checkpoint's spacing, if it was chosen for this sampler; else the sampler's own."""
+    asked = stage.spec.defaults
+    chosen = asked.get("spacing") if asked.get("sampler") == sampler.name else None
+    return chosen or sampler.default_spacing
+
+
 def _run(
     stage: Stage,
     cond: Conditioning,
     null: Conditioning,
     *,
-    size: tuple[int, int],
+    x_T: Tensor,
     noise: BatchNoise,
     steps: int,
+    spacing: str | None,
+    init: InitImage | None,
     sampler: Sampler,
     guidance: Guidance,
     thresholding: Thresholding,
     callback: Callback | None,
 ) -> Tensor:
-    """Pure noise to a clean picture: the one loop that every stage shares."""
+    """Noise, and perhaps a picture to start from, to a clean picture: the one run that every stage shares."""
     if steps < 1:
         raise ValueError(f"{steps} steps draw nothing: ask for at least 1")
-    shape = (3, *size)
     denoise = Denoiser(
         stage.unet,
         stage.schedule,
@@ -156,11 +192,11 @@ def _run(
         guidance=guidance,
         thresholding=thresholding,
     )
-    x_0 = sampler.sample(
-        denoise,
-        noise(shape, stage.device),
-        sampler.times(stage.schedule, steps),
-        noise=lambda: noise(shape, stage.device),
-        callback=callback,
-    )
+    times = sampler.times(stage.schedule, steps, spacing or default_spacing(stage, sampler))
+    run = {"noise": lambda: noise(tuple(x_T.shape[1:]), stage.device), "callback": callback}
+    if init is None:
+        x_0 = sampler.sample(denoise, x_T, times, **run)
+    else:
+        fitted = init.fitted(len(x_T), tuple(x_T.shape[-2:]), stage.device)
+        x_0 = sample_from(fitted, sampler, denoise, x_T, times, **run)
     return x_0.clamp(-1.0, 1.0).float().cpu()
