@@ -1,0 +1,52 @@
+"""Where do model files lie, what are they called in a node's list, and have they changed?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .which import folder_paths, runtime
+
+PACK_MODELS = Path(__file__).resolve().parents[2] / "models"
+EXTENSIONS = {".safetensors", ".gguf", ".json"}  # of what lies under models/imagen
+
+if folder_paths is not None:  # a user's extra_model_paths.yaml may have named folders already
+    _named = folder_paths.folder_names_and_paths.get("imagen", ([], set()))[0]
+    _ours = [str(Path(folder_paths.models_dir) / "imagen"), str(PACK_MODELS)]
+    folder_paths.folder_names_and_paths["imagen"] = ([*dict.fromkeys([*_named, *_ours])], EXTENSIONS)
+
+
+def model_folders() -> list[Path]:
+    """Where model files are looked for, in this order."""
+    if folder_paths is None:
+        return [*map(Path, runtime.get_model_directories()), PACK_MODELS]
+    return [Path(folder) for folder in folder_paths.get_folder_paths("imagen")]
+
+
+def model_names(accept: Callable[[Path], bool], pattern: str) -> list[str]:
+    """Names, relative to a model folder and with forward slashes, of the files or folders that `accept` takes."""
+    found = {
+        path.relative_to(folder).as_posix(): None
+        for folder in model_folders()
+        if folder.is_dir()
+        for path in sorted(folder.rglob(pattern))
+        if accept(path)
+    }
+    return list(found)
+
+
+def model_path(name: str) -> Path:
+    """The full path of a model that `model_names` listed. Raises FileNotFoundError naming the folders searched."""
+    for folder in model_folders():
+        path = (folder / name).resolve()
+        if path.is_relative_to(folder.resolve()) and path.exists():
+            return path
+    searched = ", ".join(map(str, model_folders()))
+    raise FileNotFoundError(f"no model {name!r} in {searched}: put it there, or choose another in the node's list")
+
+
+def fingerprint(name: str) -> str:
+    """What changes when a model's files change: their sizes and times, for IS_CHANGED."""
+    path = model_path(name)
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return ";".join(f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files)
