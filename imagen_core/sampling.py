@@ -102,18 +102,10 @@ def super_resolve(
     noise = BatchNoise(seeds)
     low_res = to_device(low_res, stage)
     height, width = (max(1, round(side * factor)) for side in low_res.shape[-2:])
-    level = torch.full((len(seeds),), aug_level, device=stage.device)
     # In the order in which diffusers draws them, so that a seed means the same there.
     x_T, aug_noise = (noise((3, height, width), stage.device) for _ in range(2))
-    upsampled = augment(
-        upsample(low_res, (height, width), stage.spec.low_res_resize),
-        level,
-        stage.schedule,
-        aug_noise,
-        zero_is_clean=stage.spec.aug_zero_is_clean,
-    )
+    picture = low_res_conditioning(stage, low_res, aug_level, aug_noise)
     cond, null = stage.encode_prompt(prompt, len(seeds))
-    picture = Conditioning(low_res=upsampled, aug_level=level)
     return _run(
         stage,
         picture.with_text(cond),
@@ -128,6 +120,19 @@ def super_resolve(
         thresholding=thresholding or default_thresholding(stage),
         callback=callback,
     )
+
+
+def low_res_conditioning(stage: Stage, low_res: Tensor, aug_level: float, noise: Tensor) -> Conditioning:
+    """What a super-resolution network is told of `low_res` (b c h w): enlarged to the size of `noise`, and noised."""
+    level = torch.full((noise.shape[0],), aug_level, device=noise.device)
+    upsampled = augment(
+        upsample(low_res, tuple(noise.shape[-2:]), stage.spec.low_res_resize),
+        level,
+        stage.schedule,
+        noise,
+        zero_is_clean=stage.spec.aug_zero_is_clean,
+    )
+    return Conditioning(low_res=upsampled, aug_level=level)
 
 
 def _check_low_res(stage: Stage, low_res: Tensor, seeds: Sequence[int], factor: float, aug_level: float) -> None:
