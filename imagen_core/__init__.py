@@ -4,13 +4,15 @@ Text-to-image in four calls: `T5TextEncoder.from_folder`, `load_stage`, `encode_
 `super_resolve`, twice. Importing this package reads, prints and downloads nothing.
 """
 
-from .checkpoints.native import StageSpec, is_stage_checkpoint, load_checkpoint, read_spec, save_checkpoint
+from .checkpoints.formats import find_stages, is_stage_checkpoint, read_spec, trained_in_half
+from .checkpoints.native import StageSpec, load_checkpoint, save_checkpoint
 from .conditioning import Conditioning, TextEmbeds
 from .denoiser import Denoiser, Prediction
 from .guidance import GUIDANCE, Guidance
 from .guidance.classifier_free import rescale_guidance
+from .inpainting import InitImage
 from .progress import progress_at
-from .samplers import SAMPLERS, Sampler
+from .samplers import RESPACINGS, SAMPLERS, SPACINGS, Sampler
 from .sampling import sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
 from .settings import make_guidance, make_thresholding
@@ -23,14 +25,17 @@ from .unets import UNETS, build_unet
 
 __all__ = [
     "GUIDANCE",
+    "RESPACINGS",
     "SAMPLERS",
     "SCHEDULES",
+    "SPACINGS",
     "THRESHOLDINGS",
     "UNETS",
     "Conditioning",
     "Denoiser",
     "Guidance",
     "GuidedThresholding",
+    "InitImage",
     "Prediction",
     "Prompt",
     "Sampler",
@@ -42,6 +47,7 @@ __all__ = [
     "Thresholding",
     "build_unet",
     "encode_prompt",
+    "find_stages",
     "is_stage_checkpoint",
     "load_checkpoint",
     "load_stage",
@@ -55,4 +61,5 @@ __all__ = [
     "sample_base",
     "save_checkpoint",
     "super_resolve",
+    "trained_in_half",
 ]

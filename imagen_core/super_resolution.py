@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .conditioning import aug_level_to_timestep
+
 if TYPE_CHECKING:
     from .schedules import Schedule
 
@@ -43,20 +45,44 @@ def _overlap(old: int, new: int, like: Tensor) -> Tensor:
     return (covered.clamp(min=0) * (new / old)).to(like)
 
 
-def augment(low_res: Tensor, aug_level: Tensor, schedule: Schedule, noise: Tensor) -> Tensor:
+def upsample(image: Tensor, size: tuple[int, int], method: str) -> Tensor:
+    """Enlarge a small picture (b c h w) to (b c *size) as its network was trained to see it: StageSpec.low_res_resize.
+
+    "area_bilinear" is `resize`. "align_corners" is bilinear between the outermost pixel centres, DeepFloyd IF's way, and
+    moves content by up to half a small pixel towards the edges.
+    """
+    if method == "align_corners":
+        return F.interpolate(image, size=size, mode="bilinear", align_corners=True)
+    return resize(image, size)
+
+
+def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut (b c h w) about its centre to the proportions of `size`, then resize it: (b c *size), not distorted."""
+    height, width = image.shape[-2:]
+    kept = (min(height, round(width * size[0] / size[1])), min(width, round(height * size[1] / size[0])))
+    kept_height, kept_width = (max(1, side) for side in kept)
+    top, left = (height - kept_height) // 2, (width - kept_width) // 2
+    return resize(image[..., top : top + kept_height, left : left + kept_width], size)
+
+
+def augment(
+    low_res: Tensor, aug_level: Tensor, schedule: Schedule, noise: Tensor, *, zero_is_clean: bool = True
+) -> Tensor:
     """Noise conditioning augmentation: alpha * low_res + sigma * noise, variance-preserving, at t = aug_level.
 
-    low_res, noise (b c h w); aug_level (b,) in [0, 1], where 0 leaves the picture untouched. Returns (b c h w).
+    low_res, noise (b c h w); aug_level (b,) in [0, 1]. Returns (b c h w). zero_is_clean: level 0 leaves the picture
+    untouched; False is DeepFloyd IF, whose level is a timestep, and whose timestep 0 adds noise of deviation 0.0064.
     """
     if aug_level.ndim != 1 or aug_level.shape[0] != low_res.shape[0]:
         raise ValueError(f"aug_level must be one level an image, ({low_res.shape[0]},); got {tuple(aug_level.shape)}.")
     # Only where reading it back does not stall a device.
     if aug_level.device.type == "cpu" and bool(((aug_level < 0) | (aug_level > 1)).any()):
         raise ValueError(f"aug_level must lie in [0, 1]; got {aug_level.tolist()}.")
-    alpha, sigma = schedule.alpha_sigma(aug_level)
+    t = aug_level if zero_is_clean else aug_level_to_timestep(aug_level) / 999.0
+    alpha, sigma = schedule.alpha_sigma(t)
     alpha, sigma = (part.to(low_res.dtype)[:, None, None, None] for part in (alpha, sigma))  # b 1 1 1
     noised = alpha * low_res + sigma * noise.to(low_res.dtype)
-    return noised.where(aug_level[:, None, None, None] > 0, low_res)
+    return noised.where(aug_level[:, None, None, None] > 0, low_res) if zero_is_clean else noised
 
 
 def resize_longest_side(image: Tensor, side: int) -> Tensor:

@@ -50,7 +50,7 @@ class AdaptiveProjectedGuidance(Guidance):
             raise ValueError(f"momentum {self.momentum} is outside (-1, 1): 0 is off, -0.5 is the paper's")
 
     def active(self, t: float) -> bool:
-        return self.scale != 1.0 and in_interval(t, self.start, self.end)
+        return self.scale > 1.0 and in_interval(t, self.start, self.end)
 
     def start_run(self) -> Momentum:
         return Momentum()

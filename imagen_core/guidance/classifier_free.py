@@ -19,7 +19,7 @@ from ._base import Guidance, check_interval, in_interval
 class ClassifierFreeGuidance(Guidance):
     """x_0 = null + scale (cond - null); one pass instead of two where it would change nothing.
 
-    scale: the paper's w. 1 is off, 5 to 8 follow the prompt closely, more saturates.
+    scale: the paper's w. 1 (or less) is off, 5 to 8 follow the prompt closely, more saturates.
     start, end: the part of the way from noise to picture that is guided, as progress 1 - t: 0 is pure noise, 1 the
         clean picture. 0 and 1 guide everywhere; 0.1 to 0.8 keeps more variety and skips the second pass elsewhere.
     rescale: in [0, 1], how far the standard deviation is pulled back to the conditional prediction's; 0 is off.
@@ -37,7 +37,7 @@ class ClassifierFreeGuidance(Guidance):
             raise ValueError(f"rescale {self.rescale} is outside [0, 1]: 0 is off, 0.7 is usual")
 
     def active(self, t: float) -> bool:
-        return self.scale != 1.0 and in_interval(t, self.start, self.end)
+        return self.scale > 1.0 and in_interval(t, self.start, self.end)
 
     def combine(self, cond_x_0: Tensor, null_x_0: Tensor, *, memory: Any = None) -> Tensor:
         return rescale_guidance(null_x_0.lerp(cond_x_0, self.scale), cond_x_0, self.rescale)
