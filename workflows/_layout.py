@@ -5,10 +5,12 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-WIDTH, GAP, ROW, TITLE, TOP = 320, 60, 26, 40, 90
+WIDTH, GAP, TOP = 340, 60, 90  # of columns
+TITLE, BELOW, ROW, WIDGET, EDGE = 30, 30, 20, 24, 22  # of nodes, as the editor draws them, and a little air
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN")
-MULTILINE = 110
-PICTURE = 300  # room for the picture that a preview or save node shows
+MULTILINE = 100  # instead of WIDGET
+PREVIEW = 240  # room for the picture that grows on a node while it samples; without, the editor makes the node longer
+VIEW = {"scale": 0.6, "offset": [150, 190]}  # the first node below the editor's top bar, right of its side bar
 
 
 @dataclass
@@ -39,24 +41,25 @@ class Graph:
     y: int = TOP
     first: int = 0
     title: str = ""
+    width: int = WIDTH
 
-    def column(self, title: str) -> None:
-        """Close the column before and start the next, framed as a group with `title`."""
+    def column(self, title: str, width: int = WIDTH) -> None:
+        """Close the column before and start the next, `width` wide, framed as a group with `title`."""
         self.close()
-        self.first, self.title, self.y = len(self.nodes), title, TOP
+        self.first, self.title, self.width, self.y = len(self.nodes), title, width, TOP
 
     def close(self) -> None:
         if not self.title:
             return
         members = self.nodes[self.first :]
         bottom = max(node["pos"][1] + node["size"][1] for node in members)
-        box = [self.x - 20, TOP - 80, WIDTH + 40, bottom - TOP + 100]
+        box = [self.x - 20, TOP - 80, self.width + 40, bottom - TOP + 100]
         self.groups.append({"title": self.title, "bounding": box, "color": "#3f789e", "font_size": 22, "flags": {}})
-        self.x, self.title = self.x + WIDTH + GAP, ""
+        self.x, self.title = self.x + self.width + GAP, ""
 
     def add(self, kind: str, title: str | None = None, **inputs) -> Node:
         info = self.object_info[kind]
-        node = {"id": len(self.nodes) + 1, "type": kind, "pos": [self.x, self.y], "size": [WIDTH, 0], "flags": {}}
+        node = {"id": len(self.nodes) + 1, "type": kind, "pos": [self.x, self.y], "size": [self.width, 0], "flags": {}}
         node |= {"order": len(self.nodes), "mode": 0, "inputs": [], "outputs": []}
         node |= {"properties": {"Node name for S&R": kind}, "widgets_values": []}
         if title:
@@ -73,7 +76,7 @@ class Graph:
             node["outputs"].append({"name": name, "type": kind_, "links": []})
         node["size"][1] = self._height(node, specs)
         self.nodes.append(node)
-        self.y += node["size"][1] + TITLE + 30
+        self.y += node["size"][1] + TITLE + BELOW
         return Node(info, node)
 
     def _add_input(self, node: dict, name: str, spec: list, inputs: dict, *, optional: bool) -> None:
@@ -103,20 +106,24 @@ class Graph:
             origin["outputs"][origin_slot]["links"].append(link[0])
 
     def _height(self, node: dict, specs: dict) -> int:
+        """As the editor would: rows of sockets, then widgets; and room for the picture that a node shows."""
         sockets = sum("widget" not in slot for slot in node["inputs"])
         multiline = sum(len(spec) > 1 and bool(spec[1].get("multiline")) for spec in specs.values())
-        height = ROW * (max(sockets, len(node["outputs"])) + len(node["widgets_values"])) + multiline * MULTILINE + 16
-        shows_picture = node["type"] in ("SaveImage", "PreviewImage", "LoadImage")
-        return height + PICTURE if shows_picture else height
+        height = ROW * max(sockets, len(node["outputs"])) + WIDGET * len(node["widgets_values"]) + EDGE
+        height += multiline * (MULTILINE - WIDGET)
+        if node["type"] in ("SaveImage", "PreviewImage", "LoadImage"):
+            return height + self.width
+        return height + PREVIEW if "steps" in specs else height
 
     def note(self, text: str) -> None:
-        lines = sum(1 + len(line) // 44 for line in text.split("\n"))
-        size = [WIDTH, 30 + 20 * lines]
+        """A yellow note with `text`, below the last node."""
+        lines = sum(1 + len(line) // (self.width // 7) for line in text.split("\n"))
+        size = [self.width, 30 + 20 * lines]
         node = {"id": len(self.nodes) + 1, "type": "Note", "pos": [self.x, self.y], "size": size, "flags": {}}
         node |= {"order": len(self.nodes), "mode": 0, "inputs": [], "outputs": [], "title": "What to try"}
         node |= {"properties": {"text": ""}, "widgets_values": [text], "color": "#432", "bgcolor": "#653"}
         self.nodes.append(node)
-        self.y += size[1] + TITLE + 30
+        self.y += size[1] + TITLE + BELOW
 
     def to_json(self, name: str, description: str) -> dict:
         self.close()
@@ -129,12 +136,12 @@ class Graph:
             "links": self.links,
             "groups": self.groups,
             "config": {},
-            "extra": {"description": description, "ds": {"scale": 0.65, "offset": [60, 60]}},
+            "extra": {"description": description, "ds": VIEW},
             "version": 0.4,
         }
 
 
 def save(graph: Graph, image: tuple[dict, int], name: str) -> None:
     """A last column that saves the picture under imagen/<name>."""
-    graph.column("Save")
+    graph.column("Save", width=520)
     graph.add("SaveImage", images=image, filename_prefix=f"imagen/{name}")
