@@ -6,7 +6,6 @@ import asyncio
 import os
 import platform
 import sys
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -14,7 +13,7 @@ from aiohttp import web
 from .. import runtime
 from ..reading import describe, parse, shipped
 from ..workflow import VIRTUAL
-from ._routes import both
+from ._routes import Handler, both
 from .frontend import extension_scripts, frontend_version
 from .security import inside
 from .state import ServerState
@@ -30,10 +29,7 @@ def add_routes(app: web.Application, state: ServerState) -> None:
     pack = state.pack
 
     def answer(path: str, value: Any) -> None:
-        async def handler(request: web.Request) -> web.Response:
-            return web.json_response(value)
-
-        both(app.router, "GET", path, handler)
+        both(app.router, "GET", path, constant(value))
 
     async def object_info(request: web.Request) -> web.Response:
         return web.json_response(await asyncio.to_thread(described, state))
@@ -49,8 +45,12 @@ def add_routes(app: web.Application, state: ServerState) -> None:
     async def system_stats(request: web.Request) -> web.Response:
         return web.json_response(await asyncio.to_thread(statistics, state))
 
-    async def workflow_templates(request: web.Request) -> web.Response:
-        return web.json_response({pack.name: list(await asyncio.to_thread(templates, state, pack))})
+    async def template_names(request: web.Request) -> web.Response:
+        return web.json_response({pack.name: list(await asyncio.to_thread(templates, state))})
+
+    async def template_cards(request: web.Request) -> web.Response:
+        cards = [card(name, text) for name, text in (await asyncio.to_thread(templates, state)).items()]
+        return web.json_response([{"moduleName": pack.name, "title": pack.name, "type": "image", "templates": cards}])
 
     async def template_file(request: web.Request) -> web.StreamResponse:
         path = inside(pack / "workflows", request.match_info["file"])
@@ -65,17 +65,29 @@ def add_routes(app: web.Application, state: ServerState) -> None:
     both(app.router, "GET", "/object_info/{name}", one_class)
     both(app.router, "GET", "/extensions", extensions)
     both(app.router, "GET", "/system_stats", system_stats)
-    both(app.router, "GET", "/workflow_templates", workflow_templates)
+    # The names are for scripts. The editor shows the cards, which have descriptions, and would show the names besides.
+    app.router.add_get("/workflow_templates", template_names)
+    app.router.add_get("/api/workflow_templates", constant({}))
+    both(app.router, "GET", "/templates/index.json", template_cards)
     both(app.router, "GET", "/workflow_templates/{pack}/{file}", template_file)
     both(app.router, "GET", "/user.css", nothing)
     answer("/users", USERS)
     answer("/features", {"supports_preview_metadata": True, "max_upload_size": state.max_upload_size})
-    answer("/templates/index.json", [])
+    answer("/templates/index_logo.json", {})
     answer("/internal/logs", "")
     for path in EMPTY_LISTS:
         answer(path, [])
     for path in EMPTY_OBJECTS:
         answer(path, {})
+
+
+def constant(value: Any) -> Handler:
+    """A handler that always answers `value` as JSON."""
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.json_response(value)
+
+    return handler
 
 
 def described(state: ServerState, names: list[str] | None = None) -> dict[str, dict]:
@@ -84,14 +96,23 @@ def described(state: ServerState, names: list[str] | None = None) -> dict[str, d
         return {name: state.registry.describe(name) for name in names or state.registry.classes}
 
 
-def templates(state: ServerState, pack: Path) -> dict[str, str]:
-    """The shipped workflows that this host can run, each with one line about it."""
+def templates(state: ServerState) -> dict[str, str]:
+    """The shipped workflows that this host can run, each with one line about it; from a prompt to a picture first."""
+    known = {*state.registry.classes, *VIRTUAL}
     runnable = {}
-    for name, path in shipped(pack).items():
-        nodes = parse(path.read_bytes(), path.name).get("nodes", [])
-        if all(node["type"] in state.registry.classes or node["type"] in VIRTUAL for node in nodes):
+    for name, path in shipped(state.pack).items():
+        graph = parse(path.read_bytes(), path.name)
+        inner = {item["id"]: item["nodes"] for item in graph.get("definitions", {}).get("subgraphs", [])}
+        nodes = [node for nodes in (graph["nodes"], *inner.values()) for node in nodes]
+        if all(node["type"] in known or node["type"] in inner for node in nodes):
             runnable[name] = describe(path)
-    return runnable
+    return dict(sorted(runnable.items(), key=lambda item: not item[0].startswith("text_to_image")))
+
+
+def card(name: str, description: str) -> dict[str, str]:
+    """One template as the editor's browser shows it, with the picture <name>.jpg beside the workflow."""
+    title = name.replace("_", " ").capitalize()
+    return {"name": name, "title": title, "description": description, "mediaType": "image", "mediaSubtype": "jpg"}
 
 
 def statistics(state: ServerState) -> dict:
