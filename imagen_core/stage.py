@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .checkpoints.native import StageSpec, load_checkpoint
+from .checkpoints.formats import load_network
+from .checkpoints.native import StageSpec
 from .conditioning import TextContext, TextEmbeds
 from .schedules import Schedule, schedule_from_config
 from .text.t5 import T5TextEncoder
@@ -97,12 +98,12 @@ def load_stage(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Stage:
-    """Load one stage's `.safetensors` checkpoint, ready to sample.
+    """Load one stage, ready to sample: a `.safetensors` of this pack, or DeepFloyd IF's as a file or model folder.
 
     expected_stage: "base64", "sr256" or "sr1024"; another stage's file is refused. Raises FileNotFoundError, and
-    ValueError for a pickle, a truncated file, or one that is no checkpoint of ours, each saying what to do.
+    ValueError for a pickle, a truncated file, a missing shard, or what is no stage, each saying what to do.
     """
-    unet, spec = load_checkpoint(path, expected_stage=expected_stage, dtype=dtype)
+    unet, spec = load_network(path, expected_stage=expected_stage, dtype=dtype)
     unet = unet.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
     return Stage(unet=unet, schedule=schedule_from_config(spec.schedule_config), spec=spec)
 

@@ -24,6 +24,7 @@ from ..unets import UNetConfig, build_unet, unet_config_from_dict, unet_config_t
 
 FORMAT = "imagen"
 FORMAT_VERSION = 1
+MAX_HEADER = 100_000_000  # the limit that safetensors sets itself
 STAGES = ("base64", "sr256", "sr1024")
 PREDICTION_TYPES = ("eps", "v", "x_0")
 LOW_RES_RESIZES = ("area_bilinear", "align_corners")
@@ -85,7 +86,7 @@ def save_checkpoint(
 
 def read_spec(path: str | os.PathLike[str]) -> StageSpec:
     """A checkpoint's description, without reading its weights. Errors as `load_checkpoint`."""
-    with _opened(Path(path)) as file:
+    with opened(Path(path)) as file:
         return _metadata_to_spec(Path(path), file.metadata())
 
 
@@ -96,7 +97,7 @@ def is_stage_checkpoint(path: str | os.PathLike[str]) -> bool:
     that says what is wrong with it, and a name missing from a list says nothing.
     """
     try:
-        with _opened(Path(path)) as file:
+        with opened(Path(path)) as file:
             return (file.metadata() or {}).get("format") == FORMAT
     except (ValueError, OSError):
         return True
@@ -111,7 +112,7 @@ def load_checkpoint(
     stage other than `expected_stage`, missing or unexpected keys, wrong shapes.
     """
     path = Path(path)
-    with _opened(path) as file:
+    with opened(path) as file:
         spec = _metadata_to_spec(path, file.metadata())
         if expected_stage is not None and spec.stage != expected_stage:
             raise ValueError(f"{path} is a {spec.stage} stage, and {expected_stage} is needed; choose another file.")
@@ -146,8 +147,17 @@ def _check_keys(path: Path, file: Any, unet: nn.Module) -> None:
             )
 
 
+def safetensors_header(path: Path) -> bytes:
+    """The JSON that a safetensors file begins with, or what there is of it; nothing of another file. OSError."""
+    with path.open("rb") as stream:
+        start = stream.read(9)
+        if start[8:] != b"{":
+            return b""
+        return b"{" + stream.read(min(int.from_bytes(start[:8], "little"), MAX_HEADER) - 1)
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
     """The file as a memory-mapped safetensors archive, or one clear error."""
     _refuse_foreign(path)
     try:
@@ -201,8 +211,8 @@ def _spec_to_metadata(spec: StageSpec) -> dict[str, str]:
 def _metadata_to_spec(path: Path, metadata: dict[str, str] | None) -> StageSpec:
     if not metadata or metadata.get("format") != FORMAT:
         raise ValueError(
-            f"{path} holds weights, but not an Imagen stage of this pack (its metadata lacks format={FORMAT!r}); "
-            "choose a checkpoint that this pack saved."
+            f"{path} holds weights, but not an Imagen stage of this pack (its metadata lacks format={FORMAT!r}) nor a "
+            "DeepFloyd IF stage; choose another checkpoint."
         )
     version = metadata.get("format_version", "")
     if not version.isdigit() or int(version) > FORMAT_VERSION:

@@ -1,0 +1,208 @@
+"""How are the tensors of one model read from one file, from many shards, or (asked for by name) from a torch archive?"""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from .native import opened
+
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+SAFETENSORS_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
+SHARD = re.compile(r"^(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<rest>\..+)$")
+
+
+class Weights(Protocol):
+    """Named tensors on disk; `shapes` and `dtypes` are known without reading them."""
+
+    files: list[Path]
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str]
+
+    def read(self, key: str) -> Tensor: ...
+
+
+@contextmanager
+def open_weights(files: list[Path]) -> Iterator[Weights]:
+    """The tensors of `files`, all safetensors or all torch archives (.bin), memory-mapped.
+
+    Raises FileNotFoundError for a missing file and ValueError, naming the file, for a damaged or foreign one and for a
+    key that two files hold.
+    """
+    if any(file.suffix == ".bin" for file in files):
+        yield _Archive(files)
+        return
+    with ExitStack() as stack:
+        yield _Safetensors(files, [stack.enter_context(opened(file)) for file in files])
+
+
+class _Safetensors:
+    def __init__(self, files: list[Path], handles: list[Any]) -> None:
+        self.files = files
+        self._where: dict[str, Any] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.dtypes: dict[str, str] = {}
+        for file, handle in zip(files, handles, strict=True):
+            for key in handle.keys():  # noqa: SIM118
+                _refuse_twice(key, self.shapes, file)
+                part = handle.get_slice(key)
+                self._where[key] = handle
+                self.shapes[key], self.dtypes[key] = tuple(part.get_shape()), part.get_dtype()
+
+    def read(self, key: str) -> Tensor:
+        return self._where[key].get_tensor(key)
+
+
+class _Archive:
+    """Files that torch.save wrote, read by an unpickler that builds nothing but tensors."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self.files = files
+        self._tensors: dict[str, Tensor] = {}
+        for file in files:
+            for key, tensor in _load_archive(file).items():
+                _refuse_twice(key, self._tensors, file)
+                self._tensors[key] = tensor
+        self.shapes = {key: tuple(tensor.shape) for key, tensor in self._tensors.items()}
+        names = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+        self.dtypes = {key: names.get(tensor.dtype, str(tensor.dtype)) for key, tensor in self._tensors.items()}
+
+    def read(self, key: str) -> Tensor:
+        return self._tensors[key]
+
+
+def _refuse_twice(key: str, known: dict[str, Any], file: Path) -> None:
+    if key in known:
+        raise ValueError(f"{file}: {key!r} is also in another file of this model; keep one of them.")
+
+
+def how_to_convert(file: Path) -> str:
+    """A sentence for the user of a torch archive."""
+    out = file.with_suffix(".safetensors").name
+    return (
+        "To convert it once, where you trust the file: "
+        f"python -c \"import torch, safetensors.torch as s; w = torch.load('{file.name}', weights_only=True); "
+        f"s.save_file({{k: v.contiguous() for k, v in w.items()}}, '{out}')\""
+    )
+
+
+def _load_archive(file: Path) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise FileNotFoundError(f"No checkpoint at {file}; check the name, or put the file there.")
+    try:
+        loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        reason = f"{file} holds more than weights, or is no torch archive, and is refused, for it could run any code"
+        raise ValueError(
+            f"{reason} ({_first_line(error)}); get the .safetensors file. {how_to_convert(file)}"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = f"{file} is truncated or damaged, or too old to be mapped into memory ({_first_line(error)})"
+        raise ValueError(f"{reason}; download it again. {how_to_convert(file)}") from error
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise ValueError(f"{file} is no plain table of weights; get the .safetensors file.")
+    return loaded
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def read_float(weights: Weights, key: str, dtype: torch.dtype) -> Tensor:
+    """One tensor as `dtype`; ValueError for one that is not a plain floating-point number."""
+    tensor = weights.read(key)
+    if tensor.dtype not in FLOATS:
+        raise ValueError(
+            f"{weights.files[0]}: {key!r} is stored as {tensor.dtype}, a quantised form that this pack does not read for"
+            " U-Nets; get the fp16 or fp32 file."
+        )
+    return tensor.to(dtype)
+
+
+def stored_bytes(weights: Weights) -> int:
+    """Bytes that the tensors take on disk."""
+    widths = {key: SAFETENSORS_FLOATS.get(dtype, 1) for key, dtype in weights.dtypes.items()}
+    return sum(math.prod(shape) * widths[key] for key, shape in weights.shapes.items())
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One complete set of weights in a folder: its infix ("" or "fp16"), and its files in order."""
+
+    infix: str
+    files: list[Path]
+
+
+def weight_sets(folder: Path, name: str, suffix: str) -> list[Variant]:
+    """Every set of weights called `name` with `suffix` in `folder`: whole, sharded with an index, or sharded without.
+
+    Files are called name[.infix]suffix, or name[.infix]-00001-of-0000n[.infix]suffix with an index name + suffix +
+    .index[.infix].json. Raises ValueError naming a missing shard, or an index that is no JSON.
+    """
+    sets: dict[str, list[Path]] = {}
+    for file in sorted(folder.glob(f"{name}*{suffix}")):
+        middle = file.name[len(name) : -len(suffix)]
+        shard = SHARD.match(file.name)
+        if shard is not None:
+            infix = _infix(shard["name"][len(name) :] or shard["rest"][: -len(suffix)])
+            if infix is not None:
+                sets.setdefault(infix, []).extend(_siblings(file, shard) if infix not in sets else [])
+        elif _infix(middle) is not None:
+            sets[_infix(middle)] = [file]
+    for index in sorted(folder.glob(f"{name}{suffix}.index*.json")):
+        infix = _infix(index.name[len(f"{name}{suffix}.index") : -len(".json")])
+        if infix is not None and not (infix in sets and len(sets[infix]) == 1):
+            sets[infix] = _indexed(index)
+    return [Variant(infix, files) for infix, files in sets.items()]
+
+
+def _infix(text: str) -> str | None:
+    """ ".fp16" -> "fp16", "" -> "", anything else is part of another name."""
+    if not text:
+        return ""
+    return text[1:] if re.fullmatch(r"\.\w+", text) else None
+
+
+def shards_of(file: Path) -> list[Path]:
+    """`file` alone, or all shards of the set that its name says it is one of. ValueError naming a missing shard."""
+    shard = SHARD.match(file.name)
+    return _siblings(file, shard) if shard is not None else [file]
+
+
+def _siblings(file: Path, shard: re.Match[str]) -> list[Path]:
+    """All shards of the set that `file` is one of."""
+    count = int(shard["count"])
+    files = [
+        file.with_name(f"{shard['name']}-{number:05d}-of-{count:05d}{shard['rest']}") for number in range(1, count + 1)
+    ]
+    return _all_there(files, file.parent)
+
+
+def _indexed(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} is no index of weights ({error}); download it again.") from error
+    outside = [name for name in names if Path(name).name != name]
+    if outside:
+        raise ValueError(f"{index} names {outside[0]!r}, which is not in its folder; download it again.")
+    return _all_there([index.with_name(name) for name in names], index.parent)
+
+
+def _all_there(files: list[Path], folder: Path) -> list[Path]:
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise ValueError(
+            f"{folder} lacks {len(missing)} of {len(files)} files of its weights, first {missing[0]}; download it."
+        )
+    return files
