@@ -1,4 +1,4 @@
-"""What can be done from a terminal? `imagen run` runs a workflow; the rest lists, converts and hands over to training.
+"""What can be done from a terminal? `imagen run` runs a workflow, `imagen serve` opens the editor; others list, convert.
 
 Exit codes: 0 done, 1 a node failed, 2 the input is wrong, 130 stopped by Ctrl-C.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import runtime
+from .server.cli import add_command as add_serve
 
 if TYPE_CHECKING:
     from .engine import Result
@@ -80,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     convert = commands.add_parser("convert", help="print a workflow of the editor as an API prompt")
     convert.add_argument("workflow", metavar="WORKFLOW", help="a file (.json or .png) or a shipped name")
     convert.set_defaults(handler=convert_workflow)
+    add_serve(commands)
     if importlib.util.find_spec("imagen_train"):  # train and evaluate; a folder with the nodes alone can do without
         importlib.import_module("imagen_train.cli").add_commands(commands)
     return parser
@@ -151,7 +153,8 @@ def run_workflow(options: argparse.Namespace) -> int:
 
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="imagen-") as temporary, contextlib.redirect_stdout(sys.stderr):
-        host = _host(options, Path(temporary))
+        host = make_host(options, Path(temporary))
+        host.open_paths = True
         with runtime.use(host):
             registry, prompt, ui, outputs = _prepare(options)
         progress = terminal.Progress(prompt, quiet=options.quiet)
@@ -167,7 +170,7 @@ def run_workflow(options: argparse.Namespace) -> int:
     return code
 
 
-def _host(options: argparse.Namespace, temporary: Path) -> runtime.Runtime:
+def make_host(options: argparse.Namespace, temporary: Path) -> runtime.Runtime:
     """Folders as the options say; the output folder is tried now, not after minutes of work."""
     output = Path(options.out).expanduser().absolute()
     try:
@@ -185,7 +188,6 @@ def _host(options: argparse.Namespace, temporary: Path) -> runtime.Runtime:
         output_directory=output,
         temp_directory=temporary,
         model_directories=[*(Path(item).absolute() for item in options.models), *defaults.model_directories],
-        open_paths=True,
     )
 
 

@@ -1,7 +1,8 @@
 """How does a validated prompt run: in which order, with which cached results, and what is told to whom?
 
-Events go to one callback as (type, data) with the names and data of ComfyUI's websocket messages, plus "preview", whose
-data also holds the picture. One engine runs one prompt at a time, on the calling thread.
+Events go to one callback as (type, data) with the names and data of ComfyUI's websocket messages, plus two of our own:
+"preview", whose data also holds the picture, and "finished" for each node that is done. One engine runs one prompt at a
+time, on the calling thread.
 """
 
 from __future__ import annotations
@@ -72,10 +73,12 @@ class Engine:
                 run.emit("preview", node=node, image=preview)
 
         self.host.on_progress = on_progress
-        self.host.interrupt(False)  # a request that came too late for the run before
         with runtime.use(self.host), torch.inference_mode():
             run = _Run(self, prompt, outputs, prompt_id, extra_data or {})
-            return run.execute()
+            try:
+                return run.execute()
+            finally:
+                self.host.interrupt(False)  # a request that came too late for this run
 
 
 class _Run:
@@ -159,17 +162,20 @@ class _Run:
     def _step(self, node: str) -> None:
         """Run a ready node, or take its earlier result; a node that asks for lazy inputs stays planned."""
         entry = self.cache.entries.get(self.keys[node])
-        if entry is None:
+        cached = entry is not None
+        if cached:
+            self.result.cached.append(node)
+        else:
             entry = self._call(node)
             if entry is None:
                 return
             self.cache.entries[self.keys[node]] = entry
-        else:
-            self.result.cached.append(node)
         if entry.ui:
             self.result.ui[node] = entry.ui
-            self.emit("executed", node=node, display_node=node, output=entry.ui)
+        if entry.ui or cached:
+            self.emit("executed", node=node, display_node=node, output=entry.ui or None)
         self._finish(node)
+        self.emit("finished", node=node)
 
     def _call(self, node: str) -> Entry | None:
         """The result of one node; None when it first needs more of its lazy inputs."""
@@ -215,13 +221,13 @@ class _Run:
         self.cache.entries = {key: entry for key, entry in self.cache.entries.items() if key in kept}
 
     def _where(self) -> dict:
-        kind = self.prompt[self.node]["class_type"] if self.node else None
-        return {"node_id": self.node, "node_type": kind, "executed": list(self.done)}
+        kind = self.prompt[self.node]["class_type"] if self.node else ""
+        return {"node_id": self.node or "", "node_type": kind, "executed": list(self.done)}
 
     def _fail(self, error: Exception) -> None:
         where = self._where()
         self.result.status = ERROR
-        self.result.failure = Failure(node=self.node or "", class_type=where["node_type"] or "", exception=error)
+        self.result.failure = Failure(node=where["node_id"], class_type=where["node_type"], exception=error)
         self.emit(
             "execution_error",
             **where,

@@ -44,3 +44,23 @@ async def read_object(request: web.Request) -> dict:
     if not isinstance(data, dict):
         raise refuse("the request's body should be a JSON object")
     return data
+
+
+def ids_of(body: dict, key: str) -> list[str]:
+    """The list of ids that a body holds under `key`; none if the key is not there."""
+    ids = body.get(key, [])
+    if not isinstance(ids, list) or not all(isinstance(item, str) for item in ids):
+        raise refuse(f"{key!r} should be a list of ids")
+    return ids
+
+
+def whole_number(request: web.Request, name: str) -> int | None:
+    """A query parameter that counts something; None when it is missing or negative, which means the same."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    try:
+        number = int(text[:20])
+    except ValueError:
+        raise refuse(f"{name} should be a whole number, not {text!r:.40}") from None
+    return number if number >= 0 else None

@@ -2,15 +2,64 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+
 from aiohttp import web
 
-from . import files, frontend, info, security, userdata
+from .. import runtime
+from ..engine import Engine
+from . import files, frontend, history, info, jobs, prompts, security, userdata, websocket
+from .history import History
+from .queue import PromptQueue
 from .state import ServerState
+from .websocket import Clients
+
+CLOSING = 0.5  # seconds that open requests get when the server ends
 
 
 def create_app(state: ServerState) -> web.Application:
     """The whole server as an aiohttp application; the frontend comes last, because it takes every path left over."""
+    state.host.preview = True
+    state.clients = Clients()
+    engine = Engine(state.registry, state.host)
+    state.queue = PromptQueue(engine, state.clients, History(state.user_directory / "history.jsonl"))
     app = web.Application(client_max_size=state.max_body_size, middlewares=security.middlewares(state))
-    for part in (info, files, userdata, frontend):
+    for part in (websocket, prompts, history, jobs, info, files, userdata, frontend):
         part.add_routes(app, state)
+
+    async def running(app: web.Application) -> AsyncIterator[None]:
+        state.clients.loop = asyncio.get_running_loop()
+        with runtime.use(state.host):
+            state.queue.worker.start()
+            yield
+
+    async def stop(app: web.Application) -> None:
+        await asyncio.gather(asyncio.to_thread(state.queue.close), state.clients.close())
+
+    app.cleanup_ctx.append(running)
+    app.on_shutdown.append(stop)
     return app
+
+
+async def serve(app: web.Application, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Answer requests until SIGINT or SIGTERM; `ready` is given the address. Raises ValueError for one that is taken."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSING)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ValueError(f"cannot listen on {host}:{port} ({reason}): choose with --host and --port") from error
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends asyncio.run by itself
+                asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        name, port = runner.addresses[0][:2]
+        ready(f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}")
+        await stopped.wait()
+    finally:
+        await runner.cleanup()

@@ -10,7 +10,7 @@ from ..registry import Registry
 from ..runtime import Runtime
 
 if TYPE_CHECKING:
-    from .prompts import PromptQueue
+    from .queue import PromptQueue
     from .websocket import Clients
 
 MEBIBYTE = 2**20

@@ -38,7 +38,8 @@ def test_values_travel_and_only_ancestors_run(engine, flow):
 def test_events_in_order(engine, events):
     run(engine, sum_prompt())
     assert [kind for kind, _ in events] == [
-        "execution_start", "execution_cached", "executing", "executing", "executing", "executed", "execution_success",
+        "execution_start", "execution_cached", "executing", "finished", "executing", "finished",
+        "executing", "executed", "finished", "execution_success",
     ]  # fmt: skip
     executed = dict(events)["executed"]
     assert executed == {"prompt_id": "p", "node": "show", "display_node": "show", "output": {"values": [5]}}
@@ -190,9 +191,21 @@ def test_an_interrupt_stops_at_the_next_step_and_the_next_run_is_whole(registry,
     assert run(engine, picture_prompt(50)).status == "success"
 
 
-def test_a_late_interrupt_does_not_stop_the_next_run(engine, host):
+def test_an_interrupt_that_comes_too_late_does_not_stop_the_next_run(registry, host):
+    engine = Engine(registry, host, on_event=lambda kind, data: host.interrupt(kind == "execution_success"))
+    assert [run(engine, sum_prompt()).status for _ in range(2)] == ["success", "success"]
+
+
+def test_an_interrupt_between_taking_a_prompt_and_running_it_counts(engine, host):
     host.interrupt()
-    assert run(engine, sum_prompt()).status == "success"
+    assert run(engine, sum_prompt()).status == "interrupted"
+
+
+def test_a_cached_output_that_shows_nothing_is_executed_too(engine, events):
+    for _ in range(2):
+        events.clear()
+        run(engine, {"n": entry("Number", value=1), "end": entry("Quiet", value=["n", 0])})
+    assert [data["output"] for kind, data in events if kind == "executed"] == [None]
 
 
 def test_nodes_run_without_gradients(engine, registry, monkeypatch):

@@ -1,0 +1,76 @@
+"""Which messages does a running prompt send, and what of them stays in its history?
+
+The names, order and data are those of ComfyUI's websocket.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from .websocket import Clients
+
+KEPT = ("execution_start", "execution_cached", "execution_success", "execution_error", "execution_interrupted")
+
+
+class Announcer:
+    """Takes one prompt's events from the engine and tells its client; an interruption is told to everybody."""
+
+    def __init__(self, clients: Clients, prompt_id: str, sid: str | None) -> None:
+        self.clients, self.prompt_id, self.sid = clients, prompt_id, sid
+        self.kept: list[tuple[str, dict]] = []
+        self.nodes: dict[str, dict] = {}
+        self.executing: dict | None = None
+
+    def __call__(self, kind: str, data: dict) -> None:
+        if kind in KEPT:
+            self.kept.append((kind, data))
+        if kind == "preview":
+            self._preview(data["node"], *data["image"])
+        elif kind == "finished":
+            self._finish(data["node"])
+        else:
+            self._before(kind, data)
+            self._tell(kind, data, everybody=kind == "execution_interrupted")
+
+    def _before(self, kind: str, data: dict) -> None:
+        """The state of all nodes goes ahead of a message that changes it."""
+        if kind == "executing":
+            self.executing = data
+            self._progress(data["node"], 0, 1, "running")
+        elif kind == "progress" and data["node"] is not None:
+            self._progress(data["node"], data["value"], data["max"], "running")
+
+    def _finish(self, node: str) -> None:
+        total = self.nodes.get(node, {}).get("max", 1)
+        self._progress(node, total, total, "finished")
+
+    def _progress(self, node: str, value: int, total: int, state: str) -> None:
+        self.nodes[node] = {"value": value, "max": total, "state": state, **self._names(node)}
+        self._tell("progress_state", {"prompt_id": self.prompt_id, "nodes": self.nodes})
+
+    def _names(self, node: str) -> dict:
+        names = {"node_id": node, "display_node_id": node, "parent_node_id": None, "real_node_id": node}
+        return {**names, "prompt_id": self.prompt_id}
+
+    def _preview(self, node: str | None, form: str, picture: Any, longest: int) -> None:
+        """Encoded here, on the engine's thread, and only when somebody looks."""
+        if node is None or self.sid is None or not self.clients.knows(self.sid):
+            return
+        picture = picture.convert("RGB")
+        picture.thumbnail((longest, longest))
+        with io.BytesIO() as file:
+            picture.save(file, format="JPEG", quality=90)
+            self.clients.send_preview(file.getvalue(), self._names(node), self.sid)
+
+    def _tell(self, kind: str, data: dict, everybody: bool = False) -> None:
+        if everybody:
+            self.clients.send(kind, data)
+        elif self.sid is not None:
+            self.clients.send(kind, data, self.sid)
+
+
+def as_json(shown: dict) -> dict:
+    """What nodes show, as it survives JSON: what JSON cannot say becomes text."""
+    return json.loads(json.dumps(shown, default=str), parse_constant=str)

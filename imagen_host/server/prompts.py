@@ -1,0 +1,152 @@
+"""How does a prompt get into the queue, and how is the queue seen and changed (/prompt, /queue, /interrupt, /free)?"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aiohttp import web
+
+from ..reading import parse
+from ..validation import finite, problem, validate
+from ._routes import both, ids_of, read_object
+from .queue import Job, QueueFull
+from .state import ServerState
+from .websocket import LONGEST_ID
+
+NEVER_KEPT = ("auth_token_comfy_org", "api_key_comfy_org")  # secrets that the editor sends along
+
+
+class Refused(Exception):
+    """A prompt that is not taken: the HTTP status and the body that says why."""
+
+    def __init__(self, error: dict, node_errors: dict | None = None, status: int = 400) -> None:
+        self.status, self.body = status, {"error": error, "node_errors": node_errors or {}}
+
+
+def read_request(body: bytes) -> dict:
+    """The fields of a request to queue a prompt, each of its type. Raises Refused."""
+    try:
+        data = parse(body, "the request's body")
+    except ValueError as error:
+        raise Refused(problem("invalid_prompt", "the request is not JSON", str(error))) from None
+    if not isinstance(data, dict):
+        raise Refused(problem("no_prompt", "there is no prompt", "expected a JSON object with the key 'prompt'"))
+    if "prompt" not in data:
+        raise Refused(problem("no_prompt", "there is no prompt", "the request's body has no key 'prompt'"))
+    for key, (accepts, expected) in FIELDS.items():
+        if data.get(key) is None:
+            data.pop(key, None)
+        elif not accepts(data[key]):
+            raise Refused(problem("invalid_request", f"{key} should be {expected}", f"{data[key]!r:.80}"))
+    return data
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_ID
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def _is_list_of_ids(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+FIELDS = {
+    "client_id": (_is_id, f"text of at most {LONGEST_ID} characters"),
+    "prompt_id": (lambda value: _is_id(value) and value, f"text of 1 to {LONGEST_ID} characters"),
+    "extra_data": (lambda value: isinstance(value, dict), "an object"),
+    "number": (_is_finite_number, "a finite number"),
+    "front": (lambda value: isinstance(value, bool), "true or false"),
+    "partial_execution_targets": (_is_list_of_ids, "a list of node ids"),
+}
+
+
+def job_of(body: bytes, number: int, state: ServerState) -> tuple[Job, dict]:
+    """A checked job and the errors of nodes that it leaves out. Raises Refused. Slow: not for the event loop."""
+    data = read_request(body)
+    prompt = data["prompt"]
+    checked = validate(prompt, state.registry, data.get("partial_execution_targets"))
+    if checked.error is not None:
+        raise Refused(checked.error, checked.node_errors)
+    if not finite(data):
+        raise Refused(problem("invalid_prompt", "the request holds a number that is not finite", "JSON has none"))
+    extra = {key: value for key, value in data.get("extra_data", {}).items() if key not in NEVER_KEPT}
+    sid = data.get("client_id", extra.pop("client_id", None))
+    extra |= {"client_id": sid} if _is_id(sid) else {}
+    job = Job(
+        number=data.get("number", -number if data.get("front") else number),
+        prompt_id=data.get("prompt_id") or str(uuid.uuid4()),
+        prompt=prompt,
+        outputs=checked.outputs,
+        extra_data={**extra, "create_time": int(time.time() * 1000)},
+        size=len(body),
+    )
+    return job, checked.node_errors
+
+
+def add_routes(app: web.Application, state: ServerState) -> None:
+    """Add the routes that fill, show and change the queue."""
+    numbers = itertools.count(1)
+    checker = ThreadPoolExecutor(1, thread_name_prefix="imagen-checker")  # one: prompts keep their order
+
+    async def put(request: web.Request) -> web.Response:
+        try:
+            body, number = await request.read(), next(numbers)
+            job, node_errors = await asyncio.get_running_loop().run_in_executor(checker, job_of, body, number, state)
+            state.queue.put(job)
+        except Refused as refused:
+            return web.json_response(refused.body, status=refused.status)
+        except QueueFull:
+            error = problem("queue_full", "too many prompts wait", "wait until some have run, or clear the queue")
+            return web.json_response(Refused(error).body, status=429)
+        except ValueError as error:
+            return web.json_response(Refused(problem("invalid_request", str(error))).body, status=400)
+        except web.HTTPRequestEntityTooLarge as error:
+            too_large = problem("request_too_large", "the request is too large", error.text or "")
+            return web.json_response(Refused(too_large).body, status=413)
+        return web.json_response({"prompt_id": job.prompt_id, "number": job.number, "node_errors": node_errors})
+
+    async def remaining(request: web.Request) -> web.Response:
+        return web.json_response(state.queue.status()["status"])
+
+    async def show(request: web.Request) -> web.Response:
+        running, waiting = state.queue.split()
+        listed = {"queue_running": running, "queue_pending": waiting}
+        return web.json_response({key: [job.item() for job in jobs] for key, jobs in listed.items()})
+
+    async def change(request: web.Request) -> web.Response:
+        body = await read_object(request)
+        if body.get("clear"):
+            state.queue.remove()
+        elif ids := ids_of(body, "delete"):
+            state.queue.remove(ids)
+        return web.Response()
+
+    async def interrupt(request: web.Request) -> web.Response:
+        state.queue.interrupt((await read_object(request)).get("prompt_id"))
+        return web.Response()
+
+    async def free(request: web.Request) -> web.Response:
+        body = await read_object(request)
+        if body.get("unload_models") or body.get("free_memory"):
+            state.queue.forget()
+        return web.Response()
+
+    async def stop(app: web.Application) -> None:
+        checker.shutdown(wait=False, cancel_futures=True)
+
+    app.on_cleanup.append(stop)
+    both(app.router, "GET", "/prompt", remaining)
+    both(app.router, "POST", "/prompt", put)
+    both(app.router, "GET", "/queue", show)
+    both(app.router, "POST", "/queue", change)
+    both(app.router, "POST", "/interrupt", interrupt)
+    both(app.router, "POST", "/free", free)

@@ -1,0 +1,148 @@
+"""How do messages reach the editor while a prompt runs (/ws), without anybody being able to hold up the rest?
+
+Every client has an outbox of its own, emptied by a task of its own. An unsent preview gives way to a newer one; a client
+that leaves LONGEST_OUTBOX messages unread is cut off, and may come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import struct
+import uuid
+from collections import deque
+from typing import Any
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from ._routes import both
+from .state import ServerState
+
+LONGEST_OUTBOX = 2000  # messages; a few hundred KiB
+LARGEST_MESSAGE = 64 * 2**10  # bytes of what a client may send: it only tells what it supports
+LONGEST_ID = 200
+PREVIEW, PREVIEW_WITH_METADATA, JPEG = 1, 4, 1
+
+
+class Client:
+    """One open websocket; `sid` is the clientId that prompts are queued under. Used on the event loop's thread only."""
+
+    def __init__(self, socket: web.WebSocketResponse, request: web.Request) -> None:
+        self.socket, self.transport = socket, request.transport
+        self.sid = request.query.get("clientId", "")[:LONGEST_ID] or uuid.uuid4().hex
+        self.takes_metadata = False
+        self.outbox: deque[str | bytes] = deque()
+        self.waiting = asyncio.Event()
+
+    def post(self, message: str | bytes) -> None:
+        """Put a message into the outbox; a preview replaces one that was not sent yet."""
+        if isinstance(message, bytes):
+            self.outbox = deque(item for item in self.outbox if not isinstance(item, bytes))
+        self.outbox.append(message)
+        self.waiting.set()
+        if len(self.outbox) > LONGEST_OUTBOX:
+            self.cut()
+
+    def cut(self) -> None:
+        """End the connection without waiting for the other side."""
+        self.outbox.clear()
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def deliver(self) -> None:
+        """Send what is in the outbox for as long as the connection lives."""
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            while not self.socket.closed:
+                await self.waiting.wait()
+                self.waiting.clear()
+                while self.outbox:
+                    message = self.outbox.popleft()
+                    await (self.socket.send_str if isinstance(message, str) else self.socket.send_bytes)(message)
+
+    def hear(self, text: str, max_upload_size: int) -> None:
+        """Take what the client says; anything but its feature flags is ignored."""
+        try:
+            message = json.loads(text)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(message, dict) or message.get("type") != "feature_flags":
+            return
+        flags = message.get("data")
+        self.takes_metadata = isinstance(flags, dict) and flags.get("supports_preview_metadata") is True
+        self.post(text_message("feature_flags", features(max_upload_size)))
+
+
+def features(max_upload_size: int) -> dict:
+    """What this server tells a client that it supports."""
+    return {"supports_preview_metadata": True, "max_upload_size": max_upload_size}
+
+
+def text_message(kind: str, data: Any) -> str:
+    return json.dumps({"type": kind, "data": data}, default=str)
+
+
+class Clients:
+    """All open websockets. `send` and `send_preview` may be called from any thread and never wait."""
+
+    def __init__(self) -> None:
+        self.open: list[Client] = []
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def send(self, kind: str, data: dict, sid: str | None = None) -> None:
+        """Send a message to the clients called `sid`, or to all."""
+        message = text_message(kind, data)
+        self._on_loop(lambda: self._post(sid, lambda client: message))
+
+    def send_preview(self, jpeg: bytes, metadata: dict, sid: str) -> None:
+        """Send a picture in the making, in the form that each client asked for."""
+        about = json.dumps({**metadata, "image_type": "image/jpeg"}).encode()
+        new = struct.pack(">II", PREVIEW_WITH_METADATA, len(about)) + about + jpeg
+        old = struct.pack(">II", PREVIEW, JPEG) + jpeg
+        self._on_loop(lambda: self._post(sid, lambda client: new if client.takes_metadata else old))
+
+    def knows(self, sid: str | None) -> bool:
+        return any(client.sid == sid for client in self.open)
+
+    def _post(self, sid: str | None, message_for: Any) -> None:
+        for client in list(self.open):
+            if sid is None or client.sid == sid:
+                client.post(message_for(client))
+
+    def _on_loop(self, task: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            if self.loop is not None:
+                self.loop.call_soon_threadsafe(task)
+
+    async def close(self) -> None:
+        """Say goodbye to all; whoever does not answer is cut off."""
+        closing = [client.socket.close(code=WSCloseCode.GOING_AWAY) for client in self.open]
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), timeout=0.5)
+        for client in list(self.open):
+            client.cut()
+
+
+def add_routes(app: web.Application, state: ServerState) -> None:
+    """Add /ws?clientId="""
+
+    async def connect(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(heartbeat=30.0, timeout=0.5, max_msg_size=LARGEST_MESSAGE, compress=False)
+        await socket.prepare(request)
+        client = Client(socket, request)
+        client.post(text_message("status", {**state.queue.status(), "sid": client.sid}))
+        current = state.queue.executing(client.sid)
+        if current is not None:  # the page was loaded anew in the middle of its prompt
+            client.post(text_message("executing", current))
+        state.clients.open.append(client)
+        delivery = asyncio.create_task(client.deliver())
+        try:
+            async for message in socket:
+                if message.type == WSMsgType.TEXT:
+                    client.hear(message.data, state.max_upload_size)
+        finally:
+            state.clients.open.remove(client)
+            delivery.cancel()
+        return socket
+
+    both(app.router, "GET", "/ws", connect)
