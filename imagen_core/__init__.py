@@ -11,9 +11,10 @@ from .denoiser import Denoiser, Prediction
 from .guidance import GUIDANCE, Guidance
 from .guidance.classifier_free import rescale_guidance
 from .inpainting import InitImage
+from .noise import BatchNoise
 from .progress import progress_at
 from .samplers import RESPACINGS, SAMPLERS, SPACINGS, Sampler
-from .sampling import sample_base, super_resolve
+from .sampling import low_res_conditioning, sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
 from .settings import make_guidance, make_thresholding
 from .stage import Prompt, Stage, encode_prompt, load_stage
@@ -22,6 +23,7 @@ from .text.t5 import T5TextEncoder
 from .thresholding import THRESHOLDINGS, Thresholding
 from .thresholding.mimic import GuidedThresholding
 from .unets import UNETS, build_unet
+from .variance_exploding import sigma_ve_table, sigma_ve_to_t, t_to_sigma_ve
 
 __all__ = [
     "GUIDANCE",
@@ -31,6 +33,7 @@ __all__ = [
     "SPACINGS",
     "THRESHOLDINGS",
     "UNETS",
+    "BatchNoise",
     "Conditioning",
     "Denoiser",
     "Guidance",
@@ -51,6 +54,7 @@ __all__ = [
     "is_stage_checkpoint",
     "load_checkpoint",
     "load_stage",
+    "low_res_conditioning",
     "make_guidance",
     "make_thresholding",
     "progress_at",
@@ -60,6 +64,9 @@ __all__ = [
     "resize_longest_side",
     "sample_base",
     "save_checkpoint",
+    "sigma_ve_table",
+    "sigma_ve_to_t",
     "super_resolve",
+    "t_to_sigma_ve",
     "trained_in_half",
 ]

@@ -5,16 +5,19 @@ The only folder that imports ComfyUI's modules or the embedded host's.
 
 from .files import fingerprint, model_folders, model_names, model_path
 from .memory import device, managed
-from .pictures import image_from_core, image_to_core
+from .pictures import empty_latent, image_from_core, image_from_latent, image_to_core, latent_from_image
 from .progress import step_reporter
 from .which import IN_COMFYUI, throw_if_interrupted
 
 __all__ = [
     "IN_COMFYUI",
     "device",
+    "empty_latent",
     "fingerprint",
     "image_from_core",
+    "image_from_latent",
     "image_to_core",
+    "latent_from_image",
     "managed",
     "model_folders",
     "model_names",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -14,3 +15,24 @@ def image_to_core(image: Tensor) -> Tensor:
 def image_from_core(pixels: Tensor) -> Tensor:
     """(b c h w) in [-1, 1] as the host's IMAGE (b h w c) in [0, 1]."""
     return ((pixels + 1.0) / 2.0).clamp(0.0, 1.0).movedim(1, -1).contiguous().float().cpu()  # b h w c
+
+
+def empty_latent(count: int, height: int, width: int) -> dict[str, Tensor]:
+    """The host's LATENT for a model that draws pixels: {"samples": (b 3 h w)}, all zero."""
+    return {"samples": torch.zeros(count, 3, height, width)}
+
+
+def latent_from_image(image: Tensor) -> dict[str, Tensor]:
+    """The host's IMAGE (b h w c) in [0, 1] as such a LATENT, in [-1, 1]."""
+    return {"samples": image_to_core(image).contiguous()}
+
+
+def image_from_latent(latent: dict[str, Tensor]) -> Tensor:
+    """The pictures in such a LATENT as the host's IMAGE. Raises ValueError for the latent of another kind of model."""
+    samples = latent["samples"]
+    if samples.ndim != 4 or samples.shape[1] != 3:
+        raise ValueError(
+            f"a latent of shape {tuple(samples.shape)} holds no pixels, which are (b 3 h w): use VAE Decode for the latents"
+            " of other models"
+        )
+    return image_from_core(samples)
