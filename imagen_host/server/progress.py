@@ -26,6 +26,8 @@ class Announcer:
     def __call__(self, kind: str, data: dict) -> None:
         if kind in KEPT:
             self.kept.append((kind, data))
+        if kind == "executed":
+            data = {**data, "output": as_json(data["output"])}
         if kind == "preview":
             self._preview(data["node"], *data["image"])
         elif kind == "finished":
@@ -71,6 +73,6 @@ class Announcer:
             self.clients.send(kind, data, self.sid)
 
 
-def as_json(shown: dict) -> dict:
+def as_json(shown: dict | None) -> dict | None:
     """What nodes show, as it survives JSON: what JSON cannot say becomes text."""
     return json.loads(json.dumps(shown, default=str), parse_constant=str)

@@ -78,6 +78,7 @@ NODES = {
     "Seeded": node({"seed": SEED, "scale": ("FLOAT", {"default": 1.0})}, ("INT",), lambda self, seed, scale: (seed,)),
     "Show": node({"value": (ANY,)}, (), show, optional={"label": ("STRING", {})}, OUTPUT_NODE=True),
     "Quiet": node({"value": (ANY,)}, (), lambda self, value: (), OUTPUT_NODE=True),
+    "Odd": node({"value": INT}, ("FLOAT",), lambda self, value: (float("nan"),)),
     "Many": node({"count": INT}, ("INT",), lambda self, count: (list(range(count)),), OUTPUT_IS_LIST=(True,)),
     "Gather": node({"values": SOCKET}, ("INT",), lambda self, values: (sum(values),), INPUT_IS_LIST=True),
     "Pick": node(

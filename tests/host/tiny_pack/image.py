@@ -3,6 +3,7 @@
 import time
 
 import torch
+from PIL import Image
 
 from imagen_host.runtime import ProgressBar
 
@@ -23,14 +24,15 @@ class Picture:
                 "height": side,
                 "seconds_per_step": ("FLOAT", {"default": 0.0, "min": 0.0}),
             },
-            "optional": {"text": ("STRING", {"forceInput": True})},
+            "optional": {"text": ("STRING", {"forceInput": True}), "preview": ("BOOLEAN", {"default": False})},
         }
 
-    def draw(self, seed, steps, width, height, seconds_per_step, text=""):
+    def draw(self, seed, steps, width, height, seconds_per_step, text="", preview=False):
         bar = ProgressBar(steps)
-        for _ in range(steps):
+        for step in range(steps):
             time.sleep(seconds_per_step)
-            bar.update()
+            picture = ("JPEG", Image.new("RGB", (64, 64), (step, 0, 0)), 32) if preview else None
+            bar.update_absolute(step + 1, steps, picture)
         print("nodes may print")
         noise = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(seed))
         return (noise,)
