@@ -106,7 +106,7 @@ def save_folder(
 ) -> Path:
     """Write a pipeline's folder as DeepFloyd's were published: 2023's config.json, scheduler, index of shards."""
     path.mkdir(parents=True, exist_ok=True)
-    unet.save_pretrained(path / "unet", variant=variant, max_shard_size="1MB" if shards else "10GB")
+    unet.save_pretrained(path / "unet", variant=variant, max_shard_size="3MB" if shards else "10GB")
     settings = json.loads((path / "unet" / "config.json").read_text())
     for later in ("encoder_hid_dim_type", "attention_type", "reverse_transformer_layers_per_block", "dropout"):
         settings.pop(later, None)

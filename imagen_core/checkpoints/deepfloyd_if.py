@@ -22,7 +22,7 @@ from ..unets.deepfloyd_unet import DeepFloydUNetConfig
 from .deepfloyd_config import config_from_diffusers, config_from_shapes, facts_from_yml, is_complete
 from .deepfloyd_keys import NAMINGS, SIGNATURES, Entry, key_table
 from .native import StageSpec, safetensors_header
-from .weights import Variant, Weights, open_weights, read_float, shards_of, weight_sets
+from .weights import Variant, Weights, is_shard, open_weights, read_float, shards_of, weight_sets
 
 PUBLISHED = "diffusion_pytorch_model"
 ORIGINAL = "pytorch_model"
@@ -96,10 +96,11 @@ def opened_deepfloyd(
 
 def is_deepfloyd(path: str | os.PathLike[str]) -> bool:
     """Whether `load_deepfloyd` is the one to read `path`: a folder, a torch archive (.bin), or a safetensors file with a
-    stage's keys, told from its header alone. False for a file that is not there or cannot be read.
+    stage's keys, told from its header alone. A shard called as published is taken for one of a stage. False for a file
+    that is not there or cannot be read.
     """
     path = Path(path)
-    if path.is_dir() or path.suffix == ".bin":
+    if path.is_dir() or path.suffix == ".bin" or (path.name.startswith(PUBLISHED) and is_shard(path)):
         return True
     try:
         header = safetensors_header(path)

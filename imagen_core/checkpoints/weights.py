@@ -155,8 +155,8 @@ def weight_sets(folder: Path, name: str, suffix: str) -> list[Variant]:
         shard = SHARD.match(file.name)
         if shard is not None:
             infix = _infix(shard["name"][len(name) :] or shard["rest"][: -len(suffix)])
-            if infix is not None:
-                sets.setdefault(infix, []).extend(_siblings(file, shard) if infix not in sets else [])
+            if infix is not None and infix not in sets:
+                sets[infix] = _siblings(file, shard)
         elif _infix(middle) is not None:
             sets[_infix(middle)] = [file]
     for index in sorted(folder.glob(f"{name}{suffix}.index*.json")):
@@ -171,6 +171,10 @@ def _infix(text: str) -> str | None:
     if not text:
         return ""
     return text[1:] if re.fullmatch(r"\.\w+", text) else None
+
+
+def is_shard(file: Path) -> bool:
+    return SHARD.match(file.name) is not None
 
 
 def shards_of(file: Path) -> list[Path]:
