@@ -1,11 +1,33 @@
 """The inputs that every sampler node shares, and what their values mean to the core."""
 
-from ..imagen_core import SAMPLERS, make_guidance
-from . import _sockets
+from ..imagen_core import RESPACINGS, SAMPLERS, SPACINGS, InitImage, make_guidance
+from . import _host, _sockets
 
 SAMPLER_TIP = (
     "dpmpp_2m: fast and exact, the default. dpmpp_2m_sde: the same with fresh noise each step. heun: two calls a step. "
     "ddim: deterministic, wants 50 steps or more. ddpm: the paper's ancestral sampler, wants 100 or more."
+)
+SPACING_TIP = (
+    "At which noise levels the network is called. auto: the checkpoint's or the sampler's own. uniform: even steps of time, "
+    "DeepFloyd IF's plain number of steps. logsnr: suits dpmpp_2m. karras: EDM's. The others are DeepFloyd IF's own lists, "
+    "for ddpm on its checkpoints: smart100 or smart50 for stage I, smart50 or super27 for stage II. Their number is the "
+    "number of steps, whatever `steps` says."
+)
+INIT_TIP = (
+    "A picture to start from, as large as you like: it is cut about its centre to the shape drawn and shrunk. Without a "
+    "mask all of it is redrawn (img2img), with one only the white part (inpainting). Look at strength."
+)
+MASK_TIP = (
+    "White is repainted, black stays exactly as it is, grey blends; from Load Image (paint in its mask editor) or any mask "
+    "node. Needs init_image."
+)
+STRENGTH_TIP = (
+    "Only with init_image: how much noise it gets before it is redrawn (denoise elsewhere). 1 ignores what is repainted, "
+    "0.7 keeps its colours and layout, 0.3 changes details. Fewer steps are run the lower it is."
+)
+RESAMPLE_TIP = (
+    "Only with init_image, for masks: how often each part of the way is drawn again so that new and old fit together "
+    "(RePaint). 1 is off, 4 helps large holes, 10 is the paper's; time grows with it."
 )
 
 
@@ -53,14 +75,34 @@ def optional_inputs() -> dict:
         ),
         "threshold": (
             _sockets.THRESHOLD,
-            {"tooltip": "From Imagen Threshold. Without it, dynamic thresholding at 99.5 %, as in the paper."},
+            {
+                "tooltip": "From Imagen Threshold. Without it, what the checkpoint asks for (DeepFloyd IF: dynamic at "
+                "95 %), or the paper's dynamic thresholding at 99.5 %."
+            },
         ),
+        "spacing": (["auto", *SPACINGS, *RESPACINGS], {"default": "auto", "tooltip": SPACING_TIP}),
+        "init_image": (_sockets.IMAGE, {"tooltip": INIT_TIP}),
+        "mask": (_sockets.MASK, {"tooltip": MASK_TIP}),
+        "strength": ("FLOAT", {"default": 0.7, "min": 0.01, "max": 1.0, "step": 0.01, "tooltip": STRENGTH_TIP}),
+        "resample": ("INT", {"default": 1, "min": 1, "max": 20, "tooltip": RESAMPLE_TIP}),
     }
 
 
-def settings(seed, batch, steps, sampler, guidance_scale, guidance, threshold, callback) -> dict:
+def start_from(init_image, mask, strength, resample) -> InitImage | None:
+    """The picture to start from, in the core's form, or None where there is none. Raises ValueError for a lone mask."""
+    if init_image is None and mask is not None:
+        raise ValueError("a mask says which part of init_image is repainted: connect a picture to init_image as well")
+    if init_image is None:
+        return None
+    pixels, holes = _host.image_to_core(init_image), None if mask is None else _host.mask_to_core(mask)
+    return InitImage(pixels=pixels, mask=holes, strength=strength, resample=resample)
+
+
+def settings(seed, batch, steps, sampler, guidance_scale, guidance, threshold, spacing, init, callback) -> dict:
     """Widget values as the keyword arguments of the core's sampling functions."""
     return {
+        "spacing": None if spacing == "auto" else spacing,
+        "init": init,
         "seeds": range(seed, seed + batch),
         "steps": steps,
         "sampler": SAMPLERS[sampler](),

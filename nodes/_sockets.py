@@ -6,6 +6,7 @@ UNET = "IMAGEN_UNET"  # one loaded stage: network, schedule, description (imagen
 GUIDANCE = "IMAGEN_GUIDANCE"  # how prompt and null predictions combine (imagen_core.Guidance)
 THRESHOLD = "IMAGEN_THRESHOLD"  # how predicted pixels are kept in range (imagen_core.Thresholding)
 IMAGE = "IMAGE"  # the host's own: float32 (b h w c) in 0..1
+MASK = "MASK"  # the host's own: float32 (b h w) in 0..1, 1 where a picture is transparent or to be repainted
 MODEL = "MODEL"  # the host's own: a network under its memory manager (ComfyUI only)
 CONDITIONING = "CONDITIONING"  # the host's own: what the prompt says (ComfyUI only)
 LATENT = "LATENT"  # the host's own: {"samples": (b c h w)}; of our stages, pixels in -1..1 (ComfyUI only)

@@ -8,10 +8,11 @@ class ImagenBaseSample64:
     DISPLAY_NAME = "Imagen Base Sample 64"
     DESCRIPTION = (
         "Draws the small first picture from the prompt by diffusion with classifier-free guidance. "
-        "What the picture shows is decided here; the super-resolution stages add detail."
+        "What the picture shows is decided here; the super-resolution stages add detail. With init_image it redraws a "
+        "picture (img2img), with a mask as well only a part of it (inpainting)."
     )
     CATEGORY = "imagen/sampling"
-    SEARCH_ALIASES = ["ksampler", "sampler", "text to image", "base model", "cfg"]
+    SEARCH_ALIASES = ["ksampler", "sampler", "text to image", "base model", "cfg", "img2img", "inpaint", "repaint"]
     FUNCTION = "sample"
     RETURN_TYPES = (_sockets.IMAGE,)
     RETURN_NAMES = ("image",)
@@ -46,10 +47,27 @@ class ImagenBaseSample64:
         }
 
     def sample(
-        self, unet, text, seed, steps, guidance_scale, sampler, width, height, batch_size, guidance=None, threshold=None
+        self,
+        unet,
+        text,
+        seed,
+        steps,
+        guidance_scale,
+        sampler,
+        width,
+        height,
+        batch_size,
+        guidance=None,
+        threshold=None,
+        spacing="auto",
+        init_image=None,
+        mask=None,
+        strength=0.7,
+        resample=1,
     ):
+        init = _sampling_inputs.start_from(init_image, mask, strength, resample)
         report = _host.step_reporter(steps)
         chosen = _sampling_inputs.settings(
-            seed, batch_size, steps, sampler, guidance_scale, guidance, threshold, report
+            seed, batch_size, steps, sampler, guidance_scale, guidance, threshold, spacing, init, report
         )
         return (_host.image_from_core(sample_base(unet, text, height=height, width=width, **chosen)),)

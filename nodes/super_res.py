@@ -8,10 +8,11 @@ class ImagenSuperRes:
     DISPLAY_NAME = "Imagen Super Resolution"
     DESCRIPTION = (
         "Enlarges a picture by diffusion: 64 to 256 with an sr256 stage, 256 to 1024 with an sr1024 stage. The picture "
-        "may come from any node. aug_level says how far the network may depart from it."
+        "may come from any node. aug_level says how far the network may depart from it. With init_image and a mask, "
+        "everything outside the mask stays as it was in init_image (inpainting)."
     )
     CATEGORY = "imagen/sampling"
-    SEARCH_ALIASES = ["upscale", "super resolution", "enlarge", "efficient unet", "aug_level"]
+    SEARCH_ALIASES = ["upscale", "super resolution", "enlarge", "efficient unet", "aug_level", "inpaint", "img2img"]
     FUNCTION = "sample"
     RETURN_TYPES = (_sockets.IMAGE,)
     RETURN_NAMES = ("image",)
@@ -71,11 +72,17 @@ class ImagenSuperRes:
         text=None,
         guidance=None,
         threshold=None,
+        spacing="auto",
+        init_image=None,
+        mask=None,
+        strength=0.7,
+        resample=1,
     ):
+        init = _sampling_inputs.start_from(init_image, mask, strength, resample)
         report = _host.step_reporter(steps)
         low_res = _host.image_to_core(image)
         chosen = _sampling_inputs.settings(
-            seed, len(low_res), steps, sampler, guidance_scale, guidance, threshold, report
+            seed, len(low_res), steps, sampler, guidance_scale, guidance, threshold, spacing, init, report
         )
         return (
             _host.image_from_core(super_resolve(unet, low_res, text, aug_level=aug_level, factor=factor, **chosen)),

@@ -4,8 +4,8 @@ The only folder that imports ComfyUI's modules or the embedded host's.
 """
 
 from .files import fingerprint, model_folders, model_names, model_path
-from .memory import device, managed
-from .pictures import empty_latent, image_from_core, image_from_latent, image_to_core, latent_from_image
+from .memory import device, load_device, loaded, managed, unet_dtype
+from .pictures import empty_latent, image_from_core, image_from_latent, image_to_core, latent_from_image, mask_to_core
 from .progress import step_reporter
 from .which import IN_COMFYUI, throw_if_interrupted
 
@@ -18,10 +18,14 @@ __all__ = [
     "image_from_latent",
     "image_to_core",
     "latent_from_image",
+    "load_device",
+    "loaded",
     "managed",
+    "mask_to_core",
     "model_folders",
     "model_names",
     "model_path",
     "step_reporter",
     "throw_if_interrupted",
+    "unet_dtype",
 ]

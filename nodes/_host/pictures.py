@@ -17,6 +17,11 @@ def image_from_core(pixels: Tensor) -> Tensor:
     return ((pixels + 1.0) / 2.0).clamp(0.0, 1.0).movedim(1, -1).contiguous().float().cpu()  # b h w c
 
 
+def mask_to_core(mask: Tensor) -> Tensor:
+    """The host's MASK (b h w), or (h w), in [0, 1] as (b 1 h w): 1 where a picture is transparent, or to be repainted."""
+    return mask.reshape(-1, 1, *mask.shape[-2:]).float().clamp(0.0, 1.0)  # b 1 h w
+
+
 def empty_latent(count: int, height: int, width: int) -> dict[str, Tensor]:
     """The host's LATENT for a model that draws pixels: {"samples": (b 3 h w)}, all zero."""
     return {"samples": torch.zeros(count, 3, height, width)}
