@@ -1,6 +1,6 @@
 """ImagenLoadUNet: one stage of the cascade from a checkpoint."""
 
-from ..imagen_core import is_stage_checkpoint, load_stage
+from ..imagen_core import find_stages, load_stage, trained_in_half
 from . import _host, _sockets
 
 DEFAULT = "imagen-mini/base64.safetensors"
@@ -10,10 +10,11 @@ class ImagenLoadUNet:
     DISPLAY_NAME = "Imagen Load U-Net"
     DESCRIPTION = (
         "Loads one diffusion stage: base64 draws from text, sr256 and sr1024 enlarge. The file says itself which stage, "
-        "which noise schedule and which network it is."
+        "which noise schedule and which network it is. Reads this pack's checkpoints and DeepFloyd IF's stages I and II, "
+        "as published folders or as single .safetensors files."
     )
     CATEGORY = "imagen/loaders"
-    SEARCH_ALIASES = ["unet loader", "checkpoint loader", "load diffusion model", "stage"]
+    SEARCH_ALIASES = ["unet loader", "checkpoint loader", "load diffusion model", "stage", "deepfloyd if"]
     FUNCTION = "load"
     RETURN_TYPES = (_sockets.UNET,)
     RETURN_NAMES = ("unet",)
@@ -21,23 +22,37 @@ class ImagenLoadUNet:
 
     @classmethod
     def INPUT_TYPES(cls):
-        names = _host.model_names(is_stage_checkpoint, "*.safetensors")
+        names = _host.stage_names(find_stages)
         return {
             "required": {
                 "checkpoint": (
                     names,
                     {
                         **({"default": DEFAULT} if DEFAULT in names else {}),
-                        "tooltip": "A .safetensors stage under models/imagen or in the pack's own models folder. "
+                        "tooltip": "A .safetensors stage or a DeepFloyd IF folder, under models/imagen, "
+                        "models/diffusion_models, models/diffusers or in the pack's own models folder. "
                         "base64 makes the picture, sr256 takes 64 to 256 pixels, sr1024 takes 256 to 1024.",
                     },
                 )
-            }
+            },
+            "optional": {
+                "dtype": (
+                    ["auto", "float32", "float16", "bfloat16"],
+                    {
+                        "default": "auto",
+                        "tooltip": "Precision of the weights and of the network's arithmetic. auto: imagen-mini in "
+                        "float32, DeepFloyd IF in float16 on a GPU and float32 on a CPU, or what ComfyUI was started "
+                        "with. float16 and bfloat16 halve the memory; sampling itself is always float32.",
+                    },
+                )
+            },
         }
 
     @classmethod
-    def IS_CHANGED(cls, checkpoint):
-        return _host.fingerprint(checkpoint)
+    def IS_CHANGED(cls, checkpoint, dtype="auto"):
+        return _host.fingerprint(checkpoint, *_host.UNET_KINDS)
 
-    def load(self, checkpoint):
-        return (_host.managed(load_stage(_host.model_path(checkpoint), device=_host.device())),)
+    def load(self, checkpoint, dtype="auto"):
+        path = _host.model_path(checkpoint, *_host.UNET_KINDS)
+        chosen = _host.unet_dtype(dtype, trained_in_half=trained_in_half(path))
+        return (_host.managed(load_stage(path, device=_host.load_device(), dtype=chosen)),)

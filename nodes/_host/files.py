@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .which import folder_paths, runtime
@@ -16,11 +16,16 @@ if folder_paths is not None:  # a user's extra_model_paths.yaml may have named f
     folder_paths.folder_names_and_paths["imagen"] = ([*dict.fromkeys([*_named, *_ours])], EXTENSIONS)
 
 
-def model_folders() -> list[Path]:
-    """Where model files are looked for, in this order."""
+# ComfyUI's own kinds of model folders in which users keep what our loaders read, after "imagen".
+UNET_KINDS = ("diffusion_models", "diffusers")
+
+
+def model_folders(*kinds: str) -> list[Path]:
+    """Where model files are looked for, in this order: ours, then ComfyUI's folders of these `kinds`."""
     if folder_paths is None:
         return [*map(Path, runtime.get_model_directories()), PACK_MODELS]
-    return [Path(folder) for folder in folder_paths.get_folder_paths("imagen")]
+    known = [kind for kind in ("imagen", *kinds) if kind in folder_paths.folder_names_and_paths]
+    return [*dict.fromkeys(Path(folder) for kind in known for folder in folder_paths.get_folder_paths(kind))]
 
 
 def model_names(accept: Callable[[Path], bool], pattern: str) -> list[str]:
@@ -35,18 +40,34 @@ def model_names(accept: Callable[[Path], bool], pattern: str) -> list[str]:
     return list(found)
 
 
-def model_path(name: str) -> Path:
-    """The full path of a model that `model_names` listed. Raises FileNotFoundError naming the folders searched."""
-    for folder in model_folders():
-        path = (folder / name).resolve()
-        if path.is_relative_to(folder.resolve()) and path.exists():
-            return path
-    searched = ", ".join(map(str, model_folders()))
+def stage_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
+    """Names, as `model_names` gives them, of the stages that `find` finds in each folder for U-Nets."""
+    return list(
+        {
+            path.relative_to(folder).as_posix(): None
+            for folder in model_folders(*UNET_KINDS)
+            if folder.is_dir()
+            for path in find(folder)
+        }
+    )
+
+
+def model_path(name: str, *kinds: str) -> Path:
+    """The full path of a model in `model_folders(*kinds)`; a link in there may lead out of it, a name may not.
+
+    Raises FileNotFoundError naming the folders searched.
+    """
+    folders = model_folders(*kinds)
+    if ".." not in Path(name).parts and not Path(name).is_absolute():
+        for folder in folders:
+            if (folder / name).exists():
+                return folder / name
+    searched = ", ".join(map(str, folders))
     raise FileNotFoundError(f"no model {name!r} in {searched}: put it there, or choose another in the node's list")
 
 
-def fingerprint(name: str) -> str:
+def fingerprint(name: str, *kinds: str) -> str:
     """What changes when a model's files change: their sizes and times, for IS_CHANGED."""
-    path = model_path(name)
+    path = model_path(name, *kinds)
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     return ";".join(f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files)
