@@ -23,6 +23,7 @@ PICTURES = (
     "base64_pairs",
     "full256",
     "full256_held_out",
+    "textures256",
     "window1024",
     "window1024_held_out",
 )

@@ -21,16 +21,21 @@ from torch.nn import functional as F
 
 from .scenes import SceneBatch, sample_scenes
 from .scenes.renderer import render
+from .scenes.textures import sample_textures
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureKind:
-    """One set of pictures. `window`: keep only a window of this side, where detail is; None keeps the whole frame."""
+    """One set of pictures. `window`: keep only a window of this side, where detail is; None keeps the whole frame.
+
+    textures: no scenes but dead leaves, gradients, checks, words and noise fields, without captions.
+    """
 
     name: str
     side: int
     window: int | None = None
     held_out: bool = False
+    textures: bool = False
     chunk: int = 512
     first_seed: int = 0
 
@@ -43,6 +48,7 @@ KINDS = {
         PictureKind(name="base64_pairs", side=64, held_out=True, first_seed=500_000),  # for the classifier alone
         PictureKind(name="full256", side=256, chunk=64, first_seed=1_000_000),
         PictureKind(name="full256_held_out", side=256, chunk=32, held_out=True),
+        PictureKind(name="textures256", side=256, chunk=60, first_seed=3_000_000, textures=True),
         PictureKind(name="window1024", side=1024, window=256, chunk=64, first_seed=2_000_000),
         PictureKind(name="window1024_held_out", side=1024, window=256, chunk=32, held_out=True),
     )
@@ -68,8 +74,10 @@ def detailed_window(scene: SceneBatch, side: int, window: int, generator: torch.
     return (x, y, window, window)
 
 
-def render_chunk(kind: PictureKind, index: int) -> tuple[np.ndarray, SceneBatch]:
-    """Chunk `index` of a kind: pictures (n h w 3) uint8 and their scenes; the same index gives the same chunk."""
+def render_chunk(kind: PictureKind, index: int) -> tuple[np.ndarray, SceneBatch | None]:
+    """Chunk `index` of a kind: pictures (n h w 3) uint8 and their scenes (None for textures); always the same ones."""
+    if kind.textures:
+        return _to_pixels(sample_textures(kind.chunk, kind.side, kind.first_seed + index)), None
     batch = sample_scenes(kind.chunk, seed=kind.first_seed + index, held_out=kind.held_out)
     if kind.window is None:
         pictures = render(batch, kind.side)
@@ -78,8 +86,13 @@ def render_chunk(kind: PictureKind, index: int) -> tuple[np.ndarray, SceneBatch]
         scenes = [batch[i : i + 1] for i in range(len(batch))]
         windows = [detailed_window(s, kind.side, kind.window, generator) for s in scenes]
         pictures = torch.cat([render(s, kind.side, window=w) for s, w in zip(scenes, windows, strict=True)])
+    return _to_pixels(pictures), batch
+
+
+def _to_pixels(pictures: Tensor) -> np.ndarray:
+    """(n 3 h w) in [-1, 1] -> (n h w 3) uint8."""
     pixels = ((pictures + 1) * 127.5).round().clamp(0, 255).byte()
-    return pixels.permute(0, 2, 3, 1).contiguous().numpy(), batch
+    return pixels.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def render_pictures(kind: PictureKind, count: int, cache_dir: Path, *, part: int = 0, parts: int = 1) -> None:
@@ -93,8 +106,9 @@ def render_pictures(kind: PictureKind, count: int, cache_dir: Path, *, part: int
         if (folder / f"{index:05d}.npy").exists():
             continue
         pixels, batch = render_chunk(kind, index)
-        labels = {name: values.tolist() for name, values in batch.labels.items()}
-        (folder / f"{index:05d}.json").write_text(json.dumps({"captions": batch.captions, "labels": labels}))
+        labels = {name: values.tolist() for name, values in batch.labels.items()} if batch else {}
+        captions = batch.captions if batch else [""] * len(pixels)
+        (folder / f"{index:05d}.json").write_text(json.dumps({"captions": captions, "labels": labels}))
         temporary = folder / f"{index:05d}.part{part}"
         with open(temporary, "wb") as file:
             np.save(file, pixels, allow_pickle=False)

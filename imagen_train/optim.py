@@ -43,11 +43,32 @@ def orthogonalize(matrices: Tensor, steps: int = 5, *, bf16: bool = False) -> Te
     x = matrices.mT if tall else matrices  # k m n with m <= n: the Gram matrix is the small one
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     x = x.bfloat16() if bf16 else x
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    if 2 * x.shape[-2] <= x.shape[-1] and not bf16:
+        x = _accumulated(x @ x.mT, steps) @ x
+    else:
+        for _ in range(steps):
+            gram = x @ x.mT
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     x = x.to(matrices.dtype)
     return x.mT if tall else x
+
+
+def _accumulated(gram: Tensor, steps: int) -> Tensor:
+    """The product (k m m) of all rounds' factors, from x's Gram matrix (k m m) alone.
+
+    Round by round x becomes p(gram) x, and its Gram matrix p gram p, where p is a polynomial of the Gram matrix and so
+    commutes with it: wide matrices need be touched twice only. In float32 it agrees with the plain rounds to 1e-4.
+    """
+    a, b, c = NEWTON_SCHULZ
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device).expand_as(gram)
+    product = eye
+    for round_ in range(steps):
+        factor = torch.baddbmm(a * eye + b * gram, gram, gram, alpha=c)
+        product = factor @ product
+        if round_ + 1 < steps:
+            gram = factor @ gram @ factor
+            gram = (gram + gram.mT) / 2
+    return product
 
 
 class Muon(torch.optim.Optimizer):

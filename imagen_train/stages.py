@@ -31,6 +31,7 @@ from .metrics import bicubic, psnr
 from .options import TrainOptions
 from .parallel import rank
 from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
+from .scenes.vocabulary import LAYOUTS
 
 if TYPE_CHECKING:
     from imagen_core.text.t5 import T5TextEncoder
@@ -108,20 +109,28 @@ class BaseTask(_StageTask):
     def __init__(self, plan: StagePlan, options: TrainOptions, encoder: T5TextEncoder):
         super().__init__(plan, options)
         self.texts = CaptionEmbeds(encoder)
+        self._take_in()
+
+    def _take_in(self) -> None:
+        """Encode the captions of pictures that are new, and weigh pictures by their layouts."""
         self.texts.extend(self.cache.captions)
+        layouts = torch.tensor(self.cache.labels["layout"])
+        self.rates = torch.tensor([self.plan.layout_rates.get(name, 1.0) for name in LAYOUTS])[layouts]
+        self.weights = torch.tensor([self.plan.layout_weights.get(name, 1.0) for name in LAYOUTS])[layouts]
 
     def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:
         """Loss of one batch of captioned pictures."""
         self.calls += 1
         if self.calls % REFRESH_STEPS == 0:
             self.cache.refresh()
-            self.texts.extend(self.cache.captions)
-        indices = torch.randint(len(self.cache), (self.batch_size,), generator=generator).tolist()
+            self._take_in()
+        chosen = torch.multinomial(self.rates, self.batch_size, replacement=True, generator=generator)
+        indices, weight = chosen.tolist(), self.weights[chosen].to(self.device)
         dropped = torch.rand(self.batch_size, generator=generator) < self.plan.null_fraction
         x_0 = self.cache.pictures(indices).to(self.device)
         times, noise = self._time_and_noise(x_0.shape, generator, progress)
         text = model.encode_text(_to(self.texts.of(indices, dropped), self.device))
-        return self._loss(model, x_0, Conditioning(text=text), times, noise)
+        return self._loss(model, x_0, Conditioning(text=text), times, noise, weight)
 
     def preview(self, model: nn.Module) -> Preview:
         """Twenty-four held-out captions drawn from fixed seeds, and the x_0 error at three times."""
@@ -159,7 +168,17 @@ class BaseTask(_StageTask):
 
 
 class SuperResolutionTask(_StageTask):
-    """Small picture -> four times its side, on crops."""
+    """Small picture -> four times its side, on crops of scenes and (where the plan names some) textures."""
+
+    def __init__(self, plan: StagePlan, options: TrainOptions):
+        super().__init__(plan, options)
+        self.textures = PictureCache(options.cache_dir, plan.textures) if plan.textures else None
+
+    def _crops(self, generator: torch.Generator) -> Tensor:
+        """A batch (b 3 s s), textures last."""
+        plan, textures = self.plan, round(self.batch_size * self.plan.texture_fraction) if self.textures else 0
+        crops = self.cache.crops(self.batch_size - textures, plan.crop, generator)
+        return torch.cat([crops, self.textures.crops(textures, plan.crop, generator)]) if textures else crops
 
     def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:
         """Loss of one batch of crops, their low-res versions noised by a random aug_level."""
@@ -167,9 +186,9 @@ class SuperResolutionTask(_StageTask):
         if self.calls % REFRESH_STEPS == 0:
             self.cache.refresh()
         plan, b = self.plan, self.batch_size
-        x_0 = self.cache.crops(b, plan.crop, generator).to(self.device)
+        x_0 = self._crops(generator).to(self.device)
         times, noise = self._time_and_noise(x_0.shape, generator, progress)
-        level = torch.rand(b, generator=generator).square() * plan.max_aug_level  # sampling uses the low ones
+        level = torch.rand(b, generator=generator) ** 1.5 * plan.max_aug_level  # sampling uses the low ones
         level = level.where(torch.rand(b, generator=generator) >= plan.clean_fraction, 0.0).to(self.device)
         low_res = shrunk_and_grown(x_0)
         low_res = augment(low_res, level, plan.schedule, torch.randn(x_0.shape, generator=generator).to(self.device))
@@ -222,14 +241,22 @@ def stage_spec(plan: StagePlan, training: dict | None = None) -> StageSpec:
 
 
 def start_network(plan: StagePlan, options: TrainOptions) -> tuple[nn.Module, RunState]:
-    """A fresh network, or `--from-weights`' with its count of images and seconds of training carried on."""
+    """A fresh network, or `--from-weights`' with its count of images and seconds of training carried on.
+
+    Parts that the plan has and the weights lack start fresh: every branch of ours starts at zero, so that a network
+    may grow without forgetting. ValueError: the weights have parts, or shapes, that the plan has not.
+    """
     torch.manual_seed(options.seed)
+    network = build_unet(plan.unet)
     if options.from_weights is None:
-        return build_unet(plan.unet), RunState()
-    unet, spec = load_checkpoint(options.from_weights, expected_stage=plan.stage)
-    if spec.unet_config != plan.unet:
+        return network, RunState()
+    known, spec = load_checkpoint(options.from_weights, expected_stage=plan.stage)
+    weights, wanted = known.state_dict(), network.state_dict()
+    foreign = [key for key, value in weights.items() if key not in wanted or wanted[key].shape != value.shape]
+    if foreign:
         raise ValueError(f"{options.from_weights} holds another network than this stage's plan: {spec.unet_config}")
-    return unet.requires_grad_(True), RunState(images=spec.training.get("images", 0))
+    network.load_state_dict(weights, strict=False)
+    return network, RunState(images=spec.training.get("images", 0))
 
 
 def export(plan: StagePlan, model: nn.Module, state: RunState, options: TrainOptions, pictures: int) -> Path:

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..conditioning import Conditioning, TextContext
 from ._base import UNetConfig
@@ -32,7 +33,10 @@ class EfficientUNetConfig(UNetConfig):
     low_res_conditioning: conditioning.low_res (b in_channels h w) is concatenated to the input, and
     conditioning.aug_level (b,) in [0,1] embedded. predict_residual: the output is added to conditioning.low_res (as
     given, so with its augmentation noise), which lets a small network that predicts x_0 start from the upsampled
-    picture. stem_skip: the head also sees the stem's features, at full resolution.
+    picture. residual_smoothing: with augmentation noise the output is added to a blurred low_res instead, wholly so
+    from this aug_level on and in proportion below it (0: never). A stem that packs many pixels into few channels cannot
+    subtract noise pixel by pixel, so without it grain stays. stem_skip: the head also sees the stem's features, at full
+    resolution.
     """
 
     channels: tuple[int, ...] = (128, 256, 512, 1024)
@@ -45,6 +49,7 @@ class EfficientUNetConfig(UNetConfig):
     time_embed_dim: int | None = None  # 4 * channels[0]
     low_res_conditioning: bool = True
     predict_residual: bool = False
+    residual_smoothing: float = 0.0
     stem_skip: bool = False
 
     def __post_init__(self) -> None:
@@ -58,10 +63,22 @@ class EfficientUNetConfig(UNetConfig):
             raise ValueError("text_cross_attention needs text_embed_dim; set it, or switch text_cross_attention off.")
         if self.predict_residual and not self.low_res_conditioning:
             raise ValueError("predict_residual adds to the low-res picture; it needs low_res_conditioning.")
+        if self.residual_smoothing and not self.predict_residual:
+            raise ValueError("residual_smoothing is about what predict_residual adds to; switch predict_residual on.")
+        if not 0 <= self.residual_smoothing <= 1:
+            raise ValueError(f"residual_smoothing is an aug_level in [0, 1], got {self.residual_smoothing}.")
 
     @property
     def embed_dim(self) -> int:
         return self.time_embed_dim or 4 * self.channels[0]
+
+
+def blurred(x: Tensor) -> Tensor:
+    """(b c h w) under a tent seven pixels wide, edges repeated: white noise keeps a sixth of its amplitude."""
+    tent = torch.tensor([1.0, 2.0, 3.0, 4.0, 3.0, 2.0, 1.0]).to(x) / 16
+    c = x.shape[1]
+    x = F.conv2d(F.pad(x, (3, 3, 0, 0), mode="replicate"), tent.view(1, 1, 1, 7).expand(c, 1, 1, 7), groups=c)
+    return F.conv2d(F.pad(x, (0, 0, 3, 3), mode="replicate"), tent.view(1, 1, 7, 1).expand(c, 1, 7, 1), groups=c)
 
 
 class Level(nn.Module):
@@ -161,7 +178,16 @@ class EfficientUNet(PatchedUNet):
         low_res = self._low_res(x_t, conditioning)
         embedding = embedding + self.aug_embedding(1000.0 * conditioning.aug_level)
         out = self._run_patched(torch.cat([x_t, low_res], dim=1), embedding, conditioning.text)
-        return self._add_residual(out, low_res) if self.config.predict_residual else out
+        if not self.config.predict_residual:
+            return out
+        return self._add_residual(out, self._residual_base(low_res, conditioning.aug_level))
+
+    def _residual_base(self, low_res: Tensor, aug_level: Tensor) -> Tensor:
+        """What the output is added to: low_res (b c h w), the more blurred the more noise it carries."""
+        if not self.config.residual_smoothing:
+            return low_res
+        share = (aug_level / self.config.residual_smoothing).clamp(0, 1).to(low_res.dtype)[:, None, None, None]
+        return torch.lerp(low_res, blurred(low_res), share)
 
     def _low_res(self, x_t: Tensor, conditioning: Conditioning) -> Tensor:
         """conditioning.low_res in x_t's dtype; ValueError when it, or aug_level, is missing or of another size."""

@@ -44,6 +44,18 @@ CONFIGS = {
         time_embed_dim=32,
         out_channels=6,
     ),
+    "base patched, fine level": BaseUNetConfig(
+        image_size=16,
+        patch_size=4,
+        channels=16,
+        channel_mult=(1, 1.5),
+        num_res_blocks=1,
+        attention_resolutions=(2,),
+        per_head_channels=8,
+        text_embed_dim=WIDTH,
+        fine_channels=8,
+        fine_blocks=1,
+    ),
     "efficient, joined attention (F.2)": EfficientUNetConfig(
         channels=(8, 16),
         num_res_blocks=(1, 2),
@@ -311,6 +323,35 @@ def test_other_bad_settings_are_named():
         EfficientUNetConfig(low_res_conditioning=False, predict_residual=True)
     with pytest.raises(ValueError, match="per_head_channels"):
         build_unet(dataclasses.replace(CONFIGS["base"], per_head_channels=5))
+
+
+def test_a_network_grows_a_fine_level_without_forgetting():
+    grown = CONFIGS["base patched, fine level"]
+    old = randomised(dataclasses.replace(grown, fine_channels=0))
+    new = build_unet(grown).eval().requires_grad_(False)
+    missing, unexpected = new.load_state_dict(old.state_dict(), strict=False)
+    assert not unexpected and {key.split(".")[0] for key in missing} == {"fine"}
+    close(run(new, make_text()), run(old, make_text()))
+    new.fine.head.bias.fill_(1.0)
+    close(run(new, make_text()), run(old, make_text()) + 1.0)
+    with pytest.raises(ValueError, match="patch_size 1 must be even"):
+        build_unet(dataclasses.replace(CONFIGS["base"], fine_channels=8))
+
+
+def test_residual_smoothing_blurs_only_what_carries_noise():
+    config = dataclasses.replace(CONFIGS["efficient, cross-attention (F.3)"], residual_smoothing=0.1)
+    unet = build_unet(config)  # its head is zero: the output is what it adds to
+    noise = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    levels = torch.tensor([0.0, 0.05, 0.1, 0.5])
+    picture = Conditioning(low_res=noise, aug_level=levels, text=unet.encode_text(make_text(batch=4, real=(5,) * 4)))
+    out = unet(torch.zeros_like(noise), torch.full((4,), 500.0), picture)
+    assert torch.equal(out[0], noise[0])
+    spread = out.std((1, 2, 3)) / noise.std((1, 2, 3))
+    assert 0.4 < spread[1] < 0.7 and spread[2:].max() < 0.2
+    flat = Conditioning(low_res=torch.ones_like(noise), aug_level=levels, text=picture.text)
+    close(unet(noise, torch.zeros(4), flat), torch.ones_like(noise))
+    with pytest.raises(ValueError, match="residual_smoothing"):
+        dataclasses.replace(config, predict_residual=False)
 
 
 def test_patch_levels_are_counted_in_patches():

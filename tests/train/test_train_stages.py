@@ -18,13 +18,25 @@ from imagen_train.losses import diffusion_loss, draw_times, loss_weight
 from imagen_train.options import TrainOptions
 from imagen_train.plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
 from imagen_train.precision import autocast
-from imagen_train.stages import CaptionEmbeds, bicubic, export_saved, grid, psnr, shrink, train_stage
+from imagen_train.scenes.vocabulary import LAYOUTS
+from imagen_train.stages import (
+    BaseTask,
+    CaptionEmbeds,
+    bicubic,
+    export_saved,
+    grid,
+    psnr,
+    shrink,
+    start_network,
+    train_stage,
+)
 
 TINY_KINDS = [
     PictureKind(name="base64", side=64, chunk=4),
     PictureKind(name="base64_held_out", side=64, chunk=4, held_out=True),
     PictureKind(name="full256", side=64, chunk=2),
     PictureKind(name="full256_held_out", side=64, chunk=2, held_out=True),
+    PictureKind(name="textures256", side=64, chunk=4, textures=True),
     PictureKind(name="window1024", side=256, window=64, chunk=2),
     PictureKind(name="window1024_held_out", side=256, window=64, chunk=2, held_out=True),
 ]
@@ -98,6 +110,27 @@ def test_a_new_run_may_begin_from_exported_weights(folder, tmp_path):
     assert train_stage("sr256", again, plan=plan).state.images == 8
     with pytest.raises(ValueError, match="another network"):
         train_stage("sr256", again, plan=dataclasses.replace(plan, unet=sr256_plan().unet))
+
+
+def test_a_grown_plan_begins_from_older_weights(folder, tmp_path):
+    plan = _plan("base64")
+    old = dataclasses.replace(plan, unet=dataclasses.replace(plan.unet, fine_channels=0))
+    options = _options(folder, tmp_path / "a", models_dir=tmp_path, seed=3)
+    (tmp_path / "text_encoder").symlink_to(folder / "models" / "text_encoder")
+    before = train_stage("base64", options, plan=old).model.state_dict()
+    again = dataclasses.replace(options, from_weights=tmp_path / "base64.safetensors", seed=4)
+    network, state = start_network(plan, again)
+    after = network.state_dict()
+    assert state.images == 4 and set(before) < set(after)
+    assert all(torch.equal(after[key].half(), value.half()) for key, value in before.items())
+
+
+def test_signs_are_drawn_and_weighed_as_the_plan_says(folder, tmp_path):
+    plan = dataclasses.replace(_plan("base64"), layout_rates={"one": 0.0}, layout_weights={"two": 0.25})
+    task = BaseTask(plan, _options(folder, tmp_path), T5TextEncoder.from_folder(folder / "models" / "text_encoder"))
+    layouts = [LAYOUTS[i] for i in task.cache.labels["layout"]]
+    assert task.rates.tolist() == [0.0 if name == "one" else 1.0 for name in layouts]
+    assert task.weights.tolist() == [0.25 if name == "two" else 1.0 for name in layouts]
 
 
 def test_bf16_gives_nearly_the_same_output():
