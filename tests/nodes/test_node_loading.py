@@ -1,12 +1,18 @@
 """Do the loader nodes list what can be loaded, and say what is wrong with what cannot?"""
 
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from pack import NODES
 
 from imagen_host import runtime
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from deepfloyd_fixtures import save_folder, save_single, tiny_unet  # noqa: E402
 
 SHIPPED = runtime.PACK_ROOT / "models" / "imagen-mini"
 UNET = NODES["ImagenLoadUNet"]
@@ -57,6 +63,23 @@ def test_a_name_outside_the_folders_is_not_found(folder, name):
     (folder.parent / "outside.safetensors").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match="no model"):
         UNET().load(name)
+
+
+def test_deepfloyd_folders_and_files_are_listed_once_and_loaded_as_asked(folder, tmp_path_factory):
+    unet = tiny_unet("sr256")
+    save_folder(folder / "IF-II-L-v1.0", "sr256", unet, shards=True)
+    outside = save_single(tmp_path_factory.mktemp("elsewhere") / "stage.safetensors", unet.state_dict())
+    (folder / "link.safetensors").symlink_to(outside)
+    listed = [name for name in names() if not name.startswith("imagen-mini/")]
+    assert listed == ["IF-II-L-v1.0", "link.safetensors"]
+    for name in listed:
+        stage = UNET().load(name)[0]
+        assert (stage.spec.stage, stage.dtype) == ("sr256", torch.float32)
+        assert UNET().load(name, dtype="bfloat16")[0].dtype == torch.bfloat16
+        assert UNET.IS_CHANGED(name) == UNET.IS_CHANGED(name, dtype="float16")
+    before = UNET.IS_CHANGED("IF-II-L-v1.0")
+    (folder / "IF-II-L-v1.0" / "scheduler" / "scheduler_config.json").write_text("{}")
+    assert UNET.IS_CHANGED("IF-II-L-v1.0") != before
 
 
 def test_the_shipped_text_encoder_reads_any_text_and_warns_where_it_cuts(folder):
