@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 WIDTH, GAP, TOP = 340, 60, 90  # of columns
 TITLE, BELOW, ROW, WIDGET, EDGE = 30, 30, 20, 24, 22  # of nodes, as the editor draws them, and a little air
+HEADER, FRAME = 80, 20  # of groups: from the frame to the first node's body, and around
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN")
 MULTILINE = 100  # instead of WIDGET
 PREVIEW = 240  # room for the picture that grows on a node while it samples; without, the editor makes the node longer
-VIEW = {"scale": 0.6, "offset": [150, 190]}  # the first node below the editor's top bar, right of its side bar
+SCREEN, BARS = (1480, 820), (85, 110)  # pixels of a common window, without the editor's bars at the left and the top
 
 
 @dataclass
@@ -30,7 +31,10 @@ def is_widget(spec: list) -> bool:
 
 @dataclass
 class Graph:
-    """A graph being laid out: `column` starts the next stack of nodes, `add` puts one below the last."""
+    """A graph being laid out: `column` starts the next stack of nodes, `add` puts one below the last.
+
+    A column is framed as a group with a title; `section` starts another group below it.
+    """
 
     object_info: dict
     after_run: str = "randomize"  # what the editor does to seeds: "fixed" where pictures are compared
@@ -39,23 +43,30 @@ class Graph:
     groups: list[dict] = field(default_factory=list)
     x: int = 0
     y: int = TOP
-    first: int = 0
-    title: str = ""
     width: int = WIDTH
+    first: int = 0  # the open group's first node
+    title: str = ""
 
     def column(self, title: str, width: int = WIDTH) -> None:
-        """Close the column before and start the next, `width` wide, framed as a group with `title`."""
+        """Close the column before and start the next, `width` wide."""
+        self.section(title)
+        self.x, self.y = (self.x + self.width + GAP if self.nodes else 0), TOP
+        self.width = width
+
+    def section(self, title: str) -> None:
+        """Close the group before and start one with `title` below it."""
         self.close()
-        self.first, self.title, self.width, self.y = len(self.nodes), title, width, TOP
+        self.first, self.title, self.y = len(self.nodes), title, self.y + HEADER + FRAME - BELOW
 
     def close(self) -> None:
+        """Frame the open group's nodes."""
         if not self.title:
             return
         members = self.nodes[self.first :]
-        bottom = max(node["pos"][1] + node["size"][1] for node in members)
-        box = [self.x - 20, TOP - 80, self.width + 40, bottom - TOP + 100]
+        top, bottom = members[0]["pos"][1] - HEADER, max(node["pos"][1] + node["size"][1] for node in members)
+        box = [self.x - FRAME, top, self.width + 2 * FRAME, bottom + FRAME - top]
         self.groups.append({"title": self.title, "bounding": box, "color": "#3f789e", "font_size": 22, "flags": {}})
-        self.x, self.title = self.x + self.width + GAP, ""
+        self.title = ""
 
     def add(self, kind: str, title: str | None = None, **inputs) -> Node:
         info = self.object_info[kind]
@@ -125,6 +136,13 @@ class Graph:
         self.nodes.append(node)
         self.y += size[1] + TITLE + BELOW
 
+    def view(self) -> dict:
+        """The part of the canvas that opens: all of it, unless the editor would leave the text out as too small."""
+        left, top = -FRAME, TOP - HEADER
+        right, bottom = (max(group["bounding"][i] + group["bounding"][i + 2] for group in self.groups) for i in (0, 1))
+        scale = round(min(0.7, max(0.6, min(SCREEN[0] / (right - left), SCREEN[1] / (bottom - top)))), 2)
+        return {"scale": scale, "offset": [round(BARS[0] / scale - left), round(BARS[1] / scale - top)]}
+
     def to_json(self, name: str, description: str) -> dict:
         self.close()
         return {
@@ -136,7 +154,7 @@ class Graph:
             "links": self.links,
             "groups": self.groups,
             "config": {},
-            "extra": {"description": description, "ds": VIEW},
+            "extra": {"description": description, "ds": self.view()},
             "version": 0.4,
         }
 
