@@ -19,6 +19,7 @@ from .schedules import SCHEDULES, Schedule
 from .settings import make_guidance, make_thresholding
 from .stage import Prompt, Stage, encode_prompt, load_stage
 from .super_resolution import resize, resize_longest_side
+from .text.movable import movable_weights
 from .text.t5 import T5TextEncoder
 from .thresholding import THRESHOLDINGS, Thresholding
 from .thresholding.mimic import GuidedThresholding
@@ -57,6 +58,7 @@ __all__ = [
     "low_res_conditioning",
     "make_guidance",
     "make_thresholding",
+    "movable_weights",
     "progress_at",
     "read_spec",
     "rescale_guidance",

@@ -16,7 +16,7 @@ from .guidance import Guidance
 from .guidance.classifier_free import ClassifierFreeGuidance
 from .inpainting import InitImage, sample_from
 from .noise import BatchNoise
-from .samplers import Sampler
+from .samplers import RESPACINGS, Sampler
 from .samplers._base import Callback
 from .samplers.dpmpp_2m import DPMPP2M
 from .stage import Prompt, Stage, to_device
@@ -47,8 +47,8 @@ def sample_base(
 
     steps: calls of the network (at least 1; a named spacing fixes them itself). guidance: classifier-free at 5 when
     None; thresholding: the checkpoint's own when None, else dynamic at 99.5 %; sampler: DPM-Solver++ 2M when None;
-    spacing: see `time_grid`, the checkpoint's own for its own sampler when None, else the sampler's. init: a picture to
-    start from or to keep a part of. callback(step, total, prediction) runs after each call and may raise to stop.
+    spacing: see `time_grid`; when None the checkpoint's own for its own sampler and steps, else the sampler's. init: a picture
+    to start from or to keep a part of. callback(step, total, prediction) runs after each call and may raise to stop.
     Raises ValueError for a stage of another kind or a prompt or picture that does not fit it.
     """
     if stage.spec.stage != "base64":
@@ -162,10 +162,12 @@ def default_thresholding(stage: Stage) -> Thresholding:
     return DynamicThresholding(percentile=asked["percentile"], maximum=asked.get("threshold_maximum"))
 
 
-def default_spacing(stage: Stage, sampler: Sampler) -> str:
-    """The checkpoint's spacing, if it was chosen for this sampler; else the sampler's own."""
+def default_spacing(stage: Stage, sampler: Sampler, steps: int) -> str:
+    """The checkpoint's spacing, if it was chosen for this sampler and this many steps; else the sampler's own."""
     asked = stage.spec.defaults
     chosen = asked.get("spacing") if asked.get("sampler") == sampler.name else None
+    if chosen in RESPACINGS and sum(RESPACINGS[chosen]) != steps:
+        return sampler.default_spacing
     return chosen or sampler.default_spacing
 
 
@@ -188,7 +190,7 @@ def _run(
     if steps < 1:
         raise ValueError(f"{steps} steps draw nothing: ask for at least 1")
     denoise = Denoiser(
-        stage.unet,
+        stage.network,
         stage.schedule,
         prediction_type=stage.spec.prediction_type,
         learned_variance=stage.spec.learned_variance,
@@ -197,7 +199,7 @@ def _run(
         guidance=guidance,
         thresholding=thresholding,
     )
-    times = sampler.times(stage.schedule, steps, spacing or default_spacing(stage, sampler))
+    times = sampler.times(stage.schedule, steps, spacing or default_spacing(stage, sampler, steps))
     run = {"noise": lambda: noise(tuple(x_T.shape[1:]), stage.device), "callback": callback}
     if init is None:
         x_0 = sampler.sample(denoise, x_T, times, **run)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .activation_memory import activation_bytes
+from .batching import InParts
 from .checkpoints.formats import load_network
 from .checkpoints.native import StageSpec
 from .conditioning import TextContext, TextEmbeds
@@ -41,11 +43,15 @@ def encode_prompt(
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A loaded stage: `unet` (see unets/), `schedule` (see schedules/) and `spec`, the checkpoint's own description."""
+    """A loaded stage: `unet` (see unets/), `schedule` (see schedules/) and `spec`, the checkpoint's own description.
+
+    max_rows: how many pictures memory has room for at once, guidance counting each twice; None for any number.
+    """
 
     unet: nn.Module
     schedule: Schedule
     spec: StageSpec
+    max_rows: int | None = None
 
     @property
     def device(self) -> torch.device:
@@ -54,6 +60,16 @@ class Stage:
     @property
     def dtype(self) -> torch.dtype:
         return next(self.unet.parameters()).dtype
+
+    @property
+    def network(self) -> InParts:
+        """The U-Net as a denoiser calls it: a batch that memory is short for goes through in parts."""
+        return InParts(self.unet, self.max_rows)
+
+    def activation_bytes(self, height: int, width: int) -> int:
+        """What one picture of this size takes while the U-Net runs, in bytes, besides the weights."""
+        low_res = self.spec.stage != "base64"
+        return activation_bytes(self.spec.unet_config, height, width, low_res=low_res, dtype=self.dtype)
 
     @property
     def reads_text(self) -> bool:

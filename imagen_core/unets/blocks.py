@@ -208,9 +208,10 @@ class PatchedUNet(UNet):
                 "use the text encoder that the checkpoint was trained with."
             )
         # LayerNorm on text "helps considerably" (appendix F); its scale and bias would fold into the projections.
-        weight = self.text_pooling.keys_values.weight
-        tokens = F.layer_norm(text.embeds.to(weight), (self.text_dim,))
-        mask = text.mask.to(weight.device)
+        # Everything stays on the text's device: a host short of memory keeps weights elsewhere until they are used.
+        dtype = self.text_pooling.keys_values.weight.dtype
+        tokens = F.layer_norm(text.embeds.to(dtype), (self.text_dim,))
+        mask = text.mask.to(tokens.device)
         layers = sorted((m for m in self.modules() if is_text_attention(m)), key=lambda m: m.text_index)
         return TextContext(
             keys_values=tuple(layer.project_text(tokens) for layer in layers),

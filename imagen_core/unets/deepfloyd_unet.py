@@ -282,7 +282,7 @@ class DeepFloydUNet(UNet):
                 f"The prompt is {tokens} tokens long, and DeepFloyd IF reads exactly {TEXT_TOKENS}: encode it with "
                 f"padding {TEXT_TOKENS} (the padding input of Imagen Text Encode, or encode_prompt(..., pad_to=77))."
             )
-        embeds = text.embeds.to(self.stem.weight)
+        embeds = text.embeds.to(self.stem.weight.dtype)  # on its own device: weights may rest elsewhere
         hidden = embeds if self.text_projection is None else self.text_projection(embeds)  # b l k
         layers = [cell.attention for cell in self.cells if cell.attention is not None]
         return TextContext(

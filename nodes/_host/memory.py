@@ -1,10 +1,17 @@
-"""How do our models share the machine with everybody else's? Through ComfyUI's memory manager, where there is one."""
+"""How do our models share the machine with everybody else's? Through ComfyUI's memory manager, where there is one.
+
+There, weights lie in a ModelPatcher: they are moved to the device when they are used, as many of them as fit, and away
+when another model needs the room. The manager keeps weak references only, so a model lives as long as a node's output.
+"""
 
 from __future__ import annotations
 
 import torch
 
+from ...imagen_core import Stage
 from .which import IN_COMFYUI, model_management
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def device() -> torch.device:
@@ -14,6 +21,43 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def load_device() -> torch.device:
+    """Where a U-Net's weights are put when they are read: under ComfyUI, where they rest until they are used."""
+    return model_management.unet_offload_device() if IN_COMFYUI else device()
+
+
+def unet_dtype(choice: str = "auto", *, trained_in_half: bool = False) -> torch.dtype:
+    """What a U-Net computes in: the user's `choice` (float32, bfloat16, float16), or with "auto" what the host says.
+
+    trained_in_half: whether the checkpoint's authors ran it so; then a device that is good at it does. ComfyUI's
+    options such as --fp16-unet and --force-fp32 count under "auto"; one byte a number (--fp8_...) counts as auto.
+    """
+    if choice != "auto":
+        if choice not in DTYPES:
+            raise ValueError(f"dtype is {choice!r}; expected auto or one of {', '.join(DTYPES)}")
+        return DTYPES[choice]
+    fit = [torch.float16, torch.bfloat16, torch.float32] if trained_in_half else [torch.float32]
+    if not IN_COMFYUI:
+        return fit[0] if device().type == "cuda" else torch.float32
+    asked = model_management.unet_dtype(device=device(), supported_dtypes=fit)
+    if asked in DTYPES.values():
+        return asked
+    return model_management.unet_manual_cast(asked, device(), fit) or torch.float32
+
+
 def managed(model):
     """A loaded `Stage` or `T5TextEncoder` as it travels between nodes: under the host's memory manager, if it has one."""
-    return model
+    if not IN_COMFYUI:
+        return model
+    from . import comfy_memory  # ComfyUI's own modules, which other hosts do not have
+
+    return comfy_memory.managed_stage(model) if isinstance(model, Stage) else comfy_memory.managed_encoder(model)
+
+
+def loaded(stage: Stage, *, pictures: int, height: int, width: int) -> Stage:
+    """The stage on its device, with room made for drawing `pictures` of this size; it knows how many fit at once."""
+    if not IN_COMFYUI:
+        return stage
+    from . import comfy_memory
+
+    return comfy_memory.loaded_stage(stage, pictures=pictures, height=height, width=width)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
+from torch import Tensor
 
 from ...imagen_core import GuidedThresholding, progress_at, rescale_guidance
 
@@ -24,7 +25,7 @@ def with_thresholding(model: ModelPatcher, thresholding: GuidedThresholding) -> 
         return thresholding(
             args["denoised"],
             args["cond_denoised"],
-            args["uncond_denoised"],
+            _unconditional(args),
             guidance_scale=args["cond_scale"],
             progress=progress_at(float(args["sigma"].max()), args["model"].model_sampling.percent_to_sigma),
         )
@@ -52,7 +53,7 @@ def with_guidance(model: ModelPatcher, *, start: float, end: float, rescale: flo
             guider.cfg = asked
 
     def after_guidance(args):
-        if args["uncond_denoised"] is None:
+        if _unconditional(args) is None:
             return args["denoised"]
         return rescale_guidance(args["denoised"], args["cond_denoised"], rescale)
 
@@ -62,3 +63,8 @@ def with_guidance(model: ModelPatcher, *, start: float, end: float, rescale: flo
     if rescale > 0.0:
         patched.set_model_sampler_post_cfg_function(after_guidance)
     return patched
+
+
+def _unconditional(args: dict) -> Tensor | None:
+    """The unconditional x_0, or None where that pass was left out: ComfyUI then hands zeros."""
+    return None if args["uncond"] is None else args["uncond_denoised"]

@@ -1,0 +1,86 @@
+"""How many bytes does a network need for one picture, besides its weights?
+
+The network's forward pass runs on the meta device, where tensors have shapes and no contents, and the bytes alive at
+any moment are counted. That holds for every network, takes a fraction of a second and touches no memory.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .conditioning import Conditioning, TextEmbeds
+from .unets import UNetConfig, build_unet
+
+TEXT_TOKENS = 77  # of the prompt that is counted with: longer ones weigh little beside the pictures
+
+
+@lru_cache(maxsize=64)
+def activation_bytes(config: UNetConfig, height: int, width: int, *, low_res: bool, dtype: torch.dtype) -> int:
+    """The most bytes that one picture's forward pass holds at once, its input and output included, its weights not.
+
+    config: the network's, frozen. low_res: whether the stage sees a small picture besides.
+    """
+    with torch.device("meta"):
+        network = build_unet(config).to(dtype).eval().requires_grad_(False)
+        x_t = torch.empty(1, config.in_channels, height, width, dtype=dtype)
+        conditioning = Conditioning(
+            text=None if config.text_embed_dim is None else network.encode_text(_text(config.text_embed_dim, dtype)),
+            low_res=x_t if low_res else None,
+            aug_level=torch.empty(1) if low_res else None,
+        )
+        weights = [*network.parameters(), *network.buffers()]
+        with torch.no_grad(), _LinearAttention(), _LiveBytes(besides=weights) as live:
+            network(x_t, torch.empty(1), conditioning)
+    return live.most + 2 * x_t.nbytes
+
+
+def _text(dim: int, dtype: torch.dtype) -> TextEmbeds:
+    return TextEmbeds(
+        embeds=torch.empty(1, TEXT_TOKENS, dim, dtype=dtype), mask=torch.ones(1, TEXT_TOKENS, dtype=torch.bool)
+    )
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Counts the bytes of storages met while it is active, `now` alive and `most` alive at once, `besides` given ones."""
+
+    def __init__(self, besides: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._known = weakref.WeakSet(tensor.untyped_storage() for tensor in besides)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage in self._known:
+            return
+        self._known.add(storage)
+        size = storage.nbytes()
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._drop, size)
+
+    def _drop(self, size: int) -> None:
+        self.now -= size
+
+
+class _LinearAttention(TorchFunctionMode):
+    """Attention as devices compute it: no table of all pairs, which the meta device's stand-in would make."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is F.scaled_dot_product_attention:
+            query, value = args[0], args[2]
+            return query.new_empty(*query.shape[:-1], value.shape[-1])
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,124 @@
+"""How do our networks live under ComfyUI's memory manager? Imported only under ComfyUI, when a model is loaded.
+
+A layer that ComfyUI can cast keeps its weight on another device until it runs, so that a network larger than the
+device's memory runs all the same (--lowvram, --novram); the few other weights are always moved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from comfy import model_management, ops
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
+
+from ...imagen_core import Stage, T5TextEncoder, movable_weights
+
+CASTABLE = {
+    plain: getattr(ops.disable_weight_init, plain.__name__)
+    for plain in (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, nn.Embedding)
+}
+RUN_BYTES = 16 * 3 * 4  # a pixel of the pictures that a sampling run keeps: x_t, noises, predictions of the last steps
+SPARE = 0.7  # of the free memory, what a batch may fill: kernels need work space, and memory lies in pieces
+
+
+class NetworkPatcher(ModelPatcher):
+    """A ModelPatcher for networks that ComfyUI did not build: what it cannot cast is moved, whatever else fits."""
+
+    def load(self, device_to=None, *args, **kwargs):
+        super().load(device_to, *args, **kwargs)
+        for module in self.model.modules():
+            if not hasattr(module, "comfy_cast_weights"):
+                module._apply(lambda tensor: tensor.to(device_to), recurse=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ManagedStage(Stage):
+    """A stage whose weights ComfyUI moves. `patcher` is what the manager's weak reference points at."""
+
+    patcher: ModelPatcher
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes: some of its weights may rest elsewhere."""
+        return self.patcher.load_device
+
+
+def castable(network: nn.Module) -> nn.Module:
+    """The same network, its layers able to take a weight from another device when they run; returns it."""
+    for module in network.modules():
+        module.__class__ = CASTABLE.get(type(module), type(module))
+    return network
+
+
+def managed_stage(stage: Stage) -> ManagedStage:
+    """The stage under ComfyUI's memory manager."""
+    offload = model_management.unet_offload_device()
+    patcher = NetworkPatcher(castable(stage.unet), model_management.get_torch_device(), offload)
+    facts = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
+    return ManagedStage(**facts, patcher=patcher)
+
+
+def loaded_stage(stage: Stage, *, pictures: int, height: int, width: int) -> Stage:
+    """The stage, its weights on the device as far as they fit beside one picture's work, other models moved away.
+
+    max_rows is set where not all pictures fit at once.
+    """
+    if not isinstance(stage, ManagedStage):  # made outside of our loaders, and where its maker put it
+        return stage
+    rows = pictures * (2 if stage.reads_text else 1)  # guidance runs with and without the prompt
+    one, run = stage.activation_bytes(height, width), pictures * height * width * RUN_BYTES
+    model_management.load_models_gpu(
+        [stage.patcher], memory_required=rows * one + run, minimum_memory_required=one + run
+    )
+    fit = max(1, int(SPARE * (model_management.get_free_memory(stage.device) - run) / one))
+    return stage if fit >= rows else dataclasses.replace(stage, max_rows=fit)
+
+
+class ManagedT5:
+    """A T5 that comes to the device when it is called: a prompt that is remembered moves nothing.
+
+    Weights that rest on the disk come from there one by one; for these only room is made.
+    """
+
+    def __init__(self, network) -> None:
+        self.network, self.patcher = network, None
+        network.device = model_management.text_encoder_device()
+
+    @property
+    def config(self):
+        return self.network.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.network.dtype
+
+    def __call__(self, batches: Sequence) -> list[Tensor]:
+        if self.patcher is None and (weights := movable_weights(self.network)) is not None:
+            self.patcher = NetworkPatcher(
+                _fetched_one_by_one(weights), self.device, model_management.text_encoder_offload_device()
+            )
+        if self.patcher is None:
+            model_management.free_memory(model_management.minimum_inference_memory(), self.device)
+        else:
+            model_management.load_models_gpu([self.patcher])
+        return self.network(batches)
+
+
+def _fetched_one_by_one(weights: nn.Module) -> nn.Module:
+    """Tell ComfyUI that any weight may stay behind: the T5 fetches each when it needs it."""
+    for weight in weights.by_name.values():
+        weight.comfy_cast_weights, weight.weight_function, weight.bias_function = False, [], []
+    return weights
+
+
+def managed_encoder(encoder: T5TextEncoder) -> T5TextEncoder:
+    """The encoder, computing where ComfyUI wants text encoders to, under its memory manager."""
+    encoder.network = ManagedT5(encoder.network)
+    return encoder
