@@ -1,7 +1,7 @@
 """How do messages reach the editor while a prompt runs (/ws), without anybody being able to hold up the rest?
 
-Every client has an outbox of its own, emptied by a task of its own. An unsent preview gives way to a newer one; a client
-that leaves LONGEST_OUTBOX messages unread is cut off, and may come back.
+Every client has an outbox of its own, emptied by a task of its own. An unsent preview gives way to a newer one; in a full
+outbox, so does unsent progress; a client that still leaves LONGEST_OUTBOX messages unread is cut off, and may come back.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ LONGEST_OUTBOX = 2000  # messages; a few hundred KiB
 LARGEST_MESSAGE = 64 * 2**10  # bytes of what a client may send: it only tells what it supports
 LONGEST_ID = 200
 PREVIEW, PREVIEW_WITH_METADATA, JPEG = 1, 4, 1
+SUPERSEDED = ("preview", "progress", "progress_state")  # kinds of which only the newest counts
 
 
 class Client:
@@ -32,17 +33,27 @@ class Client:
         self.socket, self.transport = socket, request.transport
         self.sid = request.query.get("clientId", "")[:LONGEST_ID] or uuid.uuid4().hex
         self.takes_metadata = False
-        self.outbox: deque[str | bytes] = deque()
+        self.outbox: deque[tuple[str, str | bytes]] = deque()  # kind and message
         self.waiting = asyncio.Event()
 
-    def post(self, message: str | bytes) -> None:
-        """Put a message into the outbox; a preview replaces one that was not sent yet."""
-        if isinstance(message, bytes):
-            self.outbox = deque(item for item in self.outbox if not isinstance(item, bytes))
-        self.outbox.append(message)
-        self.waiting.set()
+    def post(self, kind: str, message: str | bytes) -> None:
+        """Put a message into the outbox, and make room there if need be."""
+        if kind == "preview":
+            self.outbox = deque(item for item in self.outbox if item[0] != kind)
+        self.outbox.append((kind, message))
+        if len(self.outbox) > LONGEST_OUTBOX:
+            self.thin()
         if len(self.outbox) > LONGEST_OUTBOX:
             self.cut()
+        self.waiting.set()
+
+    def thin(self) -> None:
+        """Of the messages that a newer one supersedes keep the newest."""
+        newest = {kind: number for number, (kind, _) in enumerate(self.outbox)}
+        kept = (
+            item for number, item in enumerate(self.outbox) if item[0] not in SUPERSEDED or newest[item[0]] == number
+        )
+        self.outbox = deque(kept)
 
     def cut(self) -> None:
         """End the connection without waiting for the other side."""
@@ -57,7 +68,7 @@ class Client:
                 await self.waiting.wait()
                 self.waiting.clear()
                 while self.outbox:
-                    message = self.outbox.popleft()
+                    _, message = self.outbox.popleft()
                     await (self.socket.send_str if isinstance(message, str) else self.socket.send_bytes)(message)
 
     def hear(self, text: str, max_upload_size: int) -> None:
@@ -70,7 +81,7 @@ class Client:
             return
         flags = message.get("data")
         self.takes_metadata = isinstance(flags, dict) and flags.get("supports_preview_metadata") is True
-        self.post(text_message("feature_flags", features(max_upload_size)))
+        self.post("feature_flags", text_message("feature_flags", features(max_upload_size)))
 
 
 def features(max_upload_size: int) -> dict:
@@ -92,22 +103,22 @@ class Clients:
     def send(self, kind: str, data: dict, sid: str | None = None) -> None:
         """Send a message to the clients called `sid`, or to all."""
         message = text_message(kind, data)
-        self._on_loop(lambda: self._post(sid, lambda client: message))
+        self._on_loop(lambda: self._post(sid, kind, lambda client: message))
 
     def send_preview(self, jpeg: bytes, metadata: dict, sid: str) -> None:
         """Send a picture in the making, in the form that each client asked for."""
         about = json.dumps({**metadata, "image_type": "image/jpeg"}).encode()
         new = struct.pack(">II", PREVIEW_WITH_METADATA, len(about)) + about + jpeg
         old = struct.pack(">II", PREVIEW, JPEG) + jpeg
-        self._on_loop(lambda: self._post(sid, lambda client: new if client.takes_metadata else old))
+        self._on_loop(lambda: self._post(sid, "preview", lambda client: new if client.takes_metadata else old))
 
     def knows(self, sid: str | None) -> bool:
         return any(client.sid == sid for client in self.open)
 
-    def _post(self, sid: str | None, message_for: Any) -> None:
+    def _post(self, sid: str | None, kind: str, message_for: Any) -> None:
         for client in list(self.open):
             if sid is None or client.sid == sid:
-                client.post(message_for(client))
+                client.post(kind, message_for(client))
 
     def _on_loop(self, task: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -130,10 +141,10 @@ def add_routes(app: web.Application, state: ServerState) -> None:
         socket = web.WebSocketResponse(heartbeat=30.0, timeout=0.5, max_msg_size=LARGEST_MESSAGE, compress=False)
         await socket.prepare(request)
         client = Client(socket, request)
-        client.post(text_message("status", {**state.queue.status(), "sid": client.sid}))
+        client.post("status", text_message("status", {**state.queue.status(), "sid": client.sid}))
         current = state.queue.executing(client.sid)
         if current is not None:  # the page was loaded anew in the middle of its prompt
-            client.post(text_message("executing", current))
+            client.post("executing", text_message("executing", current))
         state.clients.open.append(client)
         delivery = asyncio.create_task(client.deliver())
         try:

@@ -24,7 +24,10 @@ async def test_messages_of_a_prompt_in_order(server):
         await ear.over(prompt_id)
     node = ["progress_state", "executing", "progress_state"]
     shown = ["progress_state", "executing", "executed", "progress_state"]
-    begin, end = ["status", "status", "execution_start", "execution_cached"], ["execution_success", "status", "executing"]
+    begin, end = (
+        ["status", "status", "execution_start", "execution_cached"],
+        ["execution_success", "status", "executing"],
+    )
     assert ear.kinds() == [*begin, *node, *node, *shown, *end]
     names = {"prompt_id": prompt_id}
     assert ear.of("executed") == [{**names, "node": "show", "display_node": "show", "output": {"values": [5]}}]
