@@ -13,7 +13,7 @@ image: $(VENV)/.standalone
 
 # Opens the node editor in the browser; Ctrl-C ends it.
 editor: $(VENV)/.editor
-	@$(BIN)/imagen serve --open
+	@$(BIN)/imagen serve
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest
