@@ -70,4 +70,5 @@ class ImagenBaseSample64:
         chosen = _sampling_inputs.settings(
             seed, batch_size, steps, sampler, guidance_scale, guidance, threshold, spacing, init, report
         )
+        unet = _host.loaded(unet, pictures=batch_size, height=height, width=width)
         return (_host.image_from_core(sample_base(unet, text, height=height, width=width, **chosen)),)

@@ -84,6 +84,8 @@ class ImagenSuperRes:
         chosen = _sampling_inputs.settings(
             seed, len(low_res), steps, sampler, guidance_scale, guidance, threshold, spacing, init, report
         )
+        height, width = (side * factor for side in low_res.shape[-2:])
+        unet = _host.loaded(unet, pictures=len(low_res), height=height, width=width)
         return (
             _host.image_from_core(super_resolve(unet, low_res, text, aug_level=aug_level, factor=factor, **chosen)),
         )
