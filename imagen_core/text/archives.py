@@ -6,19 +6,19 @@ mapping keeps pages in memory.
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
+from .gguf_header import read_gguf_header
 from .stored_weight import FloatWeight, GgufWeight, StoredWeight
 
-_GGUF_FLOATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_GGUF_FLOATS = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16}  # by ggml type
 _FLOAT_NAMES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")  # as safetensors calls them
 _SCALES = (".scale_weight", ".weight_scale")  # of ComfyUI's "fp8 scaled" files, older and newer
 
@@ -40,7 +40,7 @@ def open_archive(path: Path) -> Archive:
     """Open by ending. Raises FileNotFoundError, or ValueError for a file that is no archive or not whole."""
     if not path.is_file():
         raise FileNotFoundError(f"No text encoder at {path}; check the name, or put the file there.")
-    return open_gguf(path) if path.suffix.lower() == ".gguf" else SafetensorsArchive(path)
+    return GgufArchive(path) if path.suffix.lower() == ".gguf" else SafetensorsArchive(path)
 
 
 class SafetensorsArchive:
@@ -91,79 +91,58 @@ class SafetensorsArchive:
         return FloatWeight(stored=stored, scale=factor)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Placed:
-    """Where a GGUF tensor lies: `kind` a GGMLQuantizationType, `rows` of `row_bytes` from `offset` on."""
-
-    kind: Any
-    offset: int
-    rows: int
-    row_bytes: int
-
-
 class GgufArchive:
-    """A .gguf file. `metadata` holds its fields (architecture, vocabulary), read when asked for."""
+    """A .gguf file. `metadata` holds its fields: architecture, vocabulary."""
 
-    def __init__(self, path: Path, reader: Any) -> None:
-        import gguf
-
-        self.path = path
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self._placed: dict[str, _Placed] = {}
-        self._fields = reader.fields
+    def __init__(self, path: Path) -> None:
+        try:
+            import gguf
+        except ImportError as error:
+            raise ValueError(f"{path} needs the gguf package: pip install '.[gguf]', or pip install gguf.") from error
+        header = read_gguf_header(path)
+        self.path, self.metadata, self._tensors = path, header.metadata, header.tensors
+        self.shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
+        self._block_sizes = {int(kind): sizes for kind, sizes in gguf.GGML_QUANT_SIZES.items()}
         size = path.stat().st_size
-        for tensor in reader.tensors:
-            shape = tuple(int(side) for side in reversed(tensor.shape))
-            block, block_bytes = gguf.GGML_QUANT_SIZES[tensor.tensor_type]
-            row_bytes = shape[-1] // block * block_bytes if shape else 0
-            rows = int(tensor.n_bytes) // max(row_bytes, 1)
-            if int(tensor.data_offset) + int(tensor.n_bytes) > size:
-                raise ValueError(f"{path} ends within {tensor.name!r}: it is truncated; download or copy it again.")
-            self.shapes[tensor.name] = shape
-            self._placed[tensor.name] = _Placed(
-                kind=tensor.tensor_type, offset=int(tensor.data_offset), rows=rows, row_bytes=row_bytes
-            )
+        for name, tensor in header.tensors.items():
+            if tensor.kind in self._block_sizes and tensor.offset + math.prod(self._rows(name)) > size:
+                raise ValueError(f"{path} ends within {name!r}: it is truncated; download or copy it again.")
+
+    def _rows(self, name: str) -> tuple[int, int]:
+        """How many rows of how many bytes a tensor has; rows are quantised one by one."""
+        tensor = self._tensors[name]
+        block, block_bytes = self._block_sizes[tensor.kind]
+        return math.prod(tensor.shape[:-1]), math.prod(tensor.shape[-1:]) // block * block_bytes
 
     def check(self, name: str) -> None:
-        import gguf
+        from gguf import GGMLQuantizationType, dequantize
 
-        kind = self._placed[name].kind
-        if kind.name in _GGUF_FLOATS:
+        tensor = self._tensors[name]
+        known = tensor.kind in self._block_sizes
+        label = GGMLQuantizationType(tensor.kind).name if known else f"ggml type {tensor.kind}"
+        if known and tensor.shape[-1] % self._block_sizes[tensor.kind][0]:
+            raise ValueError(f"{self.path}: rows of {name!r} are no whole {label} blocks; get the file again.")
+        if tensor.kind in _GGUF_FLOATS:
             return
         try:
-            gguf.dequantize(np.zeros((1, gguf.GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
+            if not known:
+                raise NotImplementedError
+            dequantize(np.zeros((1, self._block_sizes[tensor.kind][1]), np.uint8), GGMLQuantizationType(tensor.kind))
         except NotImplementedError as error:
             raise ValueError(
-                f"{self.path}: {name!r} is quantised as {kind.name}, which the gguf package cannot undo; get a Q8_0, "
-                "Q5_K or Q4_K file."
+                f"{self.path}: {name!r} is stored as {label}, which the gguf package cannot undo; get a Q8_0, Q5_K or "
+                "Q4_K file."
             ) from error
 
-    def metadata(self, key: str) -> Any:
-        """A field's value (a number, a string, a list), or None if the file has no such field."""
-        return None if key not in self._fields else self._fields[key].contents()
-
     def read(self, name: str) -> StoredWeight:
-        placed = self._placed[name]
-        raw = np.fromfile(self.path, np.uint8, placed.rows * placed.row_bytes, offset=placed.offset)
-        if raw.size != placed.rows * placed.row_bytes:
-            raise ValueError(f"{self.path}: {name!r} cannot be read; the file changed. Copy it again.")
+        tensor, (rows, row_bytes) = self._tensors[name], self._rows(name)
+        try:
+            raw = np.fromfile(self.path, np.uint8, rows * row_bytes, offset=tensor.offset)
+        except OSError as error:
+            raise ValueError(f"{self.path}: {name!r} cannot be read ({error}); copy the file again.") from error
+        if raw.size != rows * row_bytes:
+            raise ValueError(f"{self.path}: {name!r} cannot be read, the file changed; copy it again.")
         stored = torch.from_numpy(raw)
-        if placed.kind.name in _GGUF_FLOATS:
-            return FloatWeight(stored=stored.view(_GGUF_FLOATS[placed.kind.name]).reshape(self.shapes[name]))
-        return GgufWeight(stored=stored.reshape(placed.rows, placed.row_bytes), kind=int(placed.kind))
-
-
-def open_gguf(path: Path) -> GgufArchive:
-    """Open a .gguf file. Raises ValueError without the gguf package, and for a file that is truncated or no GGUF."""
-    try:
-        import gguf
-    except ImportError as error:
-        raise ValueError(f"{path} needs the gguf package: pip install '.[gguf]', or pip install gguf.") from error
-    try:
-        return GgufArchive(path, gguf.GGUFReader(os.fspath(path)))
-    except (IndexError, KeyError, TypeError, OverflowError, UnicodeDecodeError, MemoryError) as error:
-        raise ValueError(f"{path} is truncated, or no .gguf file ({error}); download or copy it again.") from error
-    except ValueError as error:
-        if str(path) in str(error):
-            raise
-        raise ValueError(f"{path} is truncated, or no .gguf file ({error}); download or copy it again.") from error
+        if tensor.kind in _GGUF_FLOATS:
+            return FloatWeight(stored=stored.view(_GGUF_FLOATS[tensor.kind]).reshape(tensor.shape))
+        return GgufWeight(stored=stored.reshape(rows, row_bytes), kind=tensor.kind)

@@ -185,15 +185,15 @@ def open_weights(files: list[Path], config_file: Path | None = None) -> tuple[We
 
 def _check_architecture(archive: Archive) -> None:
     if isinstance(archive, GgufArchive):
-        kind = archive.metadata("general.architecture")
+        kind = archive.metadata.get("general.architecture")
         if kind not in ("t5", "t5encoder", None):
             raise ValueError(f"{archive.path} holds a {kind!r} model; Imagen reads prompts with a T5 encoder.")
 
 
 def _epsilon(archive: Archive) -> float:
     if isinstance(archive, GgufArchive):
-        kind = archive.metadata("general.architecture")
-        return float(archive.metadata(f"{kind}.attention.layer_norm_rms_epsilon") or 1e-6)
+        kind = archive.metadata.get("general.architecture")
+        return float(archive.metadata.get(f"{kind}.attention.layer_norm_rms_epsilon") or 1e-6)
     return 1e-6
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .archives import GgufArchive
 
@@ -112,16 +114,16 @@ def fits(tokenizer: Tokenizer, vocab_size: int) -> bool:
 
 def tokenizer_of_gguf(archive: GgufArchive) -> Tokenizer | None:
     """A tokenizer built from the vocabulary in a .gguf file; None if it carries none of T5's kind."""
-    if archive.metadata("tokenizer.ggml.model") != "t5":
+    fields = {key.removeprefix("tokenizer.ggml."): value for key, value in archive.metadata.items()}
+    if fields.get("model") != "t5":
         return None
-    pieces, scores = archive.metadata("tokenizer.ggml.tokens"), archive.metadata("tokenizer.ggml.scores")
-    kinds = archive.metadata("tokenizer.ggml.token_type") or [_NORMAL] * len(pieces or ())
-    if not pieces or len(pieces) != len(scores or ()) or len(pieces) != len(kinds):
+    pieces, scores, kinds = (list(fields.get(name, ())) for name in ("tokens", "scores", "token_type"))
+    kinds = kinds or [_NORMAL] * len(pieces)
+    if not pieces or not len(pieces) == len(scores) == len(kinds):
         raise ValueError(f"{archive.path}: its vocabulary has no score for each token; get the file again.")
-    unknown = archive.metadata("tokenizer.ggml.unknown_token_id")
-    charsmap = bytes(bytearray(archive.metadata("tokenizer.ggml.precompiled_charsmap") or ()))
+    charsmap = np.asarray(fields.get("precompiled_charsmap", ()), np.uint8).tobytes()
     try:
-        return _FastTokenizer(_unigram(pieces, scores, kinds, 2 if unknown is None else int(unknown), charsmap))
+        return _FastTokenizer(_unigram(pieces, scores, kinds, int(fields.get("unknown_token_id", 2)), charsmap))
     except Exception as error:  # the library raises bare Exception
         raise ValueError(f"{archive.path}: its vocabulary cannot be used ({error}); get the file again.") from error
 
