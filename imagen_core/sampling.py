@@ -47,9 +47,9 @@ def sample_base(
 
     steps: calls of the network (at least 1; a named spacing fixes them itself). guidance: classifier-free at 5 when
     None; thresholding: the checkpoint's own when None, else dynamic at 99.5 %; sampler: DPM-Solver++ 2M when None;
-    spacing: see `time_grid`; when None the checkpoint's own for its own sampler and steps, else the sampler's. init: a picture
-    to start from or to keep a part of. callback(step, total, prediction) runs after each call and may raise to stop.
-    Raises ValueError for a stage of another kind or a prompt or picture that does not fit it.
+    spacing: see `time_grid`; when None the checkpoint's own for its own sampler and steps, else the sampler's.
+    init: a picture to start from or to keep a part of. callback(step, total, prediction) runs after each call and may
+    raise to stop. Raises ValueError for a stage of another kind or a prompt or picture that does not fit it.
     """
     if stage.spec.stage != "base64":
         raise ValueError(f"a base64 checkpoint draws from text, and this is {stage.spec.stage}: load a base64 one")

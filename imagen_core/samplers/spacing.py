@@ -70,13 +70,14 @@ def respace(counts: Sequence[int], num_timesteps: int = 1000) -> list[int]:
 
 
 def _named(schedule: Schedule, name: str, noisiest_logsnr: float) -> Tensor:
-    """One of RESPACINGS, its first timesteps moved where they are noisier than asked."""
+    """One of RESPACINGS; what is noisier than asked gives way to the one timestep that just is not."""
     if not isinstance(schedule, DiscreteSchedule):
         raise ValueError(
             f"{name} is a list of timesteps, and this checkpoint knows continuous time: choose {', '.join(SPACINGS)}"
         )
-    grid = _to_time(respace(RESPACINGS[name], schedule.num_timesteps), schedule)
-    return schedule.snap(grid.clamp(max=_latest(schedule, noisiest_logsnr)))
+    latest = round(_latest(schedule, noisiest_logsnr) * _last(schedule))
+    timesteps = respace(RESPACINGS[name], schedule.num_timesteps)
+    return _to_time(sorted({min(timestep, latest) for timestep in timesteps}, reverse=True), schedule)
 
 
 def _uniform(schedule: Schedule, calls: int, noisiest_logsnr: float) -> Tensor:
