@@ -11,6 +11,7 @@ from .denoiser import Denoiser, Prediction
 from .guidance import GUIDANCE, Guidance
 from .guidance.classifier_free import rescale_guidance
 from .inpainting import InitImage
+from .inspection import inspect_checkpoint
 from .noise import BatchNoise
 from .progress import progress_at
 from .samplers import RESPACINGS, SAMPLERS, SPACINGS, Sampler
@@ -52,6 +53,7 @@ __all__ = [
     "build_unet",
     "encode_prompt",
     "find_stages",
+    "inspect_checkpoint",
     "is_stage_checkpoint",
     "load_checkpoint",
     "load_stage",

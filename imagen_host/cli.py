@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import runtime
+from .inspect import add_inspect
 from .server.cli import add_command as add_serve
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("workflow", metavar="WORKFLOW", help="a file (.json or .png) or a shipped name")
     convert.set_defaults(handler=convert_workflow)
     add_serve(commands)
+    add_inspect(commands)
     if importlib.util.find_spec("imagen_train"):  # train and evaluate; a folder with the nodes alone can do without
         importlib.import_module("imagen_train.cli").add_commands(commands)
     return parser

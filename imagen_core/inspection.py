@@ -1,0 +1,119 @@
+"""What is this checkpoint? Told from headers and settings, without reading weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .checkpoints import native
+from .checkpoints.deepfloyd_if import is_deepfloyd, opened_deepfloyd
+from .checkpoints.native import StageSpec, opened, safetensors_header
+from .text.t5_weights import open_weights as open_text_encoder
+from .text.t5_weights import weight_files
+from .unets import unet_config_to_dict
+
+STAGE, DEEPFLOYD, TEXT_ENCODER = "Imagen stage", "DeepFloyd IF stage", "T5 text encoder"
+
+
+def inspect_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a file or folder holds, as JSON-able data.
+
+    Always: path, kind ("Imagen stage", "DeepFloyd IF stage" or "T5 text encoder"), parameters (their number), formats
+    (how many parameters are stored in each number format, "F16": n), bytes and files. Of a stage besides: stage,
+    network (its settings), schedule, prediction_type, learned_variance, defaults, low_res_resize, aug_zero_is_clean,
+    training, naming. Of a text encoder: settings. Raises FileNotFoundError, or ValueError for a damaged file and for
+    what is none of the three.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"No checkpoint at {path}; check the name.")
+    if path.is_dir():
+        return _text_encoder(path) if _is_text_encoder(path) else _deepfloyd(path)
+    if path.suffix.lower() == ".gguf":
+        return _text_encoder(path)
+    return _deepfloyd(path) if is_deepfloyd(path) else _safetensors(path)
+
+
+def _is_text_encoder(folder: Path) -> bool:
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(settings, dict) and settings.get("model_type") == "t5"
+
+
+def _deepfloyd(path: Path) -> dict[str, Any]:
+    with opened_deepfloyd(path) as (spec, weights, naming):
+        sizes = [(weights.dtypes[key], math.prod(shape)) for key, shape in weights.shapes.items()]
+        return _found(path, DEEPFLOYD, sizes, weights.files) | {"naming": naming} | _of_stage(spec)
+
+
+def _safetensors(path: Path) -> dict[str, Any]:
+    with opened(path) as file:
+        keys = list(file.keys())
+        parts = [file.get_slice(key) for key in keys]
+        sizes = [(part.get_dtype(), math.prod(part.get_shape())) for part in parts]
+        metadata = file.metadata() or {}
+    if metadata.get("format") == native.FORMAT:
+        return _found(path, STAGE, sizes, [path]) | _of_stage(native.read_spec(path))
+    if any("encoder.block.0." in key for key in keys):
+        return _text_encoder(path)
+    first = f", first {min(keys)!r}" if keys else ""
+    raise ValueError(
+        f"{path} holds {len(keys)} tensors{first}: neither a stage of this pack, nor of DeepFloyd IF, nor a T5 encoder."
+    )
+
+
+def _text_encoder(path: Path) -> dict[str, Any]:
+    files = weight_files(path) if path.is_dir() else [path]
+    weights, config = open_text_encoder(files, path / "config.json" if path.is_dir() else None)
+    formats = {file: _number_formats(file) for file in weights.files}
+    sizes = [
+        (formats[archive.path][name], math.prod(archive.shapes[name])) for archive, name in weights.places.values()
+    ]
+    return _found(path, TEXT_ENCODER, sizes, weights.files) | {"settings": vars(config)}
+
+
+def _number_formats(file: Path) -> dict[str, str]:
+    """How each tensor of a text encoder's file is stored: F16, F8_E4M3, Q8_0 ..."""
+    if file.suffix.lower() != ".gguf":
+        header = json.loads(safetensors_header(file))
+        return {name: entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
+    from gguf import GGMLQuantizationType
+
+    from .text.gguf_header import read_gguf_header
+
+    return {name: GGMLQuantizationType(tensor.kind).name for name, tensor in read_gguf_header(file).tensors.items()}
+
+
+def _found(path: Path, kind: str, sizes: Iterable[tuple[str, int]], files: list[Path]) -> dict[str, Any]:
+    formats: Counter[str] = Counter()
+    for number_format, count in sizes:
+        formats[number_format] += count
+    return {
+        "path": str(path),
+        "kind": kind,
+        "parameters": sum(formats.values()),
+        "formats": dict(formats.most_common()),
+        "bytes": sum(file.stat().st_size for file in files),
+        "files": [file.name for file in files],
+    }
+
+
+def _of_stage(spec: StageSpec) -> dict[str, Any]:
+    return {
+        "stage": spec.stage,
+        "network": unet_config_to_dict(spec.unet_config),
+        "schedule": spec.schedule_config,
+        "prediction_type": spec.prediction_type,
+        "learned_variance": spec.learned_variance,
+        "low_res_resize": spec.low_res_resize,
+        "aug_zero_is_clean": spec.aug_zero_is_clean,
+        "defaults": spec.defaults,
+        "training": spec.training,
+    }
