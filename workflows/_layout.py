@@ -6,10 +6,10 @@ import uuid
 from dataclasses import dataclass, field
 
 WIDTH, GAP, TOP = 340, 60, 90  # of columns
-TITLE, BELOW, ROW, WIDGET, EDGE = 30, 30, 20, 24, 22  # of nodes, as the editor draws them, and a little air
+TITLE, BELOW, ROW, WIDGET, EDGE = 30, 24, 20, 24, 20  # of nodes, as the editor draws them, and a little air
 HEADER, FRAME = 80, 20  # of groups: from the frame to the first node's body, and around
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN")
-MULTILINE = 100  # instead of WIDGET
+MULTILINE = 84  # instead of WIDGET
 PREVIEW = 240  # room for the picture that grows on a node while it samples; without, the editor makes the node longer
 SCREEN, BARS = (1480, 820), (85, 110)  # pixels of a common window, without the editor's bars at the left and the top
 
