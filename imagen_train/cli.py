@@ -27,6 +27,7 @@ PICTURES = (
     "window1024",
     "window1024_held_out",
 )
+PARTS = ("files", "judge", "text", "seconds", "photographs", "super_resolution", "alignment", "frechet")
 METRICS = {
     "alignment": "do pictures show what held-out captions state?",
     "frechet": "how far are drawn pictures from renders?",
@@ -54,6 +55,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
         command = commands.add_parser(metric, help=about)
         _add_evaluate_options(command, metric)
         command.set_defaults(handler=_evaluate, metric=metric)
+    _add_evaluate_all(commands)
 
 
 def _add_pictures(train: argparse._SubParsersAction) -> None:
@@ -86,6 +88,25 @@ def _add_evaluate_options(command: argparse.ArgumentParser, metric: str) -> None
         add("--stage", choices=("sr256", "sr1024"), default="sr256", help="which one (default: %(default)s)")
         add("--aug-level", type=float, default=0.0, help="noise put on the small picture (default: %(default)s)")
         add("--cache-dir", type=Path, help="where held-out pictures are kept between runs")
+
+
+def _add_evaluate_all(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser(
+        "all", help="every figure of the model card; stopped by Ctrl-C it prints what it has, and goes on next time"
+    )
+    add = command.add_argument
+    add("--only", help=f"parts, separated by commas (default: {','.join(PARTS)})")
+    add("--count", type=int, default=2000, help="prompts of the alignment part (default: %(default)s)")
+    add("--seeds", type=int, default=3, help="pictures a prompt (default: %(default)s)")
+    add("--frechet-count", type=int, default=5000, help="pictures of the Frechet distance (default: %(default)s)")
+    add("--sr-count", type=int, default=16, help="pictures a super-resolution table (default: %(default)s)")
+    add("--models-dir", type=Path, default=default_models_dir(), help="folder with the weights")
+    add("--cache-dir", type=Path, help="where held-out pictures are kept between runs")
+    add("--out-dir", type=Path, help="where figures and drawn pictures are kept, to go on from")
+    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--json", action="store_true", help="print the figures on one line")
+    command.set_defaults(handler=_evaluate_all)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -152,6 +173,30 @@ def _evaluate(args: argparse.Namespace) -> int:
     else:
         _say(figures)
     return 0
+
+
+def _evaluate_all(args: argparse.Namespace) -> int:
+    only = args.only.split(",") if args.only else list(PARTS)
+    if unknown := set(only) - set(PARTS):
+        raise ValueError(f"--only knows no {sorted(unknown)}; expected some of {', '.join(PARTS)}")
+    import torch
+
+    from .evaluate_all import Measurement, measure_all
+
+    torch.set_num_threads(args.threads)
+    measurement = Measurement(
+        models_dir=args.models_dir,
+        cache_dir=args.cache_dir or default_state_root() / "cache",
+        root=args.out_dir or default_state_root() / "evaluate",
+        count=args.count,
+        seeds=args.seeds,
+        frechet_count=args.frechet_count,
+        sr_count=args.sr_count,
+        device=args.device,
+    )
+    figures = measure_all(measurement, only)
+    print(json.dumps(figures, indent=None if args.json else 1))
+    return 130 if measurement.stopped else 0
 
 
 def _say(figures: dict) -> None:

@@ -7,6 +7,7 @@ Shapes: b pictures, n samples, d features.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from imagen_core.text.t5 import T5TextEncoder
 from .classifier import FILE as CLASSIFIER_FILE
 from .classifier import Classifier, classify, load_classifier
 from .data import KINDS, PictureCache, render_pictures
-from .metrics import bicubic, feature_distance, frechet_distance, judge_alignment, psnr
+from .metrics import bicubic, feature_distance, frechet_distance, judge_alignment, lanczos, psnr
 from .scenes import SceneBatch, render, sample_scenes
 from .stages import shrink
 from .text_encoder import FOLDER as TEXT_FOLDER
@@ -83,7 +84,8 @@ def draw_base(stage: Stage, encoder: T5TextEncoder, captions: list[str], setting
     return torch.cat(drawn)
 
 
-def _seen(classifier: Classifier, pictures: Tensor) -> dict[str, Tensor]:
+def seen_by(classifier: Classifier, pictures: Tensor) -> dict[str, Tensor]:
+    """`classify` on the classifier's device: each head's class (b,), "features" (b d), on the CPU."""
     device = next(classifier.parameters()).device
     return {name: values.cpu() for name, values in classify(classifier, pictures.to(device)).items()}
 
@@ -110,8 +112,8 @@ def evaluate_alignment(
     if pictures_out is not None:
         _write_sheet(pictures_out, drawn[:48], batch)
     return {
-        "samples": judge_alignment(_seen(judges.classifier, drawn), batch),
-        "renders": judge_alignment(_seen(judges.classifier, render(batch, 64)), batch),
+        "samples": judge_alignment(seen_by(judges.classifier, drawn), batch),
+        "renders": judge_alignment(seen_by(judges.classifier, render(batch, 64)), batch),
         "captions": count,
         "held_out": held_out,
         "seed": seed,
@@ -154,9 +156,9 @@ def evaluate_frechet(
     settings = (settings or SamplingSettings()).of(stage)
     batch = sample_scenes(count, seed=seed)
     features = {
-        "reference": _render_features(judges.classifier, reference, seed + 1),
-        "renders": _render_features(judges.classifier, count, seed + 2),
-        "samples": _seen(judges.classifier, draw_base(stage, judges.encoder, batch.captions, settings))["features"],
+        "reference": render_features(judges.classifier, reference, seed + 1),
+        "renders": render_features(judges.classifier, count, seed + 2),
+        "samples": seen_by(judges.classifier, draw_base(stage, judges.encoder, batch.captions, settings))["features"],
     }
     return {
         "frechet": frechet_distance(features["samples"], features["reference"]),
@@ -168,13 +170,13 @@ def evaluate_frechet(
     }
 
 
-def _render_features(classifier: Classifier, count: int, seed: int, *, part: int = 500) -> Tensor:
+def render_features(classifier: Classifier, count: int, seed: int, *, part: int = 500) -> Tensor:
+    """The classifier's features (count d) of fresh renders of training's captions."""
     batch = sample_scenes(count, seed=seed)
-    parts = [_seen(classifier, render(batch[i : i + part], 64))["features"] for i in range(0, count, part)]
+    parts = [seen_by(classifier, render(batch[i : i + part], 64))["features"] for i in range(0, count, part)]
     return torch.cat(parts)
 
 
-@torch.inference_mode()
 def evaluate_sr(
     sr: Path,
     models_dir: Path,
@@ -184,11 +186,12 @@ def evaluate_sr(
     settings: SamplingSettings | None = None,
     device: str = "cpu",
 ) -> dict[str, object]:
-    """Does super-resolution (an sr256 or sr1024 checkpoint) beat bicubic on `count` held-out pictures of 256 px?
+    """Does super-resolution (an sr256 or sr1024 checkpoint) beat bicubic and Lanczos on `count` held-out pictures?
 
-    sr256: whole held-out scenes; sr1024: windows of 1024 px scenes. The small picture is the truth shrunk by area.
-    PSNR in dB (more is better) and feature distance (less is better), each with the standard error of the mean, and the
-    share of pictures on which the network wins.
+    sr256: whole held-out scenes; sr1024: windows of 1024 px scenes, both of 256 px. The small picture is the truth
+    shrunk by area; the rivals get it without noise, whatever the aug_level. PSNR in dB (more is better) and feature
+    distance (less is better), each with the standard error of the mean, the share of pictures on which the network
+    wins, and `consistency`: the mean absolute error of the result, shrunk again, against the small picture.
     """
     stage, classifier = load_stage(sr, device=device), load_classifier(models_dir / CLASSIFIER_FILE)
     if stage.spec.stage not in SR_PICTURES:
@@ -197,35 +200,29 @@ def evaluate_sr(
     kind = KINDS[SR_PICTURES[stage.spec.stage]]
     render_pictures(kind, count, cache_dir)
     cache = PictureCache(cache_dir, kind.name)
-    figures: dict[str, list[Tensor]] = {}
+    prompt_of = _prompts(stage, models_dir)
     size = min(settings.batch_size, 8)
-    for first in tqdm(range(0, count, size), desc=stage.spec.stage, mininterval=5.0):
+    parts = []
+    for first in tqdm(range(0, count, size), desc=f"{stage.spec.stage} {settings.aug_level}", mininterval=5.0):
         rows = range(first, min(count, first + size))
-        truth = cache.pictures(rows)
-        drawn = _enlarge(stage, shrink(truth), [cache.captions[i] for i in rows], list(rows), settings, models_dir)
-        for name, picture in (("network", drawn), ("bicubic", bicubic(shrink(truth)))):
-            figures.setdefault(f"psnr_{name}", []).append(psnr(picture, truth))
-            figures.setdefault(f"feature_distance_{name}", []).append(feature_distance(classifier, picture, truth))
-    each = {name: torch.cat(values) for name, values in figures.items()}
-    return {
-        **{name: _mean(values) for name, values in each.items()},
-        "wins_psnr": (each["psnr_network"] > each["psnr_bicubic"]).double().mean().item(),
-        "wins_feature_distance": (
-            (each["feature_distance_network"] < each["feature_distance_bicubic"]).double().mean().item()
-        ),
-        "count": count,
-        **_said(stage, settings),
-    }
+        prompt = prompt_of([cache.captions[i] for i in rows])
+        parts.append(enlarged_figures(stage, classifier, cache.pictures(rows), settings, list(rows), prompt))
+    each = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return {**sr_summary(each), "count": count, **_said(stage, settings)}
 
 
-def _enlarge(
-    stage: Stage, small: Tensor, captions: list[str], seeds: list[int], settings: SamplingSettings, models_dir: Path
-) -> Tensor:
-    prompt = None
-    if stage.reads_text:
-        encoder = T5TextEncoder.from_folder(models_dir / TEXT_FOLDER, device=stage.device)
-        prompt = Prompt(text=encoder.encode(captions))
-    return super_resolve(
+@torch.inference_mode()
+def enlarged_figures(
+    stage: Stage,
+    classifier: Classifier,
+    truth: Tensor,
+    settings: SamplingSettings,
+    seeds: list[int],
+    prompt: Prompt | None = None,
+) -> dict[str, Tensor]:
+    """Each figure (b,) of pictures (b 3 h w, sides multiples of 4) shrunk by area and enlarged again, and the rivals'."""
+    small = shrink(truth)
+    drawn = super_resolve(
         stage,
         small,
         prompt,
@@ -236,6 +233,31 @@ def _enlarge(
         sampler=SAMPLERS[settings.sampler](),
         guidance=ClassifierFreeGuidance(scale=settings.guidance_scale),
     )
+    figures = {"consistency": (shrink(drawn) - small).abs().mean((1, 2, 3))}
+    for name, picture in (("network", drawn), ("bicubic", bicubic(small)), ("lanczos", lanczos(small))):
+        figures[f"psnr_{name}"] = psnr(picture, truth)
+        figures[f"feature_distance_{name}"] = feature_distance(classifier, picture, truth)
+    return figures
+
+
+def sr_summary(each: dict[str, Tensor]) -> dict[str, object]:
+    """Means and standard errors of `enlarged_figures`, and how often the network beats bicubic."""
+    wins = {
+        "wins_psnr": each["psnr_network"] > each["psnr_bicubic"],
+        "wins_feature_distance": each["feature_distance_network"] < each["feature_distance_bicubic"],
+    }
+    return {
+        **{name: _mean(values) for name, values in each.items()},
+        **{name: won.double().mean().item() for name, won in wins.items()},
+    }
+
+
+def _prompts(stage: Stage, models_dir: Path) -> Callable[[list[str]], Prompt | None]:
+    """What a stage is told of captions: nothing, where it reads no text."""
+    if not stage.reads_text:
+        return lambda captions: None
+    encoder = T5TextEncoder.from_folder(models_dir / TEXT_FOLDER, device=stage.device)
+    return lambda captions: Prompt(text=encoder.encode(captions))
 
 
 def _mean(values: Tensor) -> dict[str, float]:

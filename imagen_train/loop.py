@@ -297,7 +297,7 @@ class _Run:
             loss = self.task.loss(self.runner, generator, progress)
         loss.backward()
         average_gradients(self.model)
-        self.optimizers.step(rate_factor(step, progress, self.config))
+        self.optimizers.step(options.rate * rate_factor(step, progress, self.config))
         self.optimizers.zero_grad()
         update_ema(self.average, self.model, ema_decay(step, self.config.ema_half_life))
         return loss

@@ -35,6 +35,7 @@ class TrainOptions:
     compile: bool = False
     batch_size: int | None = None
     seed: int = 0
+    rate: float = 1.0
     preview_minutes: float = 5.0
     export: bool = True
 
@@ -59,6 +60,9 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     add("--compile", action="store_true", help="torch.compile the network (needs a C++ compiler on the CPU)")
     add("--batch-size", type=int, help="pictures (captions) a step; default: the stage's own")
     add("--seed", type=int, default=0, help="everything random follows from it (default: %(default)s)")
+    add(
+        "--rate", type=float, default=1.0, help="factor on both learning rates; below 1 for a short run on good weights"
+    )
     add("--preview-minutes", type=float, default=5.0, help="minutes between sample pictures (default: %(default)s)")
     add("--no-export", dest="export", action="store_false", help="leave the models folder alone")
 
@@ -80,6 +84,7 @@ def train_options(args: argparse.Namespace, stage: str) -> TrainOptions:
         compile=args.compile,
         batch_size=args.batch_size,
         seed=args.seed,
+        rate=args.rate,
         preview_minutes=args.preview_minutes,
         export=args.export,
     )

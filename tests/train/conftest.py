@@ -1,0 +1,33 @@
+"""What several tests of training share: a folder of tiny random weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from imagen_core.checkpoints.native import save_checkpoint
+from imagen_core.unets import build_unet
+from imagen_train.classifier import FILE, Classifier, save_classifier
+from imagen_train.plans import base64_plan, sr256_plan
+from imagen_train.stages import stage_spec
+from imagen_train.text_encoder import TextModel, TextModelConfig, export_encoder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    """Random weights of every kind, tiny, in models/imagen-mini's layout."""
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    config = TextModelConfig(d_model=32, layers=1, heads=2, d_kv=16, d_ff=32)
+    export_encoder(TextModel(config), config, folder / "text_encoder")
+    save_classifier(Classifier().eval(), folder / FILE, {})
+    for name, plan in (("base64", base64_plan(32)), ("sr256", sr256_plan())):
+        small = {"channels": 32, "channel_mult": (1, 1), "num_res_blocks": 1, "pooling_queries": 2}
+        if name == "sr256":
+            small = {"channels": (16, 16), "num_res_blocks": (1, 1)}
+        plan = dataclasses.replace(plan, unet=dataclasses.replace(plan.unet, **small))
+        save_checkpoint(folder / f"{name}.safetensors", build_unet(plan.unet), spec=stage_spec(plan))
+    return folder
