@@ -86,7 +86,8 @@ def in_own_process(file: Path, weights: str, options: argparse.Namespace) -> dic
 def peak() -> float:
     """The highest resident size of this process so far, MiB (file pages that are mapped included)."""
     if Path("/proc/self/status").is_file():  # getrusage would count what the parent held when it forked
-        found = next(line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+        status = Path("/proc/self/status").read_text()
+        found = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(found.split()[1]) / 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB

@@ -20,6 +20,8 @@ from .schedules import SCHEDULES, Schedule
 from .settings import make_guidance, make_thresholding
 from .stage import Prompt, Stage, encode_prompt, load_stage
 from .super_resolution import resize, resize_longest_side
+from .text.listing import find_text_encoders
+from .text.loading import load_text_encoder
 from .text.movable import movable_weights
 from .text.t5 import T5TextEncoder
 from .thresholding import THRESHOLDINGS, Thresholding
@@ -53,10 +55,12 @@ __all__ = [
     "build_unet",
     "encode_prompt",
     "find_stages",
+    "find_text_encoders",
     "inspect_checkpoint",
     "is_stage_checkpoint",
     "load_checkpoint",
     "load_stage",
+    "load_text_encoder",
     "low_res_conditioning",
     "make_guidance",
     "make_thresholding",

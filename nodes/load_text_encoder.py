@@ -1,24 +1,20 @@
-"""ImagenLoadTextEncoder: a frozen T5 from a folder."""
+"""ImagenLoadTextEncoder: a frozen T5 from a folder or a single file."""
 
-from pathlib import Path
-
-from ..imagen_core import T5TextEncoder
+from ..imagen_core import find_text_encoders, load_text_encoder
 from . import _host, _sockets
 
-
-def _is_text_encoder(folder: Path) -> bool:
-    has_tokenizer = any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model"))
-    return has_tokenizer and (folder / "config.json").is_file()
+DEFAULT = "imagen-mini/text_encoder"
 
 
 class ImagenLoadTextEncoder:
     DISPLAY_NAME = "Imagen Load Text Encoder"
     DESCRIPTION = (
         "Loads the frozen T5 that reads prompts. A U-Net understands only the text encoder it was trained with: "
-        "imagen-mini's stages belong to imagen-mini/text_encoder."
+        "imagen-mini's stages belong to imagen-mini/text_encoder, DeepFloyd IF to T5-XXL, which Flux and SD3 users have "
+        "as t5xxl_fp16, t5xxl_fp8_e4m3fn or a .gguf."
     )
     CATEGORY = "imagen/loaders"
-    SEARCH_ALIASES = ["t5", "clip loader", "text encoder", "load t5"]
+    SEARCH_ALIASES = ["t5", "t5xxl", "clip loader", "text encoder", "load t5", "gguf"]
     FUNCTION = "load"
     RETURN_TYPES = (_sockets.TEXT_ENCODER,)
     RETURN_NAMES = ("text_encoder",)
@@ -26,26 +22,51 @@ class ImagenLoadTextEncoder:
 
     @classmethod
     def INPUT_TYPES(cls):
-        names = [Path(name).parent.as_posix() for name in _host.model_names(_is_config, "config.json")]
+        names = _host.text_encoder_names(find_text_encoders)
         return {
             "required": {
                 "text_encoder": (
                     names,
                     {
-                        "tooltip": "A folder with config.json, the weights and the tokenizer, under models/imagen or in "
-                        "the pack's own models folder. imagen-mini/text_encoder ships with the pack."
+                        **({"default": DEFAULT} if DEFAULT in names else {}),
+                        "tooltip": "A T5 folder, or one .safetensors or .gguf file, under models/imagen, "
+                        "models/text_encoders, models/diffusers or in the pack's own models folder. "
+                        "imagen-mini/text_encoder ships with the pack.",
                     },
                 )
-            }
+            },
+            "optional": {
+                "weights": (
+                    ["auto", "disk", "memory"],
+                    {
+                        "default": "auto",
+                        "tooltip": "Where weights are between prompts. disk: each prompt reads the file, one weight at a "
+                        "time: least memory, nothing to free before sampling. memory: kept as the file holds them, for "
+                        "many prompts in a row. auto: disk for files above 1 GB.",
+                    },
+                ),
+                "prompt_cache": (
+                    ["auto", "on", "off"],
+                    {
+                        "default": "auto",
+                        "tooltip": "Whether encoded prompts are kept on the disk, so that a known prompt reads no weight "
+                        "at all, today or tomorrow. auto: for files above 1 GB. `imagen cache` lists and clears them.",
+                    },
+                ),
+            },
         }
 
     @classmethod
-    def IS_CHANGED(cls, text_encoder):
-        return _host.fingerprint(text_encoder)
+    def IS_CHANGED(cls, text_encoder, weights="auto", prompt_cache="auto"):
+        return _host.fingerprint(text_encoder, *_host.TEXT_KINDS)
 
-    def load(self, text_encoder):
-        return (_host.managed(T5TextEncoder.from_folder(_host.model_path(text_encoder), device=_host.device())),)
-
-
-def _is_config(path: Path) -> bool:
-    return _is_text_encoder(path.parent)
+    def load(self, text_encoder, weights="auto", prompt_cache="auto"):
+        encoder = load_text_encoder(
+            _host.model_path(text_encoder, *_host.TEXT_KINDS),
+            tokenizer_places=_host.tokenizer_places(),
+            device=_host.device(),
+            keep=weights,
+            prompt_cache=prompt_cache,
+            on_layer=_host.layer_reporter(),
+        )
+        return (_host.managed(encoder),)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 
 from .archives import open_archive
-from .prompt_files import PromptFiles
+from .prompt_files import PromptFiles, cache_directory
 from .t5 import T5TextEncoder
 from .t5_config import DEFAULT_MAX_TOKENS, T5Config, read_json
 from .t5_network import T5Network
@@ -18,6 +18,7 @@ from .tokenizer import Tokenizer, find_tokenizer, load_tokenizer, tokenizer_file
 
 LARGE = 2**30  # bytes of files: an encoder above it is read from the disk each time, and its prompts are kept there
 KEEP = ("auto", "memory", "disk")
+PROMPT_CACHE = ("auto", "on", "off")
 
 
 def load_text_encoder(
@@ -29,7 +30,8 @@ def load_text_encoder(
     dtype: torch.dtype = torch.float32,
     keep: str = "auto",
     variant: str | None = None,
-    files: PromptFiles | None = None,
+    prompt_cache: str = "off",
+    on_layer: Callable[[int, int], None] | None = None,
 ) -> T5TextEncoder:
     """Open a T5 encoder. Headers are read and checked now; a weight is read when a prompt first needs it.
 
@@ -41,27 +43,37 @@ def load_text_encoder(
     keep: where weights rest between prompts: "memory" (main memory, as stored), "disk" (nowhere else: every prompt
         reads the files, one weight at a time), or "auto": disk for files above 1 GiB.
     variant: the infix of a folder's files ("fp16"). None: the files without one, else the variant that is there.
-    files: where encoded prompts are kept between runs; None for nowhere.
+    prompt_cache: whether encoded prompts are kept on the disk between runs, in `cache_directory()`: "on", "off", or
+        "auto": for files above 1 GiB. A small encoder reads a prompt about as fast as a file with its encoding.
+    on_layer: told, for files above 1 GiB, after each layer (done, of how many); may raise to stop.
     Raises FileNotFoundError for a missing file, ValueError naming a file that is damaged, of another model, or a
     pickle.
     """
     path = Path(path)
-    if keep not in KEEP:
-        raise ValueError(f"keep is {keep!r}; expected one of {', '.join(KEEP)}.")
+    for name, choice, choices in (("keep", keep, KEEP), ("prompt_cache", prompt_cache, PROMPT_CACHE)):
+        if choice not in choices:
+            raise ValueError(f"{name} is {choice!r}; expected one of {', '.join(choices)}.")
     if path.is_dir():
         weights, config = open_weights(weight_files(path, variant), path / "config.json")
     else:
         weights, config = open_weights([path])
     pieces, pieces_file = _tokenizer(path, config, tokenizer, [Path(place) for place in tokenizer_places])
-    in_memory = keep == "memory" or (keep == "auto" and not is_large(weights.files))
-    network = T5Network(config, WeightsInMemory(weights) if in_memory else weights, device=device, dtype=dtype)
+    large = is_large(weights.files)
+    network = T5Network(
+        config,
+        weights if keep == "disk" or (keep == "auto" and large) else WeightsInMemory(weights),
+        device=device,
+        dtype=dtype,
+        on_layer=on_layer if large else None,
+    )
+    directory = cache_directory() if prompt_cache == "on" or (prompt_cache == "auto" and large) else None
     used = weights.files + ([] if pieces_file is None else [pieces_file])
     return T5TextEncoder(
         network,
         pieces,
         max_tokens=_max_tokens(pieces_file),
-        files=files,
-        fingerprint="" if files is None else f"{fingerprint(used)} {config}",
+        files=None if directory is None else PromptFiles(directory),
+        fingerprint="" if directory is None else f"{fingerprint(used)} {config}",
     )
 
 

@@ -37,7 +37,8 @@ class T5Network:
     """network(batches) -> one (b l d) a batch. Several batches share each dense weight: it is made once for all.
 
     weights: by transformers' names. device: where it computes. dtype: of the matrix products; the residual stream and
-    the norms stay float32, and so does `wo` under float16, whose range its sums exceed.
+    the norms stay float32, and so does `wo` under float16, whose range its sums exceed. on_layer: told after each layer
+    (done, of how many); may raise to stop.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class T5Network:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        on_layer: Callable[[int, int], None] | None = None,
     ) -> None:
         self.config, self.weights, self.device, self.dtype = config, weights, torch.device(device), dtype
+        self.on_layer = on_layer
 
     @torch.no_grad()
     def __call__(self, batches: Sequence[Batch]) -> list[Tensor]:
@@ -58,6 +61,8 @@ class T5Network:
         for layer in range(self.config.num_layers):
             hidden = self._attention(f"encoder.block.{layer}.layer.0.", hidden, biases)
             hidden = self._feed_forward(f"encoder.block.{layer}.layer.1.", hidden)
+            if self.on_layer is not None:
+                self.on_layer(layer + 1, self.config.num_layers)
         return self._norm("encoder.final_layer_norm.weight", hidden)
 
     def _embed(self, ids: list[Tensor]) -> list[Tensor]:

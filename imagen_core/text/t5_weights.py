@@ -129,6 +129,12 @@ def _shards(folder: Path, stem: str, variant: str | None) -> list[Path]:
     return announced
 
 
+def is_encoder(archive: Archive) -> bool:
+    """Whether a T5 encoder is in the file, perhaps among other models."""
+    bias = _MARK.replace(".q.", ".relative_attention_bias.")
+    return any(key.endswith(bias) for key in archive.shapes)
+
+
 def names_in(archive: Archive) -> dict[str, str]:
     """The encoder's weights in one file: transformers' name to the file's own. Others (a decoder's) are left out."""
     if isinstance(archive, GgufArchive) and "token_embd.weight" in archive.shapes:

@@ -95,15 +95,21 @@ def find_tokenizer(places: Iterable[Path], vocab_size: int, file: Path) -> tuple
 
     T5's table has 32128 rows, its spiece.model 32000 ids, its tokenizer.json 32100. FileNotFoundError if none fits.
     """
+    broken = ""
     for place in places:
         found = tokenizer_file(place) if place.is_dir() else place
-        if found is not None and found.is_file():
+        if found is None or not found.is_file():
+            continue
+        try:
             tokenizer = load_tokenizer(found)
-            if fits(tokenizer, vocab_size):
-                return tokenizer, found
+        except ValueError as error:  # it may belong to something else: look on
+            broken = broken or f" ({error})"
+            continue
+        if fits(tokenizer, vocab_size):
+            return tokenizer, found
     raise FileNotFoundError(
         f"{file} has no tokenizer: put the spiece.model or tokenizer.json of the model that it was made from beside it "
-        "(for t5xxl files the spiece.model of google/t5-v1_1-xxl, which every T5 1.1 shares)."
+        f"(for t5xxl files the spiece.model of google/t5-v1_1-xxl, which every T5 1.1 shares).{broken}"
     )
 
 

@@ -3,14 +3,25 @@
 The only folder that imports ComfyUI's modules or the embedded host's.
 """
 
-from .files import UNET_KINDS, fingerprint, model_folders, model_names, model_path, stage_names
+from .files import (
+    TEXT_KINDS,
+    UNET_KINDS,
+    fingerprint,
+    model_folders,
+    model_names,
+    model_path,
+    stage_names,
+    text_encoder_names,
+    tokenizer_places,
+)
 from .memory import device, load_device, loaded, managed, unet_dtype
 from .pictures import empty_latent, image_from_core, image_from_latent, image_to_core, latent_from_image, mask_to_core
-from .progress import step_reporter
+from .progress import layer_reporter, step_reporter
 from .which import IN_COMFYUI, throw_if_interrupted
 
 __all__ = [
     "IN_COMFYUI",
+    "TEXT_KINDS",
     "UNET_KINDS",
     "device",
     "empty_latent",
@@ -19,6 +30,7 @@ __all__ = [
     "image_from_latent",
     "image_to_core",
     "latent_from_image",
+    "layer_reporter",
     "load_device",
     "loaded",
     "managed",
@@ -28,6 +40,8 @@ __all__ = [
     "model_path",
     "stage_names",
     "step_reporter",
+    "text_encoder_names",
     "throw_if_interrupted",
+    "tokenizer_places",
     "unet_dtype",
 ]

@@ -18,6 +18,7 @@ if folder_paths is not None:  # a user's extra_model_paths.yaml may have named f
 
 # ComfyUI's own kinds of model folders in which users keep what our loaders read, after "imagen".
 UNET_KINDS = ("diffusion_models", "diffusers")
+TEXT_KINDS = ("text_encoders", "diffusers")
 
 
 def model_folders(*kinds: str) -> list[Path]:
@@ -42,10 +43,27 @@ def model_names(accept: Callable[[Path], bool], pattern: str) -> list[str]:
 
 def stage_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
     """Names, as `model_names` gives them, of the stages that `find` finds in each folder for U-Nets."""
+    return _names_found(find, UNET_KINDS)
+
+
+def text_encoder_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
+    """Names, as `model_names` gives them, of what `find` finds in each folder for text encoders."""
+    return _names_found(find, TEXT_KINDS)
+
+
+def tokenizer_places() -> list[Path]:
+    """Files and folders where a T5's tokenizer may lie when none is beside it; ComfyUI ships one of its own."""
+    searched = model_folders(*TEXT_KINDS)
+    found = [path for folder in searched for name in ("spiece.model", "tokenizer.json") for path in folder.rglob(name)]
+    shipped = [] if folder_paths is None else [Path(folder_paths.base_path, "comfy", "text_encoders", "t5_tokenizer")]
+    return [*sorted(found), *shipped]
+
+
+def _names_found(find: Callable[[Path], Iterable[Path]], kinds: tuple[str, ...]) -> list[str]:
     return list(
         {
             path.relative_to(folder).as_posix(): None
-            for folder in model_folders(*UNET_KINDS)
+            for folder in model_folders(*kinds)
             if folder.is_dir()
             for path in find(folder)
         }

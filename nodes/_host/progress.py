@@ -37,3 +37,16 @@ def step_reporter(steps: int) -> Callable:
         throw_if_interrupted()
 
     return report
+
+
+def layer_reporter() -> Callable[[int, int], None]:
+    """For a network that takes long a layer: progress, and a place to be stopped at. One bar each time it runs."""
+    bars: list[ProgressBar] = []
+
+    def report(layer: int, total: int) -> None:
+        if layer == 1:
+            bars[:] = [ProgressBar(total)]
+        bars[0].update_absolute(layer, total)
+        throw_if_interrupted()
+
+    return report

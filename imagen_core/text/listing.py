@@ -1,0 +1,63 @@
+"""Which T5 text encoders lie in a folder? Told by a folder's config.json or a file's header; no weight is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from .archives import SafetensorsArchive
+from .t5_weights import is_encoder
+
+MAX_DEPTH = 4  # of folders within the folder
+_ARCHITECTURE = b"general.architecture"  # the first field of a .gguf, by convention
+
+
+def find_text_encoders(folder: Path) -> Iterator[Path]:
+    """Every encoder under `folder`, in order of name: Hugging Face folders, and single .safetensors and .gguf files.
+
+    A damaged file is listed if it is called t5..., so that loading it says what is wrong.
+    """
+    yield from _find(folder, MAX_DEPTH)
+
+
+def _find(folder: Path, depth: int) -> Iterator[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            if _is_encoder_folder(entry):
+                yield entry
+            elif depth:
+                yield from _find(entry, depth - 1)
+        elif _is_encoder_file(entry):
+            yield entry
+
+
+def _is_encoder_folder(folder: Path) -> bool:
+    beginning = _beginning(folder / "config.json", 1 << 16)
+    return b'"t5"' in beginning and b"d_model" in beginning
+
+
+def _is_encoder_file(file: Path) -> bool:
+    if file.suffix == ".safetensors":
+        try:
+            return is_encoder(SafetensorsArchive(file))
+        except (ValueError, OSError):
+            return "t5" in file.name.lower()
+    if file.suffix == ".gguf":
+        beginning = _beginning(file, 1 << 12)
+        after = beginning.partition(_ARCHITECTURE)[2][12:14]  # past the value's type and length
+        return after == b"t5" or (_ARCHITECTURE not in beginning and "t5" in file.name.lower())
+    return False
+
+
+def _beginning(path: Path, count: int) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(count)
+    except OSError:
+        return b""
