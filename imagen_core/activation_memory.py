@@ -28,7 +28,8 @@ def activation_bytes(config: UNetConfig, height: int, width: int, *, low_res: bo
 
     config: the network's, frozen. low_res: whether the stage sees a small picture besides.
     """
-    with torch.device("meta"):
+    # With gradients on, encode_text reads no mask, which on the meta device nobody could.
+    with torch.inference_mode(False), torch.enable_grad(), torch.device("meta"):
         network = build_unet(config).to(dtype).eval().requires_grad_(False)
         x_t = torch.empty(1, config.in_channels, height, width, dtype=dtype)
         conditioning = Conditioning(

@@ -118,6 +118,7 @@ def test_counted_bytes_are_what_a_run_takes():
     assert 0.5 < counted / taken < 1.5, (counted, taken)
 
 
+@torch.inference_mode()
 def test_counted_bytes_grow_with_the_picture_and_shrink_with_the_dtype(base):
     config = base.spec.unet_config
     count = {
