@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-WIDTH, GAP, TOP = 340, 60, 90  # of columns
+WIDTH, GAP, TOP = 330, 54, 90  # of columns
 TITLE, BELOW, ROW, WIDGET, EDGE = 30, 24, 20, 24, 20  # of nodes, as the editor draws them, and a little air
 HEADER, FRAME = 80, 20  # of groups: from the frame to the first node's body, and around
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN")
@@ -140,7 +140,7 @@ class Graph:
         """The part of the canvas that opens: all of it, unless the editor would leave the text out as too small."""
         left, top = -FRAME, TOP - HEADER
         right, bottom = (max(group["bounding"][i] + group["bounding"][i + 2] for group in self.groups) for i in (0, 1))
-        scale = round(min(0.7, max(0.6, min(SCREEN[0] / (right - left), SCREEN[1] / (bottom - top)))), 2)
+        scale = round(min(0.7, max(0.58, min(SCREEN[0] / (right - left), SCREEN[1] / (bottom - top)))), 2)
         return {"scale": scale, "offset": [round(BARS[0] / scale - left), round(BARS[1] / scale - top)]}
 
     def to_json(self, name: str, description: str) -> dict:
@@ -161,5 +161,5 @@ class Graph:
 
 def save(graph: Graph, image: tuple[dict, int], name: str) -> None:
     """A last column that saves the picture under imagen/<name>."""
-    graph.column("Save", width=520)
+    graph.column("Save", width=470)
     graph.add("SaveImage", images=image, filename_prefix=f"imagen/{name}")

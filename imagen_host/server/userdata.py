@@ -21,7 +21,10 @@ from .state import ServerState
 SETTINGS_FILE = "comfy.settings.json"
 # A blank graph and the template browser are the first screen; the editor's own start is a graph of nodes we lack.
 FIRST_SCREEN = {"Comfy.TutorialCompleted": False}
-DEFAULTS = {"Comfy.Notification.ShowVersionUpdates": False}  # would ask ComfyUI's makers for news
+DEFAULTS = {
+    "Comfy.Notification.ShowVersionUpdates": False,  # would ask ComfyUI's makers for news
+    "LiteGraph.Canvas.MinFontSizeForLOD": 6,  # pixels: a whole cascade in one window still shows its text
+}
 
 
 def add_routes(app: web.Application, state: ServerState) -> None:
