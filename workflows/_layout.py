@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-WIDTH, GAP, TOP = 330, 54, 90  # of columns
+WIDTH, GAP, TOP = 340, 54, 90  # of columns
 TITLE, BELOW, ROW, WIDGET, EDGE = 30, 24, 20, 24, 20  # of nodes, as the editor draws them, and a little air
 HEADER, FRAME = 80, 20  # of groups: from the frame to the first node's body, and around
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN")
