@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import runtime
+from .download import add_download
 from .inspect import add_inspect
+from .prompt_cache import add_cache
 from .server.cli import add_command as add_serve
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ def build_parser() -> argparse.ArgumentParser:
     convert.set_defaults(handler=convert_workflow)
     add_serve(commands)
     add_inspect(commands)
+    add_download(commands)
+    add_cache(commands)
     if importlib.util.find_spec("imagen_train"):  # train and evaluate; a folder with the nodes alone can do without
         importlib.import_module("imagen_train.cli").add_commands(commands)
     return parser
