@@ -172,10 +172,11 @@ class _Run:
             self.cache.entries[self.keys[node]] = entry
         if entry.ui:
             self.result.ui[node] = entry.ui
-        if entry.ui or cached:
+        if entry.ui or (cached and node in self.outputs):
             self.emit("executed", node=node, display_node=node, output=entry.ui or None)
         self._finish(node)
-        self.emit("finished", node=node)
+        if not cached or node in self.outputs:  # of other nodes, execution_cached said all there is to say
+            self.emit("finished", node=node)
 
     def _call(self, node: str) -> Entry | None:
         """The result of one node; None when it first needs more of its lazy inputs."""

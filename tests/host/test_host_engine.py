@@ -208,6 +208,17 @@ def test_a_cached_output_that_shows_nothing_is_executed_too(engine, events):
     assert [data["output"] for kind, data in events if kind == "executed"] == [None]
 
 
+def test_a_cached_node_on_the_way_is_told_once(engine, events):
+    run(engine, sum_prompt())
+    events.clear()
+    run(engine, sum_prompt(b=4))
+    told = [(kind, data["node"]) for kind, data in events if kind in ("executing", "executed", "finished")]
+    assert told == [
+        ("executing", "add"), ("finished", "add"), ("executing", "show"), ("executed", "show"), ("finished", "show"),
+    ]  # fmt: skip
+    assert dict(events)["execution_cached"]["nodes"] == ["n"]
+
+
 def test_nodes_run_without_gradients(engine, registry, monkeypatch):
     seen = []
 

@@ -1,0 +1,163 @@
+"""Does `imagen serve` start, say what is wrong, end at once, and leave nothing half-written when it is killed?"""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from host_graphs import PACK
+from PIL import Image
+from server_client import picture_prompt, sum_prompt
+
+ROOT = Path(__file__).parents[3]
+
+
+def command(folder, *arguments, **environment):
+    return {
+        "args": [sys.executable, "-m", "imagen_host", "serve", "--no-open", "--port", "0", *arguments],
+        "cwd": folder,
+        "env": {**os.environ, "PYTHONPATH": str(ROOT), "IMAGEN_PACK": str(PACK), "OMP_NUM_THREADS": "1", **environment},
+        "text": True,
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "editor").mkdir()
+    (tmp_path / "editor" / "index.html").write_text("<!doctype html><title>editor</title>")
+    return tmp_path
+
+
+@contextmanager
+def serving(folder, *arguments):
+    """A server process and the address it printed."""
+    process = subprocess.Popen(
+        **command(folder, "--frontend", "editor", *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if found := re.search(r"http://\S+", line):
+                yield process, found[0]
+                return
+        raise AssertionError("".join(lines))
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+async def at_work(http, prompt):
+    """Queue a prompt and return its id when its first node reports progress."""
+    async with (
+        http.ws_connect("/ws?clientId=me") as socket,
+        http.post("/prompt", json={"prompt": prompt, "client_id": "me"}) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+        async for message in socket:
+            if message.type == aiohttp.WSMsgType.TEXT and json.loads(message.data)["type"] == "progress":
+                return (await answer.json())["prompt_id"]
+
+
+async def finished(http, prompt):
+    async with http.post("/prompt", json={"prompt": prompt}) as answer:
+        prompt_id = (await answer.json())["prompt_id"]
+    while True:
+        async with http.get(f"/history/{prompt_id}") as answer:
+            if found := await answer.json():
+                return prompt_id, found[prompt_id]
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_within_two_seconds_and_interrupts_the_run(folder, number):
+    with serving(folder) as (process, address):
+        async with aiohttp.ClientSession(address) as http:
+            prompt_id = await at_work(http, picture_prompt(10_00, 0.05))
+            start = time.monotonic()
+            process.send_signal(number)
+            assert await asyncio.to_thread(process.wait, 10) == 0
+            assert time.monotonic() - start < 2
+    line = (folder / "user" / "history.jsonl").read_text()
+    assert prompt_id in line and "execution_interrupted" in line
+    assert not list(folder.glob("output/*"))
+
+
+async def test_it_ends_in_the_middle_of_a_long_step(folder):
+    with serving(folder) as (process, address):
+        async with aiohttp.ClientSession(address) as http:
+            first = picture_prompt(2, 0.1)
+            first["again"] = picture_prompt(1, 30.0, seed=1)["draw"]  # one step of half a minute
+            first["save2"] = {"class_type": "SaveImage", "inputs": {"images": ["again", 0], "filename_prefix": "x"}}
+            await at_work(http, first)
+            while not (folder / "output" / "test_00001_.png").exists():
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
+            start = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, 10) == 0
+            assert time.monotonic() - start < 2.5
+
+
+async def test_killed_in_the_middle_nothing_is_half_written_and_history_is_still_there(folder):
+    names = ["--out", "pictures", "--user-dir", "me"]
+    with serving(folder, *names) as (process, address):
+        async with aiohttp.ClientSession(address) as http:
+            done, entry = await finished(http, sum_prompt())
+            large = picture_prompt(1, side=1500)  # a second and more to compress
+            for number in range(3):
+                large[f"save{number}"] = large["save"]
+            await at_work(http, large)
+            while not any(folder.glob("pictures/.imagen-*")):
+                await asyncio.sleep(0.001)
+            process.send_signal(signal.SIGKILL)
+            await asyncio.to_thread(process.wait, 10)
+    for path in folder.glob("pictures/*.png"):
+        Image.open(path).load()
+    with serving(folder, *names) as (process, address):
+        async with aiohttp.ClientSession(address) as http:
+            async with http.get("/history") as answer:
+                assert await answer.json() == {done: entry}
+            _, after = await finished(http, large)
+            assert after["status"]["completed"]
+    assert all(Image.open(path).size == (1500, 1500) for path in folder.glob("pictures/*.png"))
+
+
+def refusal(folder, *arguments, **environment):
+    done = subprocess.run(**command(folder, *arguments, **environment), capture_output=True, timeout=60)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, (done.returncode, done.stderr)
+    return done.stderr
+
+
+def test_what_cannot_be_used_is_refused_with_what_to_do(folder):
+    assert "error: no editor in" in refusal(folder, "--frontend", "nowhere")
+    (folder / "file").write_text("")
+    editor = ("--frontend", "editor")
+    assert "cannot be written" in refusal(folder, *editor, "--user-dir", "file")
+    assert "choose another with --out" in refusal(folder, *editor, "--out", "file")
+    assert "choose with --host and --port" in refusal(folder, *editor, "--port", "70000")
+    with serving(folder) as (_, address):
+        port = address.rpartition(":")[2]
+        assert f"cannot listen on 127.0.0.1:{port}" in refusal(folder, *editor, "--port", port)
+
+
+@pytest.mark.parametrize("package", ["aiohttp", "comfyui_frontend_package"])
+def test_without_the_extra_it_says_how_to_install_it(folder, package):
+    """The package is made impossible to find in a real process, as in an installation without the extra."""
+    code = (
+        "import sys, importlib.util as util\n"
+        f"find = util.find_spec\nutil.find_spec = lambda name, *rest: None if name == {package!r} else find(name, *rest)\n"
+        f"import runpy; sys.argv = ['imagen', 'serve', '--no-open']; runpy.run_module('imagen_host', run_name='__main__')"
+    )
+    settings = command(folder) | {"args": [sys.executable, "-c", code]}
+    done = subprocess.run(**settings, capture_output=True, timeout=60)
+    assert done.returncode == 2 and "pip install -e '.[editor]'" in done.stderr, done.stderr
