@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PROMPT ?= a red sphere to the left of a blue cube
+SCALE ?= 1.0
 export WORKFLOW ?= text_to_image_1024
 
-.PHONY: image editor test lint bench workflows clean
+.PHONY: image editor test lint bench workflows train-mini clean
 
 # $$PROMPT, not $(PROMPT): the shell takes it from the environment, so quotes inside a prompt stay quotes.
 image: $(VENV)/.standalone
@@ -27,6 +28,11 @@ bench: $(VENV)/.standalone
 # Writes the graphs in workflows/ and their API twins anew from workflows/build.py.
 workflows: $(VENV)/.standalone
 	$(BIN)/python workflows/build.py
+
+# imagen-mini from nothing, on a GPU where there is one; stop it with Ctrl-C, the same command goes on.
+# make train-mini DRY=--dry-run says what it would cost; SCALE is a factor on every stage's steps.
+train-mini: $(VENV)/.standalone
+	@$(BIN)/imagen train mini --scale $(SCALE) $(DRY)
 
 clean:
 	rm -rf $(VENV)

@@ -227,7 +227,10 @@ def head_accuracy(model: Classifier, data: LabelledPictures, *, limit: int | Non
 
 
 def train_classifier(options: TrainOptions) -> dict[str, object]:
-    """Train on the cached base64 pictures and pairs, test on held-out ones, write models_dir/classifier.safetensors."""
+    """Train on the cached base64 pictures and pairs, test on held-out ones, write models_dir/classifier.safetensors.
+
+    Nothing is written when options.export is False or a signal stopped it ("interrupted" in the figures).
+    """
     torch.manual_seed(options.seed)
     render_pictures(KINDS["base64_pairs"], PAIR_PICTURES, options.cache_dir)
     task = ClassifierTask(
@@ -244,11 +247,12 @@ def train_classifier(options: TrainOptions) -> dict[str, object]:
         "steps": result.state.step,
         "images": result.state.images,
         "minutes": result.state.seconds / 60,
+        "interrupted": result.interrupted,
         "pictures": len(task.data) + len(task.pairs),
         "held_out_pictures": len(task.held_out),
         "accuracy": head_accuracy(result.model, task.held_out),
     }
-    if options.export:
+    if options.export and not result.interrupted:
         figures["file"] = str(save_classifier(result.model, options.models_dir / FILE, figures))
     return figures
 

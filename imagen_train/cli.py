@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
         add_train_options(command)
         command.set_defaults(handler=_train, stage=stage)
     _add_pictures(train)
+    _add_mini(train)
     command = train.add_parser("export", help="put a stage's averaged weights in the models folder as they are by now")
     command.add_argument("stage", choices=("base64", "sr256", "sr1024"), help="which one")
     add_train_options(command)
@@ -69,6 +71,19 @@ def _add_pictures(train: argparse._SubParsersAction) -> None:
     pictures.add_argument("--part", type=int, default=0, help="this process renders part N of ...")
     pictures.add_argument("--parts", type=int, default=1, help="... so many (default: %(default)s)")
     pictures.set_defaults(handler=_pictures)
+
+
+def _add_mini(train: argparse._SubParsersAction) -> None:
+    command = train.add_parser("mini", help="everything from nothing: text encoder, classifier, base64, sr256, sr1024")
+    add = command.add_argument
+    add("--dry-run", action="store_true", help="measure the speed, say what it will cost, and stop")
+    add("--scale", type=float, default=1.0, help="factor on every stage's steps (default: %(default)s)")
+    add("--root", type=Path, default=default_state_root() / "mini", help="where states and pictures are kept")
+    add("--models-dir", type=Path, help="where finished weights go (default: ROOT/imagen-mini)")
+    add("--device", help="default: cuda where there is a GPU, else cpu")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="processes that render (default: %(default)s)")
+    add("--seed", type=int, default=0, help="everything random follows from it (default: %(default)s)")
+    command.set_defaults(handler=_mini)
 
 
 def _add_evaluate_options(command: argparse.ArgumentParser, metric: str) -> None:
@@ -127,6 +142,20 @@ def _train(args: argparse.Namespace) -> int:
             print(f"stopped and saved; go on with --resume --state-dir {options.state_dir}", file=sys.stderr)
             return 130
     return 0
+
+
+def _mini(args: argparse.Namespace) -> int:
+    from .recipe import Recipe, Workshop, best_device, run_recipe
+
+    workshop = Workshop(
+        root=args.root,
+        models_dir=args.models_dir or args.root / "imagen-mini",
+        device=args.device or best_device(),
+        workers=args.workers,
+        seed=args.seed,
+    )
+    done = run_recipe(Recipe().scaled(args.scale), workshop, dry_run=args.dry_run)
+    return 0 if done or args.dry_run else 130
 
 
 def _export(args: argparse.Namespace) -> int:

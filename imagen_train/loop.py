@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 import os
 import signal
 import threading
@@ -285,7 +286,8 @@ class _Run:
                 self._preview()
                 shown = time.monotonic()
         self._save()
-        self._preview()
+        if not stop and math.isfinite(self.options.preview_minutes):
+            self._preview()
         self.log.bar.close()
         return bool(stop)
 

@@ -20,7 +20,7 @@ def default_models_dir() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """How long, where, on what. `minutes` counts the whole run, interruptions left out."""
+    """How long, where, on what. `minutes` counts the whole run, interruptions left out; preview_minutes inf: none."""
 
     state_dir: Path
     cache_dir: Path

@@ -297,7 +297,10 @@ def export_saved(stage: str, options: TrainOptions) -> Path:
 
 
 def train_stage(stage: str, options: TrainOptions, *, plan: StagePlan | None = None) -> TrainResult:
-    """Train one of base64, sr256, sr1024 by its plan (the shipped one when None) and export it."""
+    """Train one of base64, sr256, sr1024 by its plan (the shipped one when None) and export it when it is done.
+
+    Stopped by a signal, it is saved but not exported: `imagen train export` does that.
+    """
     plan = plan or plan_of(stage, options)
     task: BaseTask | SuperResolutionTask
     if stage == "base64":
@@ -309,6 +312,6 @@ def train_stage(stage: str, options: TrainOptions, *, plan: StagePlan | None = N
         task = SuperResolutionTask(plan, options)
     network, start = start_network(plan, options)
     result = train(network, task, options, optim=plan.optim, config=plan.loop, start=start)
-    if options.export and rank() == 0:
+    if options.export and not result.interrupted and rank() == 0:
         export(plan, result.model, result.state, options, len(task.cache))
     return result

@@ -176,8 +176,8 @@ def train_text_encoder(
 ) -> dict[str, object]:
     """Train on text alone, export the encoder, read its embeddings with a probe; returns the figures.
 
-    Writes models_dir/text_encoder (unless options.export is False). The base stage trains on the exported encoder's
-    outputs: once a base has seen it, it must not change.
+    Writes models_dir/text_encoder (unless options.export is False, or a signal stopped it). The base stage trains on
+    the exported encoder's outputs: once a base has seen it, it must not change.
     """
     config = config or TextModelConfig()
     torch.manual_seed(options.seed)
@@ -189,7 +189,7 @@ def train_text_encoder(
     )
     result = train(TextModel(config), task, options, optim=OptimConfig(), config=LOOP)
     figures = {**_figures(result), "parsed": parse_accuracy(result.model, task.held_out)}
-    if not options.export:
+    if not options.export or result.interrupted:
         return figures
     from .text_probe import probe_folder
 
@@ -199,7 +199,8 @@ def train_text_encoder(
 
 def _figures(result: TrainResult) -> dict[str, object]:
     state: RunState = result.state
-    return {"steps": state.step, "captions": state.images, "minutes": state.seconds / 60}
+    minutes = state.seconds / 60
+    return {"steps": state.step, "captions": state.images, "minutes": minutes, "interrupted": result.interrupted}
 
 
 def export_encoder(model: TextModel, config: TextModelConfig, folder: Path) -> Path:

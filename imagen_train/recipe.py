@@ -1,0 +1,217 @@
+"""How is all of imagen-mini made from nothing? `make train-mini`: what runs in which order, for how long, at what cost.
+
+Every stage runs for a number of steps, not minutes, so that the same seed gives the same course on any machine. What is
+finished is not done again, and a stage that was stopped goes on from its last save.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from .classifier import FILE as CLASSIFIER_FILE
+from .classifier import train_classifier
+from .data import KINDS, render_chunk, render_pictures
+from .loop import STATE_FILE
+from .options import TrainOptions
+from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
+from .stages import train_stage
+from .text_encoder import FOLDER, TextModel, TextModelConfig, export_encoder, train_text_encoder
+
+BATCHES = {"t5": 128, "classifier": 64, "base64": 32, "sr256": 16, "sr1024": 16}
+MEASURED_STEPS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """pictures: how many of each kind are rendered; steps: how long each stage trains, in the order of training."""
+
+    pictures: dict[str, int] = field(
+        default_factory=lambda: {
+            **{"base64": 98_304, "base64_held_out": 4096, "base64_pairs": 4096},
+            **{"full256": 2048, "full256_held_out": 32, "textures256": 1920},
+            **{"window1024": 2048, "window1024_held_out": 32},
+        }
+    )
+    steps: dict[str, int] = field(
+        default_factory=lambda: {"t5": 2400, "classifier": 4000, "base64": 62_500, "sr256": 12_000, "sr1024": 8000}
+    )
+    text: TextModelConfig = TextModelConfig()
+    plans: dict[str, StagePlan] = field(default_factory=dict)  # other plans than the shipped ones
+
+    def scaled(self, scale: float) -> Recipe:
+        """The same with `scale` times as many steps (at least one); pictures stay as they are."""
+        steps = {stage: max(1, round(scale * count)) for stage, count in self.steps.items()}
+        return dataclasses.replace(self, steps=steps)
+
+    def plan(self, stage: str) -> StagePlan:
+        shipped = {"sr256": sr256_plan, "sr1024": sr1024_plan}
+        if stage in self.plans:
+            return self.plans[stage]
+        return base64_plan(self.text.d_model) if stage == "base64" else shipped[stage]()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """Where and on what the recipe runs. `root` holds states and cache, `models_dir` what is finished."""
+
+    root: Path
+    models_dir: Path
+    device: str = "cpu"
+    workers: int = 1  # processes that render
+    seed: int = 0
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.root / "cache"
+
+    def options(self, stage: str, steps: int, **changes: object) -> TrainOptions:
+        state = self.root / stage
+        options = TrainOptions(
+            state_dir=state,
+            cache_dir=self.cache_dir,
+            models_dir=self.models_dir,
+            max_steps=steps,
+            resume=(state / STATE_FILE).exists(),
+            device=self.device,
+            bf16=self.device.startswith("cuda"),
+            seed=self.seed,
+        )
+        return dataclasses.replace(options, **changes)
+
+    def finished(self, stage: str) -> Path:
+        """The file that a stage leaves when it is done."""
+        names = {"t5": f"{FOLDER}/model.safetensors", "classifier": CLASSIFIER_FILE}
+        return self.models_dir / names.get(stage, f"{stage}.safetensors")
+
+
+def best_device() -> str:
+    """A GPU when there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _train(stage: str, recipe: Recipe, options: TrainOptions, captions: int = 8000) -> float | None:
+    """Train one stage; seconds spent stepping, or None when a signal stopped it."""
+    if stage == "t5":
+        figures = train_text_encoder(options, config=recipe.text, probe_captions=captions)
+    elif stage == "classifier":
+        figures = train_classifier(options)
+    else:
+        result = train_stage(stage, options, plan=recipe.plan(stage))
+        return None if result.interrupted else result.state.seconds
+    print(json.dumps(figures, indent=1))
+    return None if figures["interrupted"] else 60 * figures["minutes"]
+
+
+def left_to_render(recipe: Recipe, workshop: Workshop) -> dict[str, int]:
+    """How many pictures of each kind are not in the cache yet."""
+    left = {}
+    for kind, count in recipe.pictures.items():
+        chunk = KINDS[kind].chunk
+        there = len(list((workshop.cache_dir / kind).glob("*.npy"))) * chunk
+        left[kind] = max(0, -(-count // chunk) * chunk - there)
+    return left
+
+
+def measure(recipe: Recipe, workshop: Workshop) -> dict[str, dict[str, float]]:
+    """Seconds that each unfinished part will take, from rendering one chunk a kind and stepping every network.
+
+    {"render base64": {"rate": pictures a second, "left": pictures, "seconds": ...}, "base64": {"rate": steps a
+    second, ...}, ...}. Nothing of it is kept but the rendered chunks.
+    """
+    costs = {}
+    for kind, count in left_to_render(recipe, workshop).items():
+        first = not (workshop.cache_dir / kind / "00000.npy").exists()
+        began = time.monotonic()
+        if first:
+            render_pictures(KINDS[kind], 1, workshop.cache_dir)
+        elif count:
+            render_chunk(KINDS[kind], 0)
+        rate = workshop.workers * KINDS[kind].chunk / (time.monotonic() - began)
+        if count:
+            costs[f"render {kind}"] = {"rate": rate, "left": count, "seconds": count / rate}
+    with tempfile.TemporaryDirectory() as folder:
+        trial = dataclasses.replace(workshop, models_dir=Path(folder))
+        export_encoder(TextModel(recipe.text), recipe.text, Path(folder) / FOLDER)
+        small = dataclasses.replace(recipe, text=dataclasses.replace(recipe.text, captions=512))
+        for stage, steps in recipe.steps.items():
+            if workshop.finished(stage).exists():
+                continue
+            options = trial.options(stage, MEASURED_STEPS, resume=False, export=False, preview_minutes=math.inf)
+            spent = _train(stage, small, dataclasses.replace(options, state_dir=Path(folder) / stage), captions=64)
+            if spent is None:
+                raise KeyboardInterrupt
+            rate = MEASURED_STEPS / spent
+            costs[stage] = {"rate": rate, "left": steps, "seconds": steps / rate}
+    return costs
+
+
+def cost_table(costs: dict[str, dict[str, float]], recipe: Recipe, device: str) -> str:
+    """What `measure` found, for a person to read before anything long begins."""
+    lines = [f"imagen-mini from nothing, on {device}:"]
+    for name, cost in costs.items():
+        if name in recipe.steps:
+            seen = recipe.steps[name] * BATCHES[name]
+            what = f"{cost['left']:,.0f} steps ({seen:,} {'captions' if name == 't5' else 'pictures'})"
+        else:
+            what = f"{cost['left']:,.0f} pictures"
+        unit = "steps/s" if name in recipe.steps else "pictures/s"
+        lines.append(f"  {name:28} {what:40} {cost['rate']:9.2f} {unit:11} about {_spoken(cost['seconds'])}")
+    total = sum(cost["seconds"] for cost in costs.values())
+    return "\n".join(
+        [*lines, f"  in all about {_spoken(total)} as measured just now; stop and start again as you like"]
+    )
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.1f} min"
+
+
+def run_recipe(
+    recipe: Recipe, workshop: Workshop, *, dry_run: bool = False, say: Callable[[str], None] = print
+) -> bool:
+    """Measure, say what it costs, then render and train whatever is missing. True when everything is finished."""
+    say(cost_table(measure(recipe, workshop), recipe, workshop.device))
+    if dry_run:
+        return False
+    for kind, count in recipe.pictures.items():
+        _render(kind, count, workshop)
+    for stage, steps in recipe.steps.items():
+        if workshop.finished(stage).exists():
+            say(f"{stage}: finished before")
+            continue
+        say(f"{stage}: {steps:,} steps")
+        if _train(stage, recipe, workshop.options(stage, steps)) is None:
+            say("stopped and saved: the same command goes on from here")
+            return False
+    say(f"finished: {workshop.models_dir}; measure it with imagen evaluate all --models-dir {workshop.models_dir}")
+    return True
+
+
+def _render(kind: str, count: int, workshop: Workshop) -> None:
+    """Render with as many processes as the workshop has; what is in the cache is not rendered again."""
+    parts = min(workshop.workers, -(-count // KINDS[kind].chunk))
+    if parts <= 1:
+        render_pictures(KINDS[kind], count, workshop.cache_dir)
+        return
+    with ProcessPoolExecutor(parts, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_render_part, kind, count, workshop.cache_dir, part, parts) for part in range(parts)]
+        for job in jobs:
+            job.result()
+
+
+def _render_part(kind: str, count: int, cache_dir: Path, part: int, parts: int) -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    render_pictures(KINDS[kind], count, cache_dir, part=part, parts=parts)
