@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 
 import torch
-from comfy import conds, latent_formats, model_base, model_management, model_patcher, model_sampling
+from comfy import conds, latent_formats, model_base, model_management, model_sampling
+from comfy.model_patcher import wipe_lowvram_weight
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from comfy.supported_models_base import BASE
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from ...imagen_core import (
     sigma_ve_to_t,
     t_to_sigma_ve,
 )
+from .comfy_memory import NetworkPatcher, castable
 
 LOW_RES, AUG_LEVEL, AUG_SEED = "imagen_low_res", "imagen_aug_level", "imagen_aug_seed"  # in a CONDITIONING's options
 # x_0 from the network's output at k-diffusion's border; the model types matter only to nodes that save models.
@@ -47,7 +49,6 @@ class ModelConfig(BASE):
 
     unet_extra_config = {}
     latent_format = Pixels
-    memory_usage_factor = 4.0  # a picture of 64 pixels is as large as the latent of 512, and these networks are wider
 
 
 class ScheduleSampling(nn.Module):
@@ -103,15 +104,21 @@ class Tokens(conds.CONDRegular):
 class ImagenPixelModel(model_base.BaseModel):
     """A stage whose weights patches may change without the loaded stage's own changing."""
 
-    def __init__(self, stage: Stage, offload_device: torch.device) -> None:
+    def __init__(self, stage: Stage, rest_device: torch.device) -> None:
         config = ModelConfig({"disable_unet_model_creation": True})
         super().__init__(config, MODEL_TYPES.get(stage.spec.prediction_type, model_base.ModelType.EPS))
-        self.stage = stage
-        self.diffusion_model = _own_parameters(stage.unet, offload_device)
+        self.diffusion_model = _own_parameters(stage.unet, rest_device)
+        # Of the given stage nothing is kept, so that ComfyUI may free it.
+        self.stage = Stage(unet=self.diffusion_model, schedule=stage.schedule, spec=stage.spec)
         self.model_sampling = _sampling(stage)
 
     def get_dtype(self) -> torch.dtype:
         return next(parameter.dtype for parameter in self.diffusion_model.parameters())
+
+    def memory_required(self, input_shape, cond_shapes=None) -> int:
+        """Bytes that a batch of this shape takes besides the weights."""
+        rows, _, height, width = input_shape
+        return rows * self.stage.activation_bytes(height, width)
 
     def extra_conds(self, **options) -> dict[str, conds.CONDRegular]:
         """What one CONDITIONING says, in the form that ComfyUI repeats, crops and batches."""
@@ -179,20 +186,10 @@ class ImagenPixelModel(model_base.BaseModel):
         return Conditioning(text=text, low_res=low_res, aug_level=aug_level)
 
 
-class WholeModelPatcher(model_patcher.ModelPatcher):
-    """Moves its model as a whole: our layers cannot fetch their weights one by one from another device."""
-
-    def partially_load(self, device_to, extra_memory=0, force_patch_weights=False):
-        return super().partially_load(device_to, extra_memory + self.model_size(), force_patch_weights)
-
-    def partially_unload(self, device_to, memory_to_free=0):
-        return 0  # nothing freed: then ComfyUI unloads all of it
-
-
-def native_model(stage: Stage) -> model_patcher.ModelPatcher:
+def native_model(stage: Stage) -> NetworkPatcher:
     """The stage as a MODEL, resting on the device where ComfyUI keeps U-Nets that do not run."""
-    offload = model_management.unet_offload_device()
-    return WholeModelPatcher(ImagenPixelModel(stage, offload), model_management.get_torch_device(), offload)
+    rest = model_management.unet_offload_device()
+    return NetworkPatcher(ImagenPixelModel(stage, rest), model_management.get_torch_device(), rest)
 
 
 def conditionings(
@@ -234,11 +231,14 @@ def _sampling(stage: Stage) -> nn.Module:
 
 def _own_parameters(network: nn.Module, device: torch.device) -> nn.Module:
     """The network with Parameters of its own that share the weights' memory, so that patching replaces only these."""
-    tensors = [*network.parameters(), *network.buffers()]
-    shared = {id(tensor): tensor.detach().to(device) for tensor in tensors}
+    shared = {id(tensor): tensor.detach().to(device) for tensor in [*network.parameters(), *network.buffers()]}
     for parameter in network.parameters():
         shared[id(parameter)] = nn.Parameter(shared[id(parameter)], requires_grad=False)
-    return copy.deepcopy(network, shared)
+    own = castable(copy.deepcopy(network, shared))
+    for module in own.modules():  # forget what ComfyUI noted of where the other's weights lie
+        wipe_lowvram_weight(module)
+        vars(module).pop("comfy_patched_weights", None)
+    return own
 
 
 def _token_mask(mask: Tensor | None, embeds: Tensor) -> Tensor:

@@ -18,8 +18,10 @@ args.cpu = not torch.cuda.is_available()
 
 import comfy.model_patcher  # noqa: E402
 import comfy.supported_models  # noqa: E402
-import nodes as host_nodes  # noqa: E402
 from comfy import model_base, model_management  # noqa: E402
+from comfy_extras.nodes_custom_sampler import NODE_CLASS_MAPPINGS as CUSTOM_SAMPLING  # noqa: E402
+
+import nodes as host_nodes  # noqa: E402
 
 TEXT_DIM = 16
 BASE = {
@@ -78,7 +80,7 @@ def run():
     """run("NodeId", input=...) -> the node's outputs, with its defaults for the inputs not named."""
 
     def call(name, **inputs):
-        node = (NODES | host_nodes.NODE_CLASS_MAPPINGS)[name]
+        node = (NODES | host_nodes.NODE_CLASS_MAPPINGS | CUSTOM_SAMPLING)[name]
         wanted = node.INPUT_TYPES()["required"]
         defaults = {key: spec[1]["default"] for key, spec in wanted.items() if len(spec) > 1 and "default" in spec[1]}
         return getattr(node(), node.FUNCTION)(**{**defaults, **inputs})
@@ -90,6 +92,7 @@ def run():
 def make_stage(tmp_path):
     """make_stage(kind, prediction_type, schedule_config, learned_variance) -> a tiny stage of random weights."""
     unets = importlib.import_module(f"{CORE.__name__}.unets")
+    host = importlib.import_module(f"{PACK.__name__}.nodes._host")
 
     def make(kind="base64", prediction_type="x_0", schedule=None, learned_variance=False):
         channels = {"out_channels": 6 if learned_variance else 3}
@@ -101,17 +104,17 @@ def make_stage(tmp_path):
         torch.manual_seed(0)
         unet = CORE.build_unet(config)
         for parameter in unet.parameters():  # the output layer starts at zero, and zero would hide every fault
-            torch.nn.init.normal_(parameter, std=0.05)
+            torch.nn.init.normal_(parameter, std=0.1)
         spec = CORE.StageSpec(
             stage=kind,
             unet_config=config,
-            schedule_config=schedule or {"name": "cosine"},
+            schedule_config=schedule or {"name": "cosine", "logsnr_min": -3.0, "logsnr_max": 8.0},
             prediction_type=prediction_type,
             learned_variance=learned_variance,
         )
         path = tmp_path / "stage.safetensors"
         CORE.save_checkpoint(path, unet, spec=spec)
-        return CORE.load_stage(path)
+        return host.managed(CORE.load_stage(path))  # as Imagen Load U-Net returns it
 
     return make
 
