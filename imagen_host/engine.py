@@ -95,6 +95,7 @@ class _Run:
         self.waiting: dict[str, set[str]] = {}
         self.links: dict[str, dict[str, list]] = {}  # by node and input
         self.lazy: dict[str, set[str]] = {}  # linked inputs that wait until the node asks
+        self.known: list[str] = []  # whose results are cached from the start
         self.node: str | None = None
 
     def emit(self, kind: str, **data: Any) -> None:
@@ -122,8 +123,8 @@ class _Run:
         self.cache.keep_only(self.keys.values(), instances)
         for node in self.keys:
             self._read_links(node)
-        cached = [node for node, key in self.keys.items() if key in self.cache.entries]
-        self.emit("execution_cached", nodes=cached, timestamp=_now())
+        self.known = [node for node, key in self.keys.items() if key in self.cache.entries]
+        self.emit("execution_cached", nodes=self.known, timestamp=_now())
         for output in self.outputs:
             self._add(output)
 
@@ -172,10 +173,11 @@ class _Run:
             self.cache.entries[self.keys[node]] = entry
         if entry.ui:
             self.result.ui[node] = entry.ui
-        if entry.ui or (cached and node in self.outputs):
+        told = node in self.known and node not in self.outputs  # execution_cached said all there is to say
+        if entry.ui or (cached and not told):
             self.emit("executed", node=node, display_node=node, output=entry.ui or None)
         self._finish(node)
-        if not cached or node in self.outputs:  # of other nodes, execution_cached said all there is to say
+        if not told:
             self.emit("finished", node=node)
 
     def _call(self, node: str) -> Entry | None:
