@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,12 +33,22 @@ class Cache:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
+        self.makers: dict[str, str] = {}  # the node that made an entry
         self.instances: dict[tuple[str, str], Any] = {}
 
-    def keep_only(self, keys: Iterable[str], instances: Iterable[tuple[str, str]]) -> None:
-        """Drop what a new prompt does not mention."""
-        keys, instances = set(keys), set(instances)
-        self.entries = {key: entry for key, entry in self.entries.items() if key in keys}
+    def put(self, key: str, node: str, entry: Entry) -> None:
+        self.entries[key], self.makers[key] = entry, node
+
+    def keep_only(self, keys: Mapping[str, str], prompt: Mapping[str, dict]) -> None:
+        """Drop what a new prompt does not mention; `keys` are those of the nodes that run this time.
+
+        Results of its other nodes stay: only a part of the prompt may be wanted now, and the rest again later.
+        """
+        others = prompt.keys() - keys.keys()
+        mentioned = set(keys.values()).union(key for key, node in self.makers.items() if node in others)
+        self.entries = {key: entry for key, entry in self.entries.items() if key in mentioned}
+        self.makers = {key: node for key, node in self.makers.items() if key in self.entries}
+        instances = {(node, entry["class_type"]) for node, entry in prompt.items()}
         self.instances = {name: node for name, node in self.instances.items() if name in instances}
 
     def instance(self, node: str, kind: str, cls: type) -> Any:

@@ -119,8 +119,7 @@ class _Run:
 
     def _prepare(self) -> None:
         self.keys = keys_of(self.prompt, self.engine.registry, self.outputs)
-        instances = [(node, self.prompt[node]["class_type"]) for node in self.keys]
-        self.cache.keep_only(self.keys.values(), instances)
+        self.cache.keep_only(self.keys, self.prompt)
         for node in self.keys:
             self._read_links(node)
         self.known = [node for node, key in self.keys.items() if key in self.cache.entries]
@@ -170,7 +169,7 @@ class _Run:
             entry = self._call(node)
             if entry is None:
                 return
-            self.cache.entries[self.keys[node]] = entry
+            self.cache.put(self.keys[node], node, entry)
         if entry.ui:
             self.result.ui[node] = entry.ui
         told = node in self.known and node not in self.outputs  # execution_cached said all there is to say

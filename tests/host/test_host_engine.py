@@ -70,6 +70,18 @@ def test_results_that_a_prompt_does_not_mention_are_dropped(engine, flow):
     assert ("Number", 2) in flow.CALLS
 
 
+def test_running_a_part_of_a_prompt_keeps_the_results_of_the_rest(engine, flow):
+    prompt = sum_prompt() | {"m": entry("Number", value=9), "other": entry("Show", value=["m", 0])}
+    run(engine, prompt)
+    flow.CALLS.clear()
+    engine.run(prompt, ["other"])
+    run(engine, prompt)
+    assert flow.CALLS == []
+    for value in range(20):  # parts that change leave nothing behind
+        engine.run(prompt | {"m": entry("Number", value=value)}, ["other"])
+    assert len(engine.cache.entries) == len(engine.cache.makers) == 5
+
+
 def test_nodes_with_equal_keys_run_once(engine, flow):
     prompt = sum_prompt() | {"n2": entry("Number", value=2), "show2": entry("Show", value=["n2", 0])}
     run(engine, prompt)
