@@ -55,6 +55,8 @@ def castable(network: nn.Module) -> nn.Module:
 
 def managed_stage(stage: Stage) -> ManagedStage:
     """The stage under ComfyUI's memory manager."""
+    if isinstance(stage, ManagedStage):
+        return stage
     offload = model_management.unet_offload_device()
     patcher = NetworkPatcher(castable(stage.unet), model_management.get_torch_device(), offload)
     facts = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
