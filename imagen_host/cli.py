@@ -137,19 +137,23 @@ def list_nodes(options: argparse.Namespace) -> None:
 
 
 def list_workflows(options: argparse.Namespace) -> None:
-    from .reading import describe, shipped
-    from .registry import pack_folder
+    from .reading import describe, missing_classes, shipped
+    from .registry import load_registry, pack_folder
 
+    known = load_registry().classes
     for name, path in shipped(pack_folder()).items():
-        print(f"{name:28} {describe(path)}")
+        mark = "(needs ComfyUI) " if missing_classes(path, known) else ""
+        print(f"{name:28} {mark}{describe(path)}")
 
 
 def convert_workflow(options: argparse.Namespace) -> None:
-    from .reading import find_workflow, read_workflow
+    from .reading import find_workflow, read_workflow, refuse_what_needs_comfyui
     from .registry import load_registry, pack_folder
 
     path = find_workflow(options.workflow, pack_folder())
-    print(json.dumps(read_workflow(path, load_registry().object_info()).prompt, indent=2))
+    registry = load_registry()
+    refuse_what_needs_comfyui(path, pack_folder(), registry.classes)
+    print(json.dumps(read_workflow(path, registry.object_info()).prompt, indent=2))
 
 
 def run_workflow(options: argparse.Namespace) -> int:
@@ -200,12 +204,13 @@ def make_host(options: argparse.Namespace, temporary: Path) -> runtime.Runtime:
 def _prepare(options: argparse.Namespace) -> tuple[Registry, dict, dict | None, list[str]]:
     """The classes, the prompt and its graph with all changes, and the outputs to run. Raises ValueError."""
     from . import overrides, terminal
-    from .reading import find_workflow, read_workflow
+    from .reading import find_workflow, read_workflow, refuse_what_needs_comfyui
     from .registry import load_registry, pack_folder
     from .validation import form_error, validate
 
     path = find_workflow(options.workflow, pack_folder())
     registry = load_registry()
+    refuse_what_needs_comfyui(path, pack_folder(), registry.classes)
     object_info = registry.object_info()
     loaded = read_workflow(path, object_info)
     prompt, ui = loaded.prompt, loaded.ui

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .ui_graph import WorkflowError, is_ui
-from .workflow import workflow_to_prompt
+from .workflow import VIRTUAL, workflow_to_prompt
 
 PNG_MAGIC = b"\x89PNG"
 DEEPEST = 100  # of lists and objects inside each other; the editor stays under 20
@@ -37,6 +37,29 @@ def describe(path: Path) -> str:
     if text:
         return str(text).strip().splitlines()[0]
     return f"{len(data['nodes'])} nodes" if is_ui(data) else "a prompt"
+
+
+def missing_classes(path: Path, known: Collection[str]) -> list[str]:
+    """The node classes of a shipped graph that are not among `known`: not empty for one that needs ComfyUI."""
+    graph = parse(path.read_bytes(), path.name)
+    if not is_ui(graph):
+        classes = {node["class_type"] for node in graph.values()}
+    else:
+        inner = {item["id"]: item["nodes"] for item in graph.get("definitions", {}).get("subgraphs", [])}
+        nodes = [node for nodes in (graph["nodes"], *inner.values()) for node in nodes]
+        classes = {node["type"] for node in nodes} - {*VIRTUAL, *inner}
+    return sorted(classes - set(known))
+
+
+def refuse_what_needs_comfyui(path: Path, pack: Path, known: Collection[str]) -> None:
+    """Raise WorkflowError for a shipped workflow with nodes of ComfyUI's own; others are read and checked as usual."""
+    ours = path.resolve().is_relative_to(pack / "workflows")
+    missing = missing_classes(path, known) if ours else []
+    if missing:
+        raise WorkflowError(
+            f"{path.stem} needs ComfyUI, whose {', '.join(missing)} this host does not have: clone the pack into its"
+            " custom_nodes folder, and open the workflow from its templates"
+        )
 
 
 def find_workflow(name: str, pack: Path) -> Path:

@@ -109,7 +109,8 @@ def form_error(prompt: Any, registry: Registry) -> dict | None:
         if kind not in registry.classes:
             near = difflib.get_close_matches(kind, registry.classes, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            return problem("invalid_prompt", f"node {node} is of the unknown class {kind!r}{hint}", where)
+            message = f"node {node} is of the unknown class {kind!r}{hint} (ComfyUI or another pack may have it)"
+            return problem("invalid_prompt", message, where)
     return None
 
 

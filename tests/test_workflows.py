@@ -81,7 +81,21 @@ QUICK = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name, form", [*((name, "editor") for name in NAMES), ("text_to_image_64", "api")])
+NEED_COMFYUI = ("imagen_native_ksampler", "imagen_to_latent_1024", "threshold_any_model")
+RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI]
+
+
+@pytest.mark.parametrize("name", NEED_COMFYUI)
+def test_a_graph_that_needs_comfyui_says_so_in_one_line(name, tmp_path):
+    listed = {line.split()[0]: line for line in imagen("workflows", cwd=tmp_path).stdout.splitlines()}
+    assert {key for key, line in listed.items() if "(needs ComfyUI)" in line} == set(NEED_COMFYUI)
+    for target in (name, str(ROOT / "workflows" / "api" / f"{name}.json")):
+        done = imagen("run", target, "--out", str(tmp_path), cwd=tmp_path)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert f"{name} needs ComfyUI" in done.stderr
+
+
+@pytest.mark.parametrize("name, form", [*((name, "editor") for name in RUN_HERE), ("text_to_image_64", "api")])
 def test_the_graph_draws_on_the_shipped_weights(name, form, tmp_path):
     target = name if form == "editor" else str(ROOT / "workflows" / "api" / f"{name}.json")
     changes = [part for change in QUICK[name] for part in ("--set", change)]

@@ -15,9 +15,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import _comfyui_nodes  # noqa: E402
 from _layout import Graph  # noqa: E402
 
-from imagen_host.registry import load_registry  # noqa: E402
+from imagen_host.registry import Registry, load_pack, load_registry, pack_folder  # noqa: E402
 from imagen_host.workflow import workflow_to_prompt  # noqa: E402
 
 
@@ -26,16 +27,24 @@ def graphs() -> list[Callable[[Graph], None]]:
     return [graph for path in sorted(HERE.glob("graphs_*.py")) for graph in importlib.import_module(path.stem).GRAPHS]
 
 
+def object_info() -> dict[str, dict]:
+    """What both hosts know: the embedded host's nodes, ours that only ComfyUI runs, and the few we use of its own."""
+    ours = importlib.import_module(".nodes", load_pack(pack_folder()).__name__).ALL_NODES
+    names = {name: node.DISPLAY_NAME for name, node in ours.items()}
+    own = Registry(classes=ours, display_names=names).object_info()
+    return _comfyui_nodes.object_info() | own | load_registry().object_info()
+
+
 def build() -> dict[str, dict]:
     """Every file's path under workflows/ and what belongs in it."""
-    object_info = load_registry().object_info()
+    known = object_info()
     files = {}
     for lay_out in graphs():
-        graph = Graph(object_info)
+        graph = Graph(known)
         lay_out(graph)
         ui = graph.to_json(lay_out.__name__, lay_out.__doc__)
         files[f"{lay_out.__name__}.json"] = ui
-        files[f"api/{lay_out.__name__}.json"] = workflow_to_prompt(ui, object_info)
+        files[f"api/{lay_out.__name__}.json"] = workflow_to_prompt(ui, known)
     return files
 
 

@@ -11,8 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from .. import runtime
-from ..reading import describe, parse, shipped
-from ..workflow import VIRTUAL
+from ..reading import describe, missing_classes, shipped
 from ._routes import Handler, both
 from .frontend import extension_scripts, frontend_version
 from .security import inside
@@ -98,14 +97,11 @@ def described(state: ServerState, names: list[str] | None = None) -> dict[str, d
 
 def templates(state: ServerState) -> dict[str, str]:
     """The shipped workflows that this host can run, each with one line about it; from a prompt to a picture first."""
-    known = {*state.registry.classes, *VIRTUAL}
-    runnable = {}
-    for name, path in shipped(state.pack).items():
-        graph = parse(path.read_bytes(), path.name)
-        inner = {item["id"]: item["nodes"] for item in graph.get("definitions", {}).get("subgraphs", [])}
-        nodes = [node for nodes in (graph["nodes"], *inner.values()) for node in nodes]
-        if all(node["type"] in known or node["type"] in inner for node in nodes):
-            runnable[name] = describe(path)
+    runnable = {
+        name: describe(path)
+        for name, path in shipped(state.pack).items()
+        if not missing_classes(path, state.registry.classes)
+    }
     return dict(sorted(runnable.items(), key=lambda item: not item[0].startswith("text_to_image")))
 
 
