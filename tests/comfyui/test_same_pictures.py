@@ -1,6 +1,6 @@
 """Do the shipped graphs draw in the real ComfyUI what the embedded host draws, pixel for pixel?
 
-Both hosts run on one thread: how many threads share a sum decides its last bit, and so now and then a pixel's.
+Both hosts run in the same interpreter, and so with the same torch.
 """
 
 import json
