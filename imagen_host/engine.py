@@ -1,8 +1,8 @@
 """How does a validated prompt run: in which order, with which cached results, and what is told to whom?
 
-Events go to one callback as (type, data) with the names and data of ComfyUI's websocket messages, plus two of our own:
-"preview", whose data also holds the picture, and "finished" for each node that is done. One engine runs one prompt at a
-time, on the calling thread.
+Events go to one callback as (type, data) with the names and data of ComfyUI's websocket messages; "progress" also holds a
+preview or None, and "finished" of our own follows each node that is done. One engine runs one prompt at a time, on the
+calling thread.
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ class Engine:
         import torch
 
         def on_progress(node: str | None, value: int, total: int, preview: Any) -> None:
-            run.emit("progress", value=value, max=total, node=node)
-            if preview is not None:
-                run.emit("preview", node=node, image=preview)
+            run.emit("progress", value=value, max=total, node=node, preview=preview)
 
         self.host.on_progress = on_progress
         with runtime.use(self.host), torch.inference_mode():
@@ -224,7 +222,8 @@ class _Run:
 
     def _where(self) -> dict:
         kind = self.prompt[self.node]["class_type"] if self.node else ""
-        return {"node_id": self.node or "", "node_type": kind, "executed": list(self.done)}
+        executed = [node for node in self.done if node not in self.known]
+        return {"node_id": self.node or "", "node_type": kind, "executed": executed}
 
     def _fail(self, error: Exception) -> None:
         where = self._where()

@@ -26,23 +26,24 @@ class Announcer:
     def __call__(self, kind: str, data: dict) -> None:
         if kind in KEPT:
             self.kept.append((kind, data))
-        if kind == "executed":
-            data = {**data, "output": as_json(data["output"])}
-        if kind == "preview":
-            self._preview(data["node"], *data["image"])
-        elif kind == "finished":
-            self._finish(data["node"])
-        else:
-            self._before(kind, data)
-            self._tell(kind, data, everybody=kind == "execution_interrupted")
-
-    def _before(self, kind: str, data: dict) -> None:
-        """The state of all nodes goes ahead of a message that changes it."""
+        if kind == "finished":
+            return self._finish(data["node"])
         if kind == "executing":
             self.executing = data
             self._progress(data["node"], 0, 1, "running")
-        elif kind == "progress" and data["node"] is not None:
+        elif kind == "progress":
+            data = dict(data)
+            self._step(data, data.pop("preview"))
+        elif kind == "executed":
+            data = {**data, "output": as_json(data["output"])}
+        self._tell(kind, data, everybody=kind == "execution_interrupted")
+
+    def _step(self, data: dict, preview: tuple[str, Any, int] | None) -> None:
+        """What goes ahead of a progress message: the state of all nodes, and a preview."""
+        if data["node"] is not None:
             self._progress(data["node"], data["value"], data["max"], "running")
+            if preview is not None:
+                self._preview(data["node"], *preview)
 
     def _finish(self, node: str) -> None:
         total = self.nodes.get(node, {}).get("max", 1)
@@ -56,9 +57,9 @@ class Announcer:
         names = {"node_id": node, "display_node_id": node, "parent_node_id": None, "real_node_id": node}
         return {**names, "prompt_id": self.prompt_id}
 
-    def _preview(self, node: str | None, form: str, picture: Any, longest: int) -> None:
+    def _preview(self, node: str, form: str, picture: Any, longest: int) -> None:
         """Encoded here, on the engine's thread, and only when somebody looks."""
-        if node is None or self.sid is None or not self.clients.knows(self.sid):
+        if self.sid is None or not self.clients.knows(self.sid):
             return
         picture = picture.convert("RGB")
         picture.thumbnail((longest, longest))

@@ -147,6 +147,7 @@ class PromptQueue:
                 if self.waiting:
                     *_, job = heapq.heappop(self.waiting)
                     self.running, self.announcer = job, Announcer(self.clients, job.prompt_id, job.sid)
+                    self._tell_status()
                     return job
                 self.changed.wait()
         return None

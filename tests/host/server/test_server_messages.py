@@ -25,14 +25,14 @@ async def test_messages_of_a_prompt_in_order(server):
     node = ["progress_state", "executing", "progress_state"]
     shown = ["progress_state", "executing", "executed", "progress_state"]
     begin, end = (
-        ["status", "status", "execution_start", "execution_cached"],
+        ["status", "status", "status", "execution_start", "execution_cached"],
         ["execution_success", "status", "executing"],
     )
     assert ear.kinds() == [*begin, *node, *node, *shown, *end]
     names = {"prompt_id": prompt_id}
     assert ear.of("executed") == [{**names, "node": "show", "display_node": "show", "output": {"values": [5]}}]
     assert [data["node"] for data in ear.of("executing")] == ["n", "add", "show", None]
-    assert [data["status"]["exec_info"]["queue_remaining"] for data in ear.of("status")] == [0, 1, 0]
+    assert [data["status"]["exec_info"]["queue_remaining"] for data in ear.of("status")] == [0, 1, 1, 0]
     assert ear.of("execution_cached")[0]["nodes"] == []
     assert ear.of("execution_success")[0].keys() == {"prompt_id", "timestamp"}
 
@@ -67,6 +67,8 @@ async def test_previews_carry_their_node_for_clients_that_can_read_it(server):
         prompt_id = await site.queue(picture_prompt(preview=True), client_id="new")
         await ear.over(prompt_id)
     previews = ear.of(4)
+    step = ["progress_state", 4, "progress"]
+    assert ear.kinds()[ear.kinds().index("executing") + 1 :][:6] == [*step, *step]
     assert previews and ear.of(1) == []
     size = struct.unpack(">I", previews[-1][:4])[0]
     about = json.loads(previews[-1][4 : 4 + size])
