@@ -3,6 +3,7 @@
 The only folder that imports ComfyUI's modules or the embedded host's.
 """
 
+from .clip import text_encoder_of
 from .files import (
     TEXT_KINDS,
     UNET_KINDS,
@@ -41,6 +42,7 @@ __all__ = [
     "stage_names",
     "step_reporter",
     "text_encoder_names",
+    "text_encoder_of",
     "throw_if_interrupted",
     "tokenizer_places",
     "unet_dtype",
