@@ -10,7 +10,11 @@ SCALE = {"default": 512, "min": 0, "max": 16384, "step": 1}
 
 NODES = {
     "CheckpointLoaderSimple": (
-        {"ckpt_name": [["sd_xl_base_1.0.safetensors", "v1-5-pruned-emaonly-fp16.safetensors"]]},
+        {
+            "ckpt_name": [
+                ["sd_xl_base_1.0.safetensors", "v1-5-pruned-emaonly-fp16.safetensors", "x4-upscaler-ema.safetensors"]
+            ]
+        },
         ["MODEL", "CLIP", "VAE"],
     ),
     "CLIPTextEncode": (
@@ -50,6 +54,16 @@ NODES = {
         },
         ["LATENT"],
     ),
+    "SD_4XUpscale_Conditioning": (
+        {
+            "images": ["IMAGE"],
+            "positive": ["CONDITIONING"],
+            "negative": ["CONDITIONING"],
+            "scale_ratio": ["FLOAT", {"default": 4.0, "min": 0.0, "max": 10.0, "step": 0.01}],
+            "noise_augmentation": ["FLOAT", {"default": 0.0, "min": 0.0, "max": 1.0, "step": 0.001}],
+        },
+        {"positive": "CONDITIONING", "negative": "CONDITIONING", "latent": "LATENT"},
+    ),
     "SetLatentNoiseMask": ({"samples": ["LATENT"], "mask": ["MASK"]}, ["LATENT"]),
     "VAEDecode": ({"samples": ["LATENT"], "vae": ["VAE"]}, ["IMAGE"]),
     "VAEEncode": ({"pixels": ["IMAGE"], "vae": ["VAE"]}, ["LATENT"]),
@@ -57,8 +71,10 @@ NODES = {
 
 
 def object_info() -> dict[str, dict]:
-    """These nodes in the form of ComfyUI's /object_info."""
-    return {
-        name: {"name": name, "input": {"required": inputs}, "output": outputs, "output_name": outputs}
-        for name, (inputs, outputs) in NODES.items()
-    }
+    """These nodes in the form of ComfyUI's /object_info. Outputs without a name of their own are called as their type."""
+    infos = {}
+    for name, (inputs, outputs) in NODES.items():
+        named = outputs if isinstance(outputs, dict) else {output: output for output in outputs}
+        info = {"name": name, "input": {"required": inputs}}
+        infos[name] = info | {"output": list(named.values()), "output_name": list(named)}
+    return infos

@@ -112,4 +112,38 @@ def aug_level_sweep(graph: Graph) -> None:
         graph.add("SaveImage", f"aug_level {level}", images=larger["image"], filename_prefix=prefix)
 
 
-GRAPHS = (text_to_image_64, text_to_image_1024, super_resolve_photo, thresholding_compared, aug_level_sweep)
+def mini_img2img(graph: Graph) -> None:
+    """A picture redrawn in the words of a prompt."""
+    text = write_prompt(graph, "a green sphere to the left of a red star on a blue background")
+    graph.note("strength says how much of the picture may change: 0.3 little, 0.7 all but its layout, 1 everything.")
+    base64, sr256 = load(graph, "base64", "sr256")
+    graph.column("Your picture")
+    photo = graph.add("LoadImage", image="example.png")["IMAGE"]
+    drawn = draw(graph, base64, text, init_image=photo, strength=0.8, steps=30)
+    save(graph, enlarge(graph, sr256, drawn, 256, aug_level=0.03), "mini_img2img")
+
+
+def mini_inpaint(graph: Graph) -> None:
+    """The masked part of a picture redrawn in the words of a prompt; the rest stays as it was, in full detail."""
+    text = write_prompt(graph, "a green sphere to the left of a blue star on a yellow background")
+    graph.note(
+        "The mask is where the picture is transparent: right-click Load Image, Open in MaskEditor, and paint.\n"
+        "resample makes new and old fit together (RePaint); time grows with it."
+    )
+    base64, sr256 = load(graph, "base64", "sr256")
+    graph.column("Your picture and mask")
+    photo = graph.add("LoadImage", image="example_inpaint.png")
+    hole = {"init_image": photo["IMAGE"], "mask": photo["MASK"], "strength": 1.0}
+    drawn = draw(graph, base64, text, **hole, sampler="ddpm", steps=30, resample=4)
+    save(graph, enlarge(graph, sr256, drawn, 256, **hole, aug_level=0.03), "mini_inpaint")
+
+
+GRAPHS = (
+    text_to_image_64,
+    text_to_image_1024,
+    super_resolve_photo,
+    mini_img2img,
+    mini_inpaint,
+    thresholding_compared,
+    aug_level_sweep,
+)
