@@ -47,7 +47,7 @@ def make_folder(path: Path, *, width: int = 32, feed_forward: str = "gated-gelu"
         vocab_size=64,
         d_model=width,
         d_kv=width // 4,
-        d_ff=width + 16 if width < 256 else 2 * width,
+        d_ff=2 * width,
         num_layers=2,
         num_heads=4,
         feed_forward_proj=feed_forward,
