@@ -6,7 +6,7 @@ export PROMPT ?= a red sphere to the left of a blue cube
 SCALE ?= 1.0
 export WORKFLOW ?= text_to_image_1024
 
-.PHONY: image editor test lint bench workflows train-mini clean
+.PHONY: image editor test lint bench workflows thumbnails snapshot train-mini clean
 
 # $$PROMPT, not $(PROMPT): the shell takes it from the environment, so quotes inside a prompt stay quotes.
 image: $(VENV)/.standalone
@@ -28,6 +28,15 @@ bench: $(VENV)/.standalone
 # Writes the graphs in workflows/ and their API twins anew from workflows/build.py.
 workflows: $(VENV)/.standalone
 	$(BIN)/python workflows/build.py
+
+# The templates' and the help pages' pictures, drawn anew: after new weights, or when a graph draws something else.
+thumbnails: $(VENV)/.standalone
+	$(BIN)/python workflows/thumbnails.py
+	$(BIN)/python workflows/help_pictures.py
+
+# Adds new nodes and new inputs at the end to the record that no released graph breaks against.
+snapshot: $(VENV)/.standalone
+	$(BIN)/python tests/nodes/update_snapshot.py
 
 # imagen-mini from nothing, on a GPU where there is one; stop it with Ctrl-C, the same command goes on.
 # make train-mini DRY=--dry-run says what it would cost; SCALE is a factor on every stage's steps.

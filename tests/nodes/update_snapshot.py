@@ -1,0 +1,25 @@
+"""Records new nodes, inputs and options in node_snapshot.json (`make snapshot`); refuses while a recorded one is missing."""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[2])]
+
+import snapshot  # noqa: E402
+
+
+def main() -> int:
+    record = snapshot.read() if snapshot.RECORD.exists() else {"migrations": {}, "nodes": {}}
+    now = snapshot.current()
+    if broken := snapshot.breaks(record, now):
+        print("saved graphs would break:", *broken, sep="\n  ", file=sys.stderr)
+        return 1
+    part = snapshot.RECORD.with_suffix(".part")
+    part.write_text(json.dumps(snapshot.grown(record, now), indent=1) + "\n", encoding="utf-8")
+    part.replace(snapshot.RECORD)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
