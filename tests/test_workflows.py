@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
@@ -78,11 +78,14 @@ QUICK = {
     "thresholding_compared": [f"{size}, {method}.steps=1" for size in ("Base 64x64", "256x256") for method in
                               ("none", "static", "dynamic")],
     "aug_level_sweep": ["Base 64x64.steps=2", *(f"Super resolution, {level}.steps=1" for level in (0.0, 0.05, 0.1, 0.25))],
+    "mini_img2img": ["Base 64x64.steps=2", "Super resolution 256.steps=1"],
+    "mini_inpaint": ["Base 64x64.steps=2", "Super resolution 256.steps=1"],
 }  # fmt: skip
 
 
-NEED_COMFYUI = ("imagen_native_ksampler", "imagen_to_latent_1024", "threshold_any_model")
-RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI]
+NEED_COMFYUI = ("deepfloyd_if_1024_sdx4", "imagen_native_ksampler", "imagen_to_latent_1024", "threshold_any_model")
+NEED_WEIGHTS = ("deepfloyd_if_256", "deepfloyd_if_1024", "deepfloyd_if_img2img", "deepfloyd_if_inpaint")
+RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_WEIGHTS]
 
 
 @pytest.mark.parametrize("name", NEED_COMFYUI)
@@ -93,6 +96,31 @@ def test_a_graph_that_needs_comfyui_says_so_in_one_line(name, tmp_path):
         done = imagen("run", target, "--out", str(tmp_path), cwd=tmp_path)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
         assert f"{name} needs ComfyUI" in done.stderr
+
+
+@pytest.mark.parametrize("name", NEED_WEIGHTS)
+def test_a_graph_whose_weights_are_not_here_names_node_and_file(name, tmp_path):
+    done = imagen("run", name, "--out", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
+    for title, file in (
+        ("Load T5-XXL", "t5xxl_fp8_e4m3fn"),
+        ("Load stage I", "IF-I-M-v1.0"),
+        ("Load stage II", "IF-II-M"),
+    ):
+        assert any(title in line and file in line for line in done.stderr.splitlines())
+
+
+def test_inpainting_keeps_what_the_mask_leaves(tmp_path):
+    changes = [part for change in QUICK["mini_inpaint"] for part in ("--set", change)]
+    done = imagen("run", "mini_inpaint", *changes, "--out", str(tmp_path), "--json", "--quiet", cwd=tmp_path)
+    (path,) = json.loads(done.stdout)["images"]
+    drawn, photo = Image.open(path).convert("RGB"), Image.open(ROOT / "input" / "example_inpaint.png")
+    assert photo.getpixel((0, 0))[3] == 255 and photo.getpixel((96, 210))[3] == 0
+    right = (
+        drawn.crop((128, 0, 256, 256)),
+        photo.convert("RGB").resize((256, 256), Image.Resampling.BOX).crop((128, 0, 256, 256)),
+    )
+    assert max(high for _, high in ImageChops.difference(*right).getextrema()) <= 1
 
 
 @pytest.mark.parametrize("name, form", [*((name, "editor") for name in RUN_HERE), ("text_to_image_64", "api")])

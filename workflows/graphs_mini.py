@@ -114,12 +114,12 @@ def aug_level_sweep(graph: Graph) -> None:
 
 def mini_img2img(graph: Graph) -> None:
     """A picture redrawn in the words of a prompt."""
-    text = write_prompt(graph, "a green sphere to the left of a red star on a blue background")
+    text = write_prompt(graph, "a red sphere to the left of a blue sphere on a green background")
     graph.note("strength says how much of the picture may change: 0.3 little, 0.7 all but its layout, 1 everything.")
     base64, sr256 = load(graph, "base64", "sr256")
     graph.column("Your picture")
     photo = graph.add("LoadImage", image="example.png")["IMAGE"]
-    drawn = draw(graph, base64, text, init_image=photo, strength=0.8, steps=30)
+    drawn = draw(graph, base64, text, init_image=photo, strength=0.75, steps=30)
     save(graph, enlarge(graph, sr256, drawn, 256, aug_level=0.03), "mini_img2img")
 
 
@@ -134,7 +134,7 @@ def mini_inpaint(graph: Graph) -> None:
     graph.column("Your picture and mask")
     photo = graph.add("LoadImage", image="example_inpaint.png")
     hole = {"init_image": photo["IMAGE"], "mask": photo["MASK"], "strength": 1.0}
-    drawn = draw(graph, base64, text, **hole, sampler="ddpm", steps=30, resample=4)
+    drawn = draw(graph, base64, text, **hole, sampler="ddpm", steps=25, resample=3)
     save(graph, enlarge(graph, sr256, drawn, 256, **hole, aug_level=0.03), "mini_inpaint")
 
 
