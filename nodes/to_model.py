@@ -1,6 +1,6 @@
 """ImagenToModel: a stage as a MODEL of the host's own, with its CONDITIONING."""
 
-from . import _host, _sampling_inputs, _sockets
+from . import _host, _sockets
 
 
 class ImagenToModel:
@@ -39,7 +39,16 @@ class ImagenToModel:
                         "invents more detail, above 0.5 restyles.",
                     },
                 ),
-                "aug_seed": _sampling_inputs.seed_input(),
+                "aug_seed": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 2**53 - 1,
+                        "tooltip": "Super-resolution only: which noise aug_level puts on the small picture. KSampler's seed "
+                        "here draws what Imagen Super Resolution draws with that seed.",
+                    },
+                ),
             },
             "optional": {
                 "text": (_sockets.TEXT, {"tooltip": "The prompt, from Imagen Text Encode; base64 stages need one."}),

@@ -9,11 +9,19 @@ SD15 = "v1-5-pruned-emaonly-fp16.safetensors"
 SDXL = "sd_xl_base_1.0.safetensors"
 
 
-def native(graph: Graph, title: str, unet: Slot, side: int, text: Slot | None = None, **inputs) -> dict[str, Slot]:
-    """A stage as a native model, and empty pixels of the size that it draws: KSampler's inputs."""
-    stage = graph.add("ImagenToModel", title, unet=unet, **({"text": text} if text else {}), **inputs)
-    pixels = graph.add("ImagenEmptyPixels", f"{side}x{side}", width=side, height=side)["pixels"]
-    return {name: stage[name] for name in ("model", "positive", "negative")} | {"latent_image": pixels}
+def native(graph: Graph, title: str, unet: Slot, **inputs) -> dict[str, Slot]:
+    """A stage as a native model: three of KSampler's inputs."""
+    stage = graph.add("ImagenToModel", title, unet=unet, **inputs)
+    return {name: stage[name] for name in ("model", "positive", "negative")}
+
+
+def sample_pixels(graph: Graph, side: int, **settings) -> Slot:
+    """A column in which ComfyUI's KSampler draws pixels."""
+    graph.column(f"KSampler draws {side}x{side}")
+    empty = graph.add("ImagenEmptyPixels", f"{side}x{side}", width=side, height=side)["pixels"]
+    settings |= {"latent_image": empty, "sampler_name": "dpmpp_2m", "scheduler": "exponential"}
+    drawn = graph.add("KSampler", f"KSampler {side}", **settings)["LATENT"]
+    return graph.add("ImagenPixelsToImage", pixels=drawn)["image"]
 
 
 def imagen_native_ksampler(graph: Graph) -> None:
@@ -24,19 +32,14 @@ def imagen_native_ksampler(graph: Graph) -> None:
         "dpmpp_2m with exponential is what Imagen Base Sample 64 does itself."
     )
     base64, sr256 = load(graph, "base64", "sr256")
-    graph.column("Draw 64x64")
-    parts = native(graph, "base64 as a model", base64, 64, text=text)
+    graph.column("base64 as a native model")
+    parts = native(graph, "base64 as a model", base64, text=text)
     parts["model"] = graph.add("ImagenThresholdModel", model=parts["model"])["model"]
-    sampling = {"steps": 20, "sampler_name": "dpmpp_2m", "scheduler": "exponential"}
-    drawn = graph.add("KSampler", "KSampler 64", cfg=2.0, **parts, **sampling)["LATENT"]
-    graph.column("Look at it")
-    small = graph.add("ImagenPixelsToImage", pixels=drawn)["image"]
+    small = sample_pixels(graph, 64, cfg=2.0, steps=20, **parts)
+    graph.column("sr256 as a native model")
     graph.add("PreviewImage", "64x64", images=small)
-    graph.column("Enlarge to 256x256")
-    parts = native(graph, "sr256 as a model", sr256, 256, low_res=small, aug_level=0.03)
-    larger = graph.add("KSampler", "KSampler 256", cfg=1.0, **parts, **(sampling | {"steps": 8}))["LATENT"]
-    image = graph.add("ImagenPixelsToImage", "256x256", pixels=larger)["image"]
-    save(graph, image, "native_ksampler")
+    parts = native(graph, "sr256 as a model", sr256, low_res=small, aug_level=0.03)
+    save(graph, sample_pixels(graph, 256, cfg=1.0, steps=8, **parts), "native_ksampler")
 
 
 def threshold_any_model(graph: Graph) -> None:
