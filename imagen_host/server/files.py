@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from PIL import Image, ImageOps
 
 from .. import pictures, runtime
@@ -132,7 +133,7 @@ async def receive(request: web.Request, file: IO[bytes], largest: int) -> dict[s
                 field = io.BytesIO()
                 await _copy(part, field, LARGEST_FIELD)
                 form.setdefault(part.name, field.getvalue().decode())
-    except (ValueError, AssertionError, KeyError, RuntimeError) as error:  # what aiohttp's reader raises
+    except (ValueError, AssertionError, KeyError, RuntimeError, HttpProcessingError) as error:  # aiohttp's reader
         raise refuse(f"no multipart form with an image: {error}") from error
     if "filename" not in form:
         raise refuse("the form has no part 'image'")

@@ -1,0 +1,203 @@
+"""The editor as a user has it: a page with a canvas, moved by mouse and keys; scripts only look, or prepare a graph."""
+
+import base64
+import time
+from contextlib import contextmanager
+
+ENDS = ("execution_success", "execution_error", "execution_interrupted")
+HELPERS = """
+window.heard = [];
+for (const kind of ['execution_start', 'executing', 'progress', 'progress_state', 'executed', 'execution_success',
+                    'execution_error', 'execution_interrupted', 'b_preview', 'b_preview_with_metadata'])
+  app.api.addEventListener(kind, (event) => heard.push([kind, event.detail instanceof Blob ? null : event.detail]));
+window.node = (what) => app.graph.nodes.find((n) => n.id == what || n.title === what || n.type === what);
+window.onPage = ([x, y]) => {
+  const box = app.canvas.canvas.getBoundingClientRect(), ds = app.canvas.ds;
+  return [box.left + (x + ds.offset[0]) * ds.scale, box.top + (y + ds.offset[1]) * ds.scale];
+};
+window.slotAt = (n, input, slot) => onPage(n.getConnectionPos(input, slot));
+window.widgetAt = (n, name) => {
+  const w = n.widgets.find((w) => w.name === name);
+  return onPage([n.pos[0] + n.size[0] / 2, n.pos[1] + (w.last_y ?? w.y) + 10]);
+};
+"""
+
+
+class Editor:
+    """One page. `heard` are the server's messages, `foreign` the addresses of other machines that it asked."""
+
+    def __init__(self, page, address, shots):
+        self.page, self.address, self.shots = page, address, shots
+        self.foreign, self.failed, self.dialogs = [], [], []
+        page.set_default_timeout(90_000)
+        own = (address, address.replace("http", "ws"), "data:", "blob:", "about:")
+        page.on("request", lambda request: request.url.startswith(own) or self.foreign.append(request.url))
+        page.on("websocket", lambda socket: socket.url.startswith(own) or self.foreign.append(socket.url))
+        page.on("response", lambda answer: answer.status >= 400 and self.failed.append((answer.status, answer.url)))
+        page.on("dialog", lambda dialog: dialog.accept())
+
+    def open(self):
+        """Load the page anew and wait until the editor can be used."""
+        self.page.goto(self.address)
+        self.page.wait_for_function("window.app?.graph && app.extensionManager && document.querySelector('canvas')")
+        self.page.wait_for_function("Object.keys(LiteGraph.registered_node_types).includes('SaveImage')")
+        self.page.evaluate(f"() => {{{HELPERS}}}")
+
+    def shot(self, name):
+        """Keep a picture of the page among the test's artifacts."""
+        self.page.screenshot(path=self.shots / f"{name}.png")
+
+    def js(self, script, *arguments):
+        """The value of an expression, or of a function called with one argument."""
+        return self.page.evaluate(script, *arguments)
+
+    def until(self, script, argument=None, timeout=30):
+        self.page.wait_for_function(script, arg=argument, timeout=timeout * 1000)
+
+    def wait_for(self, condition, timeout=30):
+        """Wait for something outside of the page."""
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end, "it did not happen"
+            self.page.wait_for_timeout(50)
+
+    def template(self, name):
+        """Load a shipped workflow as a new tab and wait until its widgets are drawn."""
+        script = """async (name) => {
+            const [pack] = Object.keys(await (await fetch('/workflow_templates')).json());
+            const graph = await (await fetch(`/api/workflow_templates/${pack}/${name}.json`)).json();
+            await app.loadGraphData(graph, true, true, name);
+            return graph.nodes.length;
+        }"""
+        count = self.js(script, name)
+        self.page.keyboard.press("Escape")
+        self.until("(count) => app.graph.nodes.length === count", count)
+        self.drawn()
+
+    def drawn(self):
+        """Wait until every widget has been drawn where it is now."""
+        self.js("() => app.canvas.setDirty(true, true)")
+        self.until(
+            "() => app.graph.nodes.every((n) => (n.widgets ?? []).every((w) => w.hidden || (w.last_y ?? w.y) != null))"
+        )
+        self.page.wait_for_timeout(300)
+
+    def blank(self):
+        """An empty canvas at full size, without dialogs."""
+        self.page.keyboard.press("Escape")
+        script = "() => { app.graph.clear(); app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]; "
+        self.js(script + "app.canvas.setDirty(true, true); }")
+        self.page.wait_for_timeout(300)
+
+    def node(self, title, script):
+        return self.js(f"(title) => {{ const n = node(title); return {script}; }}", title)
+
+    def set_widget(self, title, name, value):
+        """Set a widget by script, where a test is not about the mouse."""
+        self.js(
+            "([t, name, value]) => { node(t).widgets.find((w) => w.name === name).value = value; }",
+            [title, name, value],
+        )
+
+    def widget_at(self, title, name):
+        return self.js("([t, name]) => widgetAt(node(t), name)", [title, name])
+
+    def hover_widget(self, title, name):
+        x, y = self.widget_at(title, name)
+        self.page.mouse.move(x - 30, y, steps=3)
+        self.page.mouse.move(x - 20, y, steps=3)
+
+    def click_widget(self, title, name):
+        self.page.mouse.click(*self.widget_at(title, name))
+
+    def write(self, title, name, text):
+        """Click into a text widget and type."""
+        x, y = self.widget_at(title, name)
+        self.page.mouse.click(x, y + 10)
+        self.until("() => document.activeElement.tagName === 'TEXTAREA'")
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.insert_text(text)
+        self.until(
+            "([t, name, text]) => node(t).widgets.find((w) => w.name === name).value === text", [title, name, text]
+        )
+        self.js("() => document.activeElement.blur()")
+
+    def drag(self, start, end):
+        self.page.mouse.move(*start)
+        self.page.mouse.down()
+        self.page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=5)
+        self.page.mouse.move(*end, steps=5)
+        self.page.wait_for_timeout(100)
+        self.page.mouse.up()
+        self.page.wait_for_timeout(200)
+
+    def add_by_search(self, text, at):
+        """Double-click on the canvas, type, Enter; returns the class of the node that appeared."""
+        before = self.js("() => app.graph.nodes.length")
+        self.page.mouse.dblclick(*at)
+        self.page.wait_for_timeout(400)
+        self.page.keyboard.type(text, delay=10)
+        self.page.wait_for_timeout(600)
+        self.shot(f"search_{text}")
+        self.page.keyboard.press("Enter")
+        self.until("(count) => app.graph.nodes.length === count + 1", before)
+        self.page.mouse.click(*at)  # the newest editor lets the node hang at the mouse until then
+        return self.js("() => app.graph.nodes.at(-1).type")
+
+    def save_as(self, name):
+        """Ctrl+S, the name, Enter."""
+        self.js("() => document.activeElement.blur()")
+        self.page.keyboard.press("Control+s")
+        box = self.page.locator(".p-dialog input, [role=dialog] input").first
+        box.wait_for()
+        box.fill(name)
+        self.page.keyboard.press("Enter")
+
+    def open_saved(self, name):
+        """The side bar's list of workflows, a click on one."""
+        self.page.keyboard.press("w")
+        self.page.get_by_text(name, exact=True).last.click()
+
+    def drop_file(self, name, kind, data):
+        """A file dropped on the canvas, as the browser reports it."""
+        script = """([name, kind, bytes]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))], name, {type: kind}));
+            const options = {dataTransfer: data, bubbles: true, cancelable: true, clientX: 800, clientY: 500};
+            for (const event of ['dragenter', 'dragover', 'drop'])
+                app.canvas.canvas.dispatchEvent(new DragEvent(event, options));
+        }"""
+        self.js(script, [name, kind, base64.b64encode(data).decode()])
+
+    def pictures(self, title):
+        """Widths of the pictures that a node shows."""
+        self.until(
+            "(title) => node(title).imgs?.length && node(title).imgs.every((picture) => picture.naturalWidth)", title
+        )
+        return self.node(title, "n.imgs.map((picture) => picture.naturalWidth)")
+
+    def press_run(self):
+        self.page.get_by_role("button", name="Run", exact=True).first.click()
+
+    @contextmanager
+    def run(self, timeout=120):
+        """Press Run, do what is inside, wait for the end; gives what was heard."""
+        self.js("() => { heard.length = 0; }")
+        heard = Heard()
+        self.press_run()
+        yield heard
+        self.until("(ends) => heard.some(([kind]) => ends.includes(kind))", list(ENDS), timeout)
+        heard.all = self.js("() => heard.map(([kind, data]) => [kind, data && {...data, blob: null}])")
+
+
+class Heard:
+    """Messages of the server during one run, as (type, data)."""
+
+    all = ()
+
+    def of(self, kind):
+        return [data for found, data in self.all if found == kind]
+
+    @property
+    def ended(self):
+        return next(kind for kind, _ in self.all if kind in ENDS)

@@ -1,0 +1,131 @@
+"""Can somebody who has never used ComfyUI's host work in the editor: open, run, add, link, save, drop, upload, stop?"""
+
+import json
+import time
+
+import pytest
+from PIL import Image
+
+OURS = ("text_to_image_64", "text_to_image_1024", "super_resolve_photo", "thresholding_compared", "aug_level_sweep")
+
+
+def title_of(name):
+    return name.replace("_", " ").capitalize()
+
+
+def test_first_screen_shows_our_templates(editor):
+    for name in OURS:
+        editor.page.get_by_text(title_of(name), exact=True).first.wait_for()
+    assert editor.js("() => app.graph.nodes.length") == 0
+    editor.shot("first_screen")
+
+
+def test_template_opens_by_mouse_and_reads_well(editor):
+    editor.page.get_by_text("Text to image 1024", exact=True).first.click()
+    editor.until("() => app.graph.nodes.length === 13 && node('Prompt')?.widgets[0].last_y")
+    editor.shot("template")
+    shown = editor.js("() => app.graph.nodes.map((n) => [n.title, ...n.size, ...n.computeSize()])")
+    for title, width, height, least_width, least_height in shown:
+        assert width >= least_width and least_height <= height, f"{title} is too small for what it shows"
+    editor.hover_widget("Base 64x64", "guidance_scale")
+    editor.page.get_by_text("How strongly the prompt pulls").first.wait_for()
+    editor.shot("tooltip")
+
+
+def test_prompt_changes_and_the_cascade_grows_stage_by_stage(editor):
+    editor.write("Prompt", "text", "a large yellow cone on a blue background")
+    stages = ("Base 64x64", "Super resolution 256", "Super resolution 1024")
+    for stage in stages:
+        editor.set_widget(stage, "steps", 4)
+    sizes = editor.js("() => app.graph.nodes.map((n) => [n.title, ...n.size])")
+    with editor.run() as heard:
+        editor.until("() => heard.some(([kind]) => kind.startsWith('b_preview'))")
+        editor.shot("running")
+    assert heard.ended == "execution_success"
+    ids = {stage: str(editor.js("(title) => node(title).id", stage)) for stage in stages}
+    for stage, number in ids.items():
+        values = [data["value"] for data in heard.of("progress") if data["node"] == number]
+        assert values == [1, 2, 3, 4], stage
+        previews = [data["nodeId"] for data in heard.of("b_preview_with_metadata")]
+        assert previews.count(number) == 4, stage
+    assert editor.pictures("Save Image") == [1024] and editor.pictures("64x64") == [64]
+    assert editor.js("() => app.graph.nodes.map((n) => [n.title, ...n.size])") == sizes, "a node grew over another"
+    editor.shot("done")
+
+
+def test_the_picture_carries_the_graph_as_it_was_run(editor, folder):
+    (path,) = (folder / "output" / "imagen").glob("text_to_image_1024_*.png")
+    texts = Image.open(path).text
+    prompts = [entry["inputs"] for entry in json.loads(texts["prompt"]).values()]
+    assert any(inputs.get("text") == "a large yellow cone on a blue background" for inputs in prompts)
+    assert len(json.loads(texts["workflow"])["nodes"]) == 13
+
+
+def test_nodes_are_found_by_name_and_alias(editor, version):
+    wanted = {"Imagen Base Sample": "ImagenBaseSample64", "Load U-Net": "ImagenLoadUNet"}
+    if version == "newest":  # the floor knows no aliases
+        wanted["load diffusion model"] = "ImagenLoadUNet"
+    for text, kind in wanted.items():
+        editor.blank()
+        assert editor.add_by_search(text, (900, 300)) == kind
+
+
+def test_a_link_is_dragged(editor):
+    editor.blank()
+    editor.js("""() => { for (const [kind, x] of [['ImagenLoadUNet', 100], ['ImagenBaseSample64', 600]]) {
+        const n = LiteGraph.createNode(kind); n.pos = [x, 200]; app.graph.add(n); } }""")
+    time.sleep(0.5)
+    start = editor.js("() => slotAt(node('ImagenLoadUNet'), false, 0)")
+    end = editor.js("() => slotAt(node('ImagenBaseSample64'), true, 0)")
+    editor.drag(start, end)
+    editor.until("() => node('ImagenBaseSample64').inputs[0].link != null")
+    editor.drag(start, (end[0], end[1] + 20))  # unet into text: sockets of another type refuse
+    assert editor.js("() => node('ImagenBaseSample64').inputs[1].link") is None
+    editor.shot("link")
+
+
+def test_a_workflow_is_saved_and_opened_again(editor, folder):
+    editor.template("text_to_image_64")
+    editor.write("Prompt", "text", "three red rings — größer, 大きい")
+    editor.save_as("my first")
+    path = folder / "user" / "workflows" / "my first.json"
+    editor.wait_for(path.is_file)
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    assert any("größer, 大きい" in str(node["widgets_values"]) for node in saved["nodes"])
+    editor.open()
+    editor.page.keyboard.press("Escape")
+    editor.open_saved("my first")
+    editor.until("() => node('Prompt')?.widgets[0].value === 'three red rings — größer, 大きい'")
+    editor.shot("opened_again")
+
+
+@pytest.mark.parametrize("form", ["editor", "api"])
+def test_a_dropped_picture_brings_its_graph(editor, folder, form):
+    (path,) = (folder / "output" / "imagen").glob("text_to_image_1024_*.png")
+    data = path.read_bytes()
+    if form == "api":  # as `imagen run` of an API prompt saves it
+        picture, path = Image.open(path), folder / "api.png"
+        from PIL.PngImagePlugin import PngInfo
+
+        info = PngInfo()
+        info.add_text("prompt", picture.text["prompt"])
+        picture.save(path, pnginfo=info)
+        data = path.read_bytes()
+    editor.blank()
+    editor.drop_file(path.name, "image/png", data)
+    editor.until("() => app.graph.nodes.length >= 12 && node('ImagenTextEncode')")
+    assert editor.js("() => node('ImagenTextEncode').widgets[0].value") == "a large yellow cone on a blue background"
+
+
+def test_a_picture_is_uploaded_into_load_image(editor, folder):
+    editor.template("super_resolve_photo")
+    path = folder / "my photo.png"
+    Image.new("RGB", (40, 30), "orange").save(path)
+    editor.shot("before_upload")
+    with editor.page.expect_file_chooser(timeout=15_000) as chooser:
+        editor.click_widget("Load Image", "upload")
+    chooser.value.set_files(path)
+    editor.until("() => node('Load Image').widgets[0].value === 'my photo.png'")
+    editor.until("() => node('Load Image').imgs?.[0]?.naturalWidth === 40")
+    assert (folder / "input" / "my photo.png").read_bytes() == path.read_bytes()
+    editor.shot("uploaded")
