@@ -11,6 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .gguf_blocks import dequantise
+
 FLOAT8 = tuple(getattr(torch, name) for name in ("float8_e4m3fn", "float8_e5m2") if hasattr(torch, name))
 
 
@@ -61,7 +63,7 @@ class FloatWeight:
 
 @dataclass(frozen=True, kw_only=True)
 class GgufWeight:
-    """Quantised blocks. `stored` (rows, bytes a row) uint8; `kind` the number of a gguf.GGMLQuantizationType."""
+    """Quantised blocks. `stored` (rows, bytes a row) uint8; `kind` a ggml type's number."""
 
     stored: Tensor
     kind: int
@@ -71,10 +73,7 @@ class GgufWeight:
         return self.stored.nbytes
 
     def dense(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        from gguf import GGMLQuantizationType, dequantize
-
-        values = dequantize(self.stored.numpy(), GGMLQuantizationType(self.kind))  # numpy, so on the CPU
-        return torch.from_numpy(values).to(dtype).to(device)
+        return dequantise(self.stored.to(device), self.kind, dtype)  # moved first, as stored
 
     def rows(self, index: Tensor) -> GgufWeight:
         return replace(self, stored=self.stored[index])

@@ -142,6 +142,26 @@ def test_gguf_file(folder, expected, tmp_path, kind, least):
     assert cosine(found, expected) >= least
 
 
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q5_0", "Q4_K", "Q5_K", "Q6_K", "Q4_1", "IQ4_NL"])
+def test_blocks_become_what_the_gguf_package_makes_of_them(kind, monkeypatch):
+    """Of random bits, so that every bit counts; in several pieces; also the formats that the package alone reads."""
+    from imagen_core.text import gguf_blocks
+
+    quantisation = gguf.GGMLQuantizationType[kind]
+    weights, size = gguf.GGML_QUANT_SIZES[quantisation]
+    raw = np.random.default_rng(0).integers(0, 256, (24, 2 * size), np.uint8)
+    scales = {"Q6_K": [208, 209], "Q4_K": [0, 1, 2, 3], "Q5_K": [0, 1, 2, 3], "Q4_1": [0, 1, 2, 3]}.get(kind, [0, 1])
+    for block in (0, size):  # float16 scales that are numbers
+        raw[:, [block + at for at in scales]] = np.frombuffer(
+            np.float16([0.5, -0.25]).tobytes()[: len(scales)], np.uint8
+        )
+    expected = torch.from_numpy(gguf.dequantize(raw, quantisation))
+    monkeypatch.setattr(gguf_blocks, "AT_ONCE", 5 * weights)
+    found = gguf_blocks.dequantise(torch.from_numpy(raw), int(quantisation), torch.float32)
+    assert found.shape == (24, 2 * weights) and expected.abs().max() > 1
+    torch.testing.assert_close(found, expected, atol=0, rtol=1e-6)
+
+
 @pytest.mark.parametrize(("kind", "least"), [("fp8", 0.999), ("Q8_0", 0.999), ("Q5_0", 0.995), ("Q4_0", 0.99)])
 def test_trained_encoder_keeps_its_meaning(tmp_path, kind, least):
     """imagen-mini's own, a trained T5: quantised, every token of a prompt points where it did."""
