@@ -58,6 +58,13 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
         _add_evaluate_options(command, metric)
         command.set_defaults(handler=_evaluate, metric=metric)
     _add_evaluate_all(commands)
+    sheet = commands.add_parser("sheet", help="draw unpicked pictures at 64, 256 and 1024 px as contact sheets")
+    sheet.add_argument("--out", type=Path, required=True, help="folder for the JPEGs")
+    sheet.add_argument("--count", type=int, default=64, help="pictures (default: %(default)s)")
+    sheet.add_argument("--models-dir", type=Path, default=default_models_dir(), help="folder with the weights")
+    sheet.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    sheet.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    sheet.set_defaults(handler=_sheet)
 
 
 def _add_pictures(train: argparse._SubParsersAction) -> None:
@@ -201,6 +208,17 @@ def _evaluate(args: argparse.Namespace) -> int:
         print(json.dumps(figures))
     else:
         _say(figures)
+    return 0
+
+
+def _sheet(args: argparse.Namespace) -> int:
+    import torch
+
+    from .contact_sheet import write_contact_sheets
+
+    torch.set_num_threads(args.threads)
+    for path in write_contact_sheets(args.models_dir, args.out, count=args.count, device=args.device):
+        print(path)
     return 0
 
 

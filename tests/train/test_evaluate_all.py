@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 import torch
 
-from imagen_train import cli, data, drawings, evaluate_all, photographs
+from imagen_core.checkpoints.native import load_checkpoint, save_checkpoint
+from imagen_train import cli, contact_sheet, data, drawings, evaluate_all, photographs
 from imagen_train.data import PictureKind
 from imagen_train.evaluate_all import PARTS, Measurement, measure_all
 from imagen_train.metrics import bicubic, lanczos
@@ -16,7 +18,8 @@ from imagen_train.metrics import bicubic, lanczos
 @pytest.fixture
 def measurement(models, tmp_path, monkeypatch) -> Measurement:
     """Tiny counts, tiny pictures; chunks of two drawings."""
-    (models / "sr1024.safetensors").write_bytes((models / "sr256.safetensors").read_bytes())
+    unet, spec = load_checkpoint(models / "sr256.safetensors")
+    save_checkpoint(models / "sr1024.safetensors", unet, spec=dataclasses.replace(spec, stage="sr1024"))
     for name, window in (("full256_held_out", None), ("window1024_held_out", 64)):
         tiny = PictureKind(name=name, side=128 if window else 64, window=window, chunk=2, held_out=True)
         monkeypatch.setitem(data.KINDS, name, tiny)
@@ -80,6 +83,22 @@ def test_photographs_are_judged_against_bicubic(measurement):
     decibels = figures["0.0"]["each_psnr"]["moon"]
     assert decibels["bicubic"] > decibels["network"] > 20 and isinstance(figures["reached"], bool)  # an untrained one
     assert photographs.photograph("astronaut").shape == (3, 512, 512)
+
+
+def test_contact_sheets_hold_every_picture(measurement, tmp_path):
+    from PIL import Image
+
+    for path in contact_sheet.write_contact_sheets(measurement.models_dir, tmp_path, count=2, columns=2):
+        assert (
+            Image.open(path).size
+            == {
+                "sheet_64": (256, 128),
+                "sheet_256": (512, 256),
+                "sheet_1024": (512, 256),
+                "sheet_1024_whole": (1024, 1024),
+            }[path.stem]
+        )
+    assert len((tmp_path / "captions.txt").read_text().splitlines()) == 2
 
 
 def test_a_judge_below_par_is_said_to_be(measurement, monkeypatch):
