@@ -137,6 +137,28 @@ def test_super_resolution_draws_what_ours_draws(run, core, sample, make_stage, a
     assert_same(sample(*model, latent=latent, cfg=1.0), expected)
 
 
+@pytest.mark.parametrize("kind", ["base64", "sr256"])
+def test_deepfloyd_if_draws_what_ours_draws(run, core, sample, make_deepfloyd, padded_prompt, kind):
+    """77 tokens, learned variance, discrete timesteps; the second stage enlarges and noises in its own way."""
+    stage = make_deepfloyd(kind)
+    grid = {"steps": STEPS, "seeds": [5], "spacing": "logsnr", "guidance": core.make_guidance(scale=3.0)}
+    grid["thresholding"] = core.make_thresholding("dynamic", percentile=0.95, maximum=1.5)
+    if kind == "base64":
+        expected, picture = core.sample_base(stage, padded_prompt, height=16, width=16, **grid), {}
+    else:
+        small = torch.rand(1, 4, 4, 3, generator=torch.Generator().manual_seed(2))
+        expected = core.super_resolve(stage, small.movedim(-1, 1) * 2 - 1, padded_prompt, **grid)
+        picture = {"low_res": small, "aug_level": 0.0, "aug_seed": 5}
+    model, positive, negative = run("ImagenToModel", unet=stage, text=padded_prompt, **picture)
+    model = run("ImagenThresholdModel", model=model, percentile=95.0, maximum=1.5)[0]
+    times = core.SAMPLERS["dpmpp_2m"]().times(stage.schedule, STEPS, "logsnr")
+    sigmas = torch.cat([core.t_to_sigma_ve(stage.schedule, times), torch.zeros(1)]).float()
+    inputs = {"model": model, "positive": positive, "negative": negative, "sigmas": sigmas, "cfg": 3.0}
+    inputs |= {"add_noise": True, "noise_seed": 5, "sampler": comfy.samplers.sampler_object("dpmpp_2m")}
+    latent = run("ImagenEmptyPixels", width=16, height=16)[0]
+    assert_same(run("SamplerCustom", latent_image=latent, **inputs)[0]["samples"], expected)
+
+
 def test_thresholded_high_cfg_draws_what_ours_draws(run, sample, sample_ours, make_stage, prompt):
     stage = make_stage(prediction_type="v")
     model, *conds = run("ImagenToModel", unet=stage, text=prompt)

@@ -45,6 +45,17 @@ SUPER = {
 }
 
 
+DEEPFLOYD = {
+    "channels": (32, 64),
+    "num_res_blocks": (1, 1),
+    "attention": (False, True),
+    "per_head_channels": 16,
+    "text_embed_dim": TEXT_DIM,
+    "text_width": 32,
+    "pooling_heads": 4,
+}
+
+
 def _load_pack():
     name = str(ROOT).replace(".", "_x_")  # as ComfyUI names a custom node's module
     spec = importlib.util.spec_from_file_location(name, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
@@ -117,6 +128,37 @@ def make_stage(tmp_path):
         return host.managed(CORE.load_stage(path))  # as Imagen Load U-Net returns it
 
     return make
+
+
+@pytest.fixture
+def make_deepfloyd(tmp_path):
+    """make_deepfloyd("base64" or "sr256") -> a tiny DeepFloyd IF of random weights: 77 tokens, learned variance."""
+    unets = importlib.import_module(f"{CORE.__name__}.unets")
+    host = importlib.import_module(f"{PACK.__name__}.nodes._host")
+
+    def make(kind):
+        torch.manual_seed(0)
+        config = unets.DeepFloydUNetConfig(**DEEPFLOYD, low_res_conditioning=kind != "base64")
+        unet = CORE.build_unet(config)
+        for parameter in unet.parameters():
+            torch.nn.init.normal_(parameter, std=0.08)
+        schedule = {"name": "discrete", "betas": "squaredcos_cap_v2", "num_timesteps": 1000}
+        ways = {} if kind == "base64" else {"low_res_resize": "align_corners", "aug_zero_is_clean": False}
+        facts = {"unet_config": config, "schedule_config": schedule, "prediction_type": "eps", "learned_variance": True}
+        path = tmp_path / "deepfloyd.safetensors"
+        CORE.save_checkpoint(path, unet, spec=CORE.StageSpec(stage=kind, **facts, **ways))
+        return host.managed(CORE.load_stage(path))
+
+    return make
+
+
+@pytest.fixture
+def padded_prompt():
+    """A prompt and a negative one as DeepFloyd IF reads them: 77 tokens each, most of them padding."""
+    embeds = torch.randn(2, 77, TEXT_DIM, generator=torch.Generator().manual_seed(1))
+    mask = torch.arange(77)[None] < torch.tensor([[9], [1]])
+    both = [CORE.TextEmbeds(embeds=embeds[i : i + 1], mask=mask[i : i + 1]) for i in range(2)]
+    return CORE.Prompt(text=both[0], negative=both[1])
 
 
 @pytest.fixture
