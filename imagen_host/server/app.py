@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
@@ -17,7 +18,7 @@ from .queue import PromptQueue
 from .state import ServerState
 from .websocket import Clients
 
-CLOSING = 0.5  # seconds that open requests get when the server ends
+CLOSING = 0.2  # seconds that open requests get when the server ends, and again when they are cancelled
 
 
 def create_app(state: ServerState) -> web.Application:
@@ -44,21 +45,27 @@ def create_app(state: ServerState) -> web.Application:
     return app
 
 
-async def serve(app: web.Application, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Answer requests until SIGINT or SIGTERM; `ready` is given the address. Raises ValueError for one that is taken."""
+def listen(host: str, port: int) -> socket.socket:
+    """The socket to serve on. Raises ValueError when the address is taken or is none of this machine's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot listen on {host}:{port} ({reason}): choose with --host and --port") from error
+
+
+async def serve(app: web.Application, listener: socket.socket, ready: Callable[[str], None]) -> None:
+    """Answer requests until SIGINT or SIGTERM; `ready` is given the address."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSING)
     await runner.setup()
     try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ValueError(f"cannot listen on {host}:{port} ({reason}): choose with --host and --port") from error
+        await web.SockSite(runner, listener).start()
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends asyncio.run by itself
                 asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        name, port = runner.addresses[0][:2]
+        name, port = listener.getsockname()[:2]
         ready(f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}")
         await stopped.wait()
     finally:

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import webbrowser
 from pathlib import Path
+from typing import NoReturn
 
 PORT = 8188  # ComfyUI's own, which its tools try first
 
@@ -37,15 +38,15 @@ def has_display() -> bool:
     return sys.platform in ("win32", "darwin") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
-def run_server(options: argparse.Namespace) -> int:
-    """`imagen serve`: serve until Ctrl-C. Raises ValueError for what is missing or cannot be used."""
+def run_server(options: argparse.Namespace) -> NoReturn:
+    """`imagen serve`: serve until Ctrl-C, then end the process. Raises ValueError for what is missing or cannot be used."""
     if importlib.util.find_spec("aiohttp") is None:
         raise ValueError("the editor's server needs aiohttp: run `pip install -e '.[editor]'`, or `make editor`")
     import asyncio
 
     from ..cli import make_host, say
     from ..registry import load_registry, pack_folder
-    from .app import create_app, serve
+    from .app import create_app, listen, serve
     from .frontend import find_frontend
     from .security import warning_for
     from .state import ServerState
@@ -55,24 +56,23 @@ def run_server(options: argparse.Namespace) -> int:
         if options.open:
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
-    frontend = find_frontend(options.frontend)
+    frontend, user_directory = find_frontend(options.frontend), writable(options.user_dir)
+    listener = listen(options.host, options.port)  # before the nodes are loaded, which takes seconds
     with tempfile.TemporaryDirectory(prefix="imagen-") as temporary:
         host = make_host(options, Path(temporary))
         state = ServerState(
             registry=load_registry(),
             host=host,
             pack=pack_folder(),
-            user_directory=writable(options.user_dir),
+            user_directory=user_directory,
             frontend=frontend,
             host_names=ServerState.host_names | {options.host},
         )
         if warning := warning_for(options.host):
             say(warning)
-        asyncio.run(serve(create_app(state), options.host, options.port, ready))
-    if state.queue.worker.is_alive():  # deep in one long step, which no thread can be pulled out of
-        sys.stdout.flush()
-        os._exit(0)
-    return 0
+        asyncio.run(serve(create_app(state), listener, ready))
+    sys.stdout.flush()
+    os._exit(0)  # all is closed; taking torch apart would take longer, and a long step cannot be waited for
 
 
 def writable(name: str) -> Path:
