@@ -57,3 +57,9 @@ def test_the_nodes_that_the_workflows_and_the_readme_name_exist():
         "ImagenSuperRes",
     }
     assert promised <= set(NODES)
+
+
+def test_only_workflows_is_taken_for_templates():
+    """ComfyUI serves templates from the first of these folders that exists, and no graph beside it would be found."""
+    folders = ("example_workflows", "example", "examples", "workflow", "workflows")
+    assert [name for name in folders if (ROOT / name).exists()] == ["workflows"]

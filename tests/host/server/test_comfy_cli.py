@@ -1,4 +1,4 @@
-"""Do other people's clients drive the server unmodified: comfy-cli's `comfy run`, and the example in examples/?"""
+"""Do other people's clients drive the server unmodified: comfy-cli's `comfy run`, and the one in clients/?"""
 
 import json
 import os
@@ -56,7 +56,7 @@ def test_comfy_run_shows_why_a_prompt_is_refused(folder):  # noqa: F811
 
 def test_the_example_client_follows_a_prompt_and_fetches_its_picture(folder):  # noqa: F811
     (folder / "workflow.json").write_text(json.dumps(picture_prompt(5, 0.01)))
-    example = [sys.executable, str(ROOT / "examples" / "queue_prompt.py"), "--workflow", "workflow.json"]
+    example = [sys.executable, str(ROOT / "clients" / "queue_prompt.py"), "--workflow", "workflow.json"]
     with serving(folder) as (_, address):
         for seed in (1, 2):
             done = run([*example, "--server", address, "--seed", str(seed), "--out", "fetched"], folder)
