@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from ..conditioning import Conditioning, TextContext, TextEmbeds, aug_level_to_timestep
 from ._base import UNet, UNetConfig
 from .blocks import conv3, head_count, split_heads, zeroed
+from .group_norm import GroupNorm
 
 NORM_GROUPS = 32
 TEXT_TOKENS = 77
@@ -73,8 +74,8 @@ class DeepFloydUNetConfig(UNetConfig):
         return self.in_channels * (2 if self.low_res_conditioning else 1)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(NORM_GROUPS, channels)
+def group_norm(channels: int) -> GroupNorm:
+    return GroupNorm(NORM_GROUPS, channels)
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -174,7 +175,7 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """x (b c_in h w); scale and shift (b c_out 1 1), scale already with its 1 -> (b c_out h' w')."""
         h = self.in_conv(self._resampled(gelu(self.in_norm(x))))
-        h = self.out_conv(gelu(torch.addcmul(shift, self.out_norm(h), scale)))
+        h = self.out_conv(gelu(self.out_norm(h, scale, shift)))
         # A 1x1 convolution is a product over channels, which lie innermost: no layout change, and a faster kernel.
         skip = self._resampled(x) if self.skip is None else self.skip(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return h + skip if self.divisor == 1.0 else (h + skip) / self.divisor
