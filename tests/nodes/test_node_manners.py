@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+from pack import ROOT
 from snapshot import nodes
 
 NODES = nodes()  # those that only ComfyUI runs included
