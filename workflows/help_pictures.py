@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from PIL import Image, ImageDraw, ImageFont
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from thumbnails import GROUND, draw, montage, save  # noqa: E402
+from thumbnails import GROUND, draw, fitted, save  # noqa: E402
 
 DOCS = HERE.parent / "web" / "docs"
-CELL = 200
+CELL, LABEL, GAP = 240, 50, 4  # pixels
 PROMPTS = (
     "a red sphere to the left of a blue cube",
     "a blue cube to the left of a red sphere",
@@ -27,16 +28,18 @@ LEVELS = (0.0, 0.05, 0.1, 0.25)
 METHODS = ("none", "static", "dynamic")
 
 
-def row(pictures: Sequence[Path], labels: Sequence[str]) -> Image.Image:
-    """Pictures side by side, each with a line under it."""
-    sheet = montage([Image.open(path).convert("RGB") for path in pictures], columns=len(pictures), cell=(CELL, CELL))
-    labelled = Image.new("RGB", (sheet.width, sheet.height + 26), GROUND)
-    labelled.paste(sheet, (0, 0))
-    pen, font = ImageDraw.Draw(labelled), ImageFont.load_default(13)
-    for i, label in enumerate(labels):
-        lines = label if pen.textlength(label, font=font) <= CELL else f"{label[:28]}..."
-        pen.text((i * (CELL + 4) + CELL // 2, sheet.height + 13), lines, fill="white", font=font, anchor="mm")
-    return labelled
+def sheet(pictures: Sequence[Path], labels: Sequence[str]) -> Image.Image:
+    """Pictures in two columns, as the help page is narrow, each with its label under it."""
+    rows = -(-len(pictures) // 2)
+    whole = Image.new("RGB", (2 * CELL + GAP, rows * (CELL + LABEL)), GROUND)
+    pen, font = ImageDraw.Draw(whole), ImageFont.load_default(17)
+    for i, (path, label) in enumerate(zip(pictures, labels, strict=True)):
+        left, top = i % 2 * (CELL + GAP), i // 2 * (CELL + LABEL)
+        whole.paste(fitted(Image.open(path).convert("RGB"), CELL, CELL), (left, top))
+        lines = "\n".join(textwrap.wrap(label, 28))
+        middle = (left + CELL // 2, top + CELL + LABEL // 2)
+        pen.multiline_text(middle, lines, fill="white", font=font, anchor="mm", align="center")
+    return whole
 
 
 def one_each(settings: Sequence[Sequence[str]], folder: Path) -> list[Path]:
@@ -48,13 +51,13 @@ def one_each(settings: Sequence[Sequence[str]], folder: Path) -> list[Path]:
 def pictures(folder: Path) -> Iterator[tuple[str, Image.Image]]:
     """Name and contents of each file."""
     prompts = one_each([[f"Prompt.text={prompt}"] for prompt in PROMPTS], folder / "prompts")
-    yield "text_encode", row(prompts, PROMPTS)
+    yield "text_encode", sheet(prompts, PROMPTS)
     scales = one_each([[f"Imagen Base Sample 64.guidance_scale={scale}"] for scale in SCALES], folder / "scales")
-    yield "base_sample_64", row(scales, [f"guidance_scale {scale:g}" for scale in SCALES])
+    yield "base_sample_64", sheet(scales, [f"guidance_scale {scale:g}" for scale in SCALES])
     methods = {path.name.split("_")[1]: path for path in draw("thresholding_compared", folder / "methods")}
-    yield "threshold", row([methods[method] for method in METHODS], METHODS)
+    yield "threshold", sheet([methods[method] for method in METHODS], METHODS)
     levels = {path.name.split("_")[2]: path for path in draw("aug_level_sweep", folder / "levels")}
-    yield "super_res", row([levels[str(level)] for level in LEVELS], [f"aug_level {level:g}" for level in LEVELS])
+    yield "super_res", sheet([levels[str(level)] for level in LEVELS], [f"aug_level {level:g}" for level in LEVELS])
 
 
 if __name__ == "__main__":

@@ -90,9 +90,10 @@ def test_help_pages_and_thumbnails_are_served(server):
         assert pictures, node
         for name in pictures:
             assert server.get(f"/extensions/imagen-nodes/docs/{name}")[:3] == b"\xff\xd8\xff", name
-    templates = server.get("/workflow_templates")["imagen-nodes"]
-    assert "text_to_image_1024" in templates
-    for name in templates:
+    with_picture = {path.stem for path in (ROOT / "workflows").glob("*.jpg")}
+    assert {"text_to_image_1024", "imagen_native_ksampler"} <= with_picture
+    assert with_picture <= set(server.get("/workflow_templates")["imagen-nodes"])
+    for name in with_picture:
         assert server.get(f"/api/workflow_templates/imagen-nodes/{name}.jpg")[:3] == b"\xff\xd8\xff"
 
 
