@@ -6,7 +6,7 @@ export PROMPT ?= a red sphere to the left of a blue cube
 SCALE ?= 1.0
 export WORKFLOW ?= text_to_image_1024
 
-.PHONY: image editor test lint bench workflows thumbnails snapshot train-mini clean
+.PHONY: image editor test lint bench bench-if workflows thumbnails snapshot train-mini clean
 
 # $$PROMPT, not $(PROMPT): the shell takes it from the environment, so quotes inside a prompt stay quotes.
 image: $(VENV)/.standalone
@@ -24,6 +24,11 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.standalone
 	benchmarks/run.sh
+
+# A guided step of DeepFloyd IF beside diffusers, on this CPU; on a GPU see benchmarks/README.md.
+bench-if: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/compare_diffusers_if.py --peer-channels-last
+	$(BIN)/python benchmarks/if_memory.py
 
 # Writes the graphs in workflows/ and their API twins anew from workflows/build.py.
 workflows: $(VENV)/.standalone

@@ -78,10 +78,11 @@ def settings(size: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Side:
-    """One contender: `step()` is a guided step, (b 6 h w); `network` what it runs."""
+    """One contender: `forward()` is the network's output (2b 6 h w), `step()` the guided one (b 6 h w)."""
 
     name: str
     network: nn.Module
+    forward: Callable[[], Tensor]
     step: Callable[[], Tensor]
 
 
@@ -115,20 +116,26 @@ def guided(output: Tensor) -> Tensor:
 def diffusers_side(size: str, inputs: Inputs, name: str = "diffusers") -> Side:
     """As diffusers' pipelines call their U-Net: one batch of null prompt and prompt, all text work in each step."""
     from diffusers import UNet2DConditionModel
+    from diffusers.utils import logging
 
+    logging.set_verbosity_error()  # a remark about .to(dtype) that concerns other models
     with torch.device(inputs.x_t.device):
         network = UNet2DConditionModel(**settings(size)).to(inputs.x_t.dtype)
     network.eval().requires_grad_(False)
-    return Side(name, network, lambda: _diffusers_step(network, inputs))
+
+    def forward() -> Tensor:
+        return _diffusers_forward(network, inputs)
+
+    return Side(name, network, forward, lambda: guided(forward()))
 
 
-def _diffusers_step(network: nn.Module, inputs: Inputs) -> Tensor:
+def _diffusers_forward(network: nn.Module, inputs: Inputs) -> Tensor:
     x = torch.cat([inputs.x_t] * 2)
     labels = None
     if network.config.class_embed_type is not None:
         x = torch.cat([x, torch.cat([inputs.low_res] * 2)], dim=1)
         labels = torch.full((x.shape[0],), NOISE_LEVEL, device=x.device)
-    return guided(network(x, TIMESTEP, inputs.states, class_labels=labels, return_dict=False)[0])
+    return network(x, TIMESTEP, inputs.states, class_labels=labels, return_dict=False)[0]
 
 
 def our_network(size: str, peer: nn.Module) -> nn.Module:
@@ -158,12 +165,15 @@ def our_side(network: nn.Module, inputs: Inputs, *, name: str = "imagen-nodes", 
     level = torch.full((two_b,), NOISE_LEVEL / 1000, device=inputs.x_t.device)
     picture = Conditioning(text=text, low_res=torch.cat([inputs.low_res] * 2), aug_level=level)
     time = torch.full((two_b,), float(TIMESTEP), device=inputs.x_t.device)
-    forward = network if compiled in ("no", "graph") else torch.compile(network, mode=compiled)
+    called = network if compiled in ("no", "graph") else torch.compile(network, mode=compiled)
+
+    def forward() -> Tensor:
+        return called(torch.cat([inputs.x_t] * 2), time, picture)
 
     def step() -> Tensor:
-        return guided(forward(torch.cat([inputs.x_t] * 2), time, picture))
+        return guided(forward())
 
-    return Side(name, network, as_cuda_graph(step) if compiled == "graph" else step)
+    return Side(name, network, forward, as_cuda_graph(step) if compiled == "graph" else step)
 
 
 def as_cuda_graph(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
