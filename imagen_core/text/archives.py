@@ -74,6 +74,13 @@ class SafetensorsArchive:
                 f"{self.path} says that its fp8 weights are scaled, and {name!r} has no scale; get the file again."
             )
 
+        scale = self._scale_of(name)
+        if scale is not None and math.prod(self.shapes[scale]) not in (1, self.shapes[name][0]):
+            raise ValueError(
+                f"{self.path}: {scale!r} has shape {self.shapes[scale]}, expected one number or one a row; get the file "
+                "again."
+            )
+
     def _scale_of(self, name: str) -> str | None:
         layer = name.removesuffix(".weight")
         return next((layer + ending for ending in _SCALES if layer + ending in self.shapes), None)

@@ -28,6 +28,7 @@ _SCALARS = {
 }
 _STRING, _ARRAY = 8, 9
 _MOST_DIMENSIONS = 4  # of a ggml tensor
+_LARGEST = 2**28  # bytes of one entry in a header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ class _Reader:
         )
 
     def take(self, count: int) -> bytes:
-        if count > self.size - self.stream.tell():
+        if count > min(self.size - self.stream.tell(), _LARGEST):
             raise ValueError("it ends within the header")
         return self.stream.read(count)
 

@@ -36,7 +36,8 @@ def load_text_encoder(
     """Open a T5 encoder. Headers are read and checked now; a weight is read when a prompt first needs it.
 
     path: a Hugging Face folder (config.json, model*.safetensors or shards, in whatever float type; tokenizer in it or
-        in the `tokenizer` folder beside it), or one .safetensors (t5xxl_fp16, t5xxl_fp8_e4m3fn, scaled fp8) or .gguf.
+        in the `tokenizer` folder beside it), a pipeline's folder with such a text_encoder/ in it, or one .safetensors
+        (t5xxl_fp16, t5xxl_fp8_e4m3fn, scaled fp8) or .gguf.
     tokenizer: tokenizer.json, spiece.model or a folder with one. None: the file's own, else beside it, else the first
         of `tokenizer_places` that fits.
     dtype: of the arithmetic, whatever the file holds. float32 is the default everywhere: T5 runs once a prompt.
@@ -53,6 +54,8 @@ def load_text_encoder(
     for name, choice, choices in (("keep", keep, KEEP), ("prompt_cache", prompt_cache, PROMPT_CACHE)):
         if choice not in choices:
             raise ValueError(f"{name} is {choice!r}; expected one of {', '.join(choices)}.")
+    if (path / "text_encoder" / "config.json").is_file():  # a whole pipeline's folder
+        path = path / "text_encoder"
     if path.is_dir():
         weights, config = open_weights(weight_files(path, variant), path / "config.json")
     else:

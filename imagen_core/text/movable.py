@@ -13,7 +13,7 @@ from .t5_weights import WeightsInMemory
 
 
 class MovableWeight(nn.Module):
-    """A weight that is wherever `.to` brought it. GGUF blocks stay in main memory: only a CPU reads them."""
+    """A weight that is wherever `.to` brought it. GGUF blocks stay in main memory, and visit the device."""
 
     def __init__(self, weight: StoredWeight) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_MAX_TOKENS = 512  # T5 was trained at 512; its relative positions have no hard end
+MOST_LAYERS = 1000
 ACTIVATIONS = ("relu", "gelu", "silu", "gelu_new")
 
 
@@ -29,6 +30,25 @@ class T5Config:
     activation: str = "gelu_new"
     pad_token_id: int = 0
     eos_token_id: int = 1
+
+    def __post_init__(self) -> None:
+        sizes = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads")
+        for name in (*sizes, "relative_attention_num_buckets", "relative_attention_max_distance"):
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value < 2**31:
+                raise ValueError(f"{name} is {value!r}; expected a whole number from 1")
+        if self.num_layers > MOST_LAYERS:
+            raise ValueError(f"num_layers is {self.num_layers}; T5-XXL has 24")
+        near = self.relative_attention_num_buckets // 4  # distances with a bucket of their own
+        if not 1 <= near < self.relative_attention_max_distance:
+            raise ValueError(
+                "relative_attention_num_buckets and _max_distance do not fit together (T5's are 32 and 128)"
+            )
+        for name in ("pad_token_id", "eos_token_id"):
+            if type(getattr(self, name)) is not int or not 0 <= getattr(self, name) < self.vocab_size:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected a row of the table of {self.vocab_size}")
+        if not isinstance(self.layer_norm_epsilon, (int, float)) or not 0 < self.layer_norm_epsilon < 1:
+            raise ValueError(f"layer_norm_epsilon is {self.layer_norm_epsilon!r}; expected a small number such as 1e-6")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -56,13 +76,14 @@ def config_from_json(path: Path) -> T5Config:
         raise ValueError(f"{path}: feed_forward_proj {'-'.join(words)!r} is not known; expected relu or gated-gelu.")
     values = {field.name: content[field.name] for field in fields(T5Config) if content.get(field.name) is not None}
     values |= {"gated": words[0] == "gated", "activation": activation}
-    absent = [
-        name for name in ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads") if name not in values
-    ]
-    wrong = [name for name in values.keys() - {"gated", "activation"} if not isinstance(values[name], (int, float))]
-    if absent or wrong:
-        raise ValueError(f"{path} has no number for {(absent or wrong)[0]!r}; get the encoder's own config.json.")
-    return T5Config(**values)
+    return _config(path, values)
+
+
+def _config(source: Path, values: dict[str, Any]) -> T5Config:
+    try:
+        return T5Config(**values)
+    except (ValueError, TypeError) as error:  # TypeError: one that has no default is not there
+        raise ValueError(f"{source} describes no T5 encoder: {error}; get the encoder's own file.") from error
 
 
 def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], file: Path, epsilon: float = 1e-6) -> T5Config:
@@ -75,18 +96,20 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], file: Path, epsilo
             raise ValueError(f"{file} lacks {key!r}: it is no T5 encoder; choose a T5 file, such as t5xxl_fp16.")
     bias, queries, out = (shapes[key] for key in needed)
     gated = f"{dense}.wi_0.weight" in shapes
-    return T5Config(
-        vocab_size=shapes["shared.weight"][0],
-        d_model=shapes["shared.weight"][1],
-        num_heads=bias[1],
-        relative_attention_num_buckets=bias[0],
-        d_kv=queries[0] // max(bias[1], 1),
-        d_ff=out[1],
-        num_layers=1 + max(int(key.split(".")[2]) for key in shapes if key.startswith("encoder.block.")),
-        layer_norm_epsilon=epsilon,
-        gated=gated,
-        activation="gelu_new" if gated else "relu",
-    )
+    blocks = {key.split(".")[2] for key in shapes if key.startswith("encoder.block.")}
+    values = {
+        "vocab_size": shapes["shared.weight"][0],
+        "d_model": shapes["shared.weight"][1],
+        "num_heads": bias[1],
+        "relative_attention_num_buckets": bias[0],
+        "d_kv": queries[0] // max(bias[1], 1),
+        "d_ff": out[1],
+        "num_layers": 1 + max(int(block) for block in blocks if block.isdecimal()),
+        "layer_norm_epsilon": epsilon,
+        "gated": gated,
+        "activation": "gelu_new" if gated else "relu",
+    }
+    return _config(file, values)
 
 
 def expected_shapes(config: T5Config) -> dict[str, tuple[int, ...]]:

@@ -6,9 +6,9 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+from safetensors.torch import save_file
+from t5_files import make_folder
+from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
 from imagen_core.conditioning import TextEmbeds
 from imagen_core.stage import encode_prompt
@@ -16,28 +16,10 @@ from imagen_core.text.cache import EncodedPrompts
 from imagen_core.text.t5 import T5TextEncoder
 
 
-def make_tokenizer() -> Tokenizer:
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
-    pieces += [(f"▁{word}", -1.0) for word in ("a", "red", "cube", "blue", "sphere", "two", "rings")]
-    pieces += [(letter, -4.0) for letter in "abcdefghijklmnopqrstuvwxyz"]
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return tokenizer
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A tiny random T5 as people find it on disk."""
-    path = tmp_path_factory.mktemp("t5")
-    torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=64, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu"
-    )
-    T5EncoderModel(config).eval().save_pretrained(path)
-    make_tokenizer().save(str(path / "tokenizer.json"))
-    return path
+    return make_folder(tmp_path_factory.mktemp("t5"))
 
 
 @pytest.fixture(scope="module")
@@ -199,20 +181,6 @@ def test_single_file_without_config(folder, encoder, tmp_path):
     assert torch.equal(single.encode(["a red cube"]).embeds, encoder.encode(["a red cube"]).embeds)
 
 
-def test_scaled_fp8_file(folder, encoder, tmp_path):
-    weights = {"scaled_fp8": torch.zeros(2, dtype=torch.float8_e4m3fn)}
-    for key, value in load_file(folder / "model.safetensors").items():
-        if value.ndim == 2 and "block" in key and "bias" not in key:
-            scale = value.abs().max() / 448  # the largest float8_e4m3fn
-            weights[key.replace(".weight", ".scale_weight")] = scale
-            value = (value / scale).to(torch.float8_e4m3fn)
-        weights[key] = value
-    save_file(weights, tmp_path / "t5_fp8.safetensors")
-    scaled = T5TextEncoder.from_file(tmp_path / "t5_fp8.safetensors", tokenizer=folder)
-    exact = encoder.encode(["a red cube"]).embeds
-    assert (scaled.encode(["a red cube"]).embeds - exact).abs().mean() < 0.15 * exact.abs().mean()  # 3 mantissa bits
-
-
 def test_single_file_of_another_model(folder, tmp_path):
     save_file({"shared.weight": torch.zeros(2, 2)}, tmp_path / "clip.safetensors")
     with pytest.raises(ValueError, match="clip.safetensors.*no T5"):
@@ -271,6 +239,28 @@ def test_config_of_another_size_names_the_key(folder, tmp_path):
     config = json.loads((copied(folder, tmp_path) / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"d_ff": 40}))
     with pytest.raises(ValueError, match=r"DenseReluDense.*has shape"):
+        T5TextEncoder.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_layers": 10**9},
+        {"num_layers": -1},
+        {"d_model": "wide"},
+        {"d_kv": None},
+        {"num_heads": 1.5},
+        {"relative_attention_num_buckets": 2},
+        {"relative_attention_max_distance": 1},
+        {"eos_token_id": 64},
+        {"layer_norm_epsilon": "small"},
+        {"feed_forward_proj": "gated-swish"},
+    ],
+)
+def test_config_that_describes_no_t5(folder, tmp_path, change):
+    config = json.loads((copied(folder, tmp_path) / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(ValueError, match="config.json"):
         T5TextEncoder.from_folder(tmp_path)
 
 

@@ -253,6 +253,7 @@ def published(folder, root, *, variant=None):
 
 def test_published_folder_in_shards(folder, expected, tmp_path):
     torch.testing.assert_close(encoded(published(folder, tmp_path)), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(encoded(tmp_path), expected, atol=1e-5, rtol=1e-5)  # the pipeline's folder will do
 
 
 @pytest.mark.parametrize("older_index", [False, True])
@@ -456,6 +457,15 @@ def test_scaled_fp8_file_without_one_scale(folder, tmp_path):
     name = next(name for name, value in weights_of(folder).items() if is_matrix(name, value))
     file = scaled_fp8(folder, tmp_path / "scaled.safetensors", skip=name)
     with pytest.raises(ValueError, match=f"scaled.safetensors.*{name}.*has no scale"):
+        load_text_encoder(file, tokenizer=folder)
+
+
+def test_scales_of_another_shape(folder, tmp_path):
+    file = scaled_fp8(folder, tmp_path / "scaled.safetensors", rows=True)
+    weights = load_file(file)
+    name = next(name for name in weights if name.endswith(".scale_weight"))
+    save_file(weights | {name: torch.ones(3)}, file)
+    with pytest.raises(ValueError, match=f"{name}.*one number or one a row"):
         load_text_encoder(file, tokenizer=folder)
 
 
