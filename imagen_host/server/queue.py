@@ -7,12 +7,11 @@ import heapq
 import itertools
 import logging
 import threading
-import time
 import traceback
 from dataclasses import dataclass, field
 
 from ..cache import Cache
-from ..engine import SUCCESS, Engine, Result
+from ..engine import SUCCESS, Engine, Failure
 from .history import History
 from .progress import Announcer, as_json
 from .state import MEBIBYTE
@@ -156,7 +155,10 @@ class PromptQueue:
         """Run a job; returns its entry for the history."""
         self.engine.on_event = self.announcer
         result = self.engine.run(job.prompt, job.outputs, prompt_id=job.prompt_id, extra_data=job.extra_data)
-        _log_failure(result)
+        if result.failure is not None:
+            _log(result.failure)
+            result.failure = None  # its traceback holds the tensors of the failed node
+            gc.collect()
         success = result.status == SUCCESS
         status = {"status_str": "success" if success else "error", "completed": success}
         meta = {
@@ -179,9 +181,7 @@ class PromptQueue:
             self.clients.send("executing", {"node": None, "prompt_id": job.prompt_id}, job.sid)
 
 
-def _log_failure(result: Result) -> None:
-    if result.failure is not None:
-        error = result.failure.exception
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        where = f"node {result.failure.node} ({result.failure.class_type})"
-        logging.getLogger(__name__).error("%s failed at %s\n%s", where, time.strftime("%H:%M:%S"), text.rstrip())
+def _log(failure: Failure) -> None:
+    error = failure.exception
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+    logging.getLogger(__name__).error("node %s (%s) failed\n%s", failure.node, failure.class_type, text)

@@ -130,7 +130,7 @@ async def test_a_repeated_prompt_is_told_as_cached(server, flow):
     assert [kind for kind in ear.kinds() if kind in ENDS] == ["execution_success"]
 
 
-async def test_an_exception_is_told_on_its_node(server, caplog):
+async def test_an_exception_is_told_on_its_node(server, flow, caplog):
     prompt = {"n": entry("Number", value=1), "b": entry("Broken", value=["n", 0]), "s": entry("Show", value=["b", 0])}
     async with running(server) as site, site.listen() as ear:
         prompt_id = await site.queue(prompt, client_id="me")
@@ -146,6 +146,7 @@ async def test_an_exception_is_told_on_its_node(server, caplog):
     assert history["status"]["status_str"] == "error" and not history["status"]["completed"]
     assert history["status"]["messages"][-1] == ["execution_error", error]
     assert "the disk is on fire" in caplog.text
+    assert flow.STATE["held"]() is None, "what the failed node held was not let go of"
 
 
 async def test_a_value_that_json_cannot_say_is_told_as_text(server):

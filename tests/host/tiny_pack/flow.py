@@ -1,5 +1,7 @@
 """Nodes that move numbers, lists and failures through a graph. CALLS records what ran, in order."""
 
+import weakref
+
 from imagen_host.runtime import ExecutionBlocker
 
 CALLS: list[tuple] = []
@@ -52,6 +54,8 @@ def pick_status(self, use_a, a=None, b=None):
 
 
 def broken(self, value):
+    held = {value}
+    STATE["held"] = weakref.ref(held)
     raise RuntimeError("the disk is on fire")
 
 
