@@ -1,0 +1,42 @@
+"""Do help pages and template pictures fit the nodes and graphs they are named after, and stay small?"""
+
+import re
+
+import pytest
+from pack import PACK, ROOT
+from PIL import Image
+from snapshot import nodes
+
+PAGES = sorted((ROOT / "web" / "docs").glob("*.md"))
+PICTURES = sorted([*(ROOT / "web" / "docs").glob("*.jpg"), *(ROOT / "workflows").glob("*.jpg")])
+LIMIT = 60_000  # bytes
+
+
+def test_the_pages_are_where_the_pack_says():
+    assert (ROOT / PACK.WEB_DIRECTORY / "docs").is_dir()
+    promised = {"ImagenTextEncode", "ImagenThreshold", "ImagenBaseSample64", "ImagenSuperRes"}
+    assert promised <= {page.stem for page in PAGES} <= set(nodes())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_shows_pictures_that_exist_and_names_inputs_that_exist(page):
+    text = page.read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert pictures and all((page.parent / name).is_file() for name in pictures)
+    declared = nodes()[page.stem].INPUT_TYPES()
+    names = {name for section in declared.values() for name in section}
+    assert {name for name in names if re.search(rf"\b{name}\b", text)}, "a page about none of its node's inputs"
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.stem)
+def test_a_picture_is_a_small_jpeg(picture):
+    assert picture.stat().st_size <= LIMIT
+    with Image.open(picture) as opened:
+        assert opened.format == "JPEG"
+        opened.load()
+        assert max(channel[1] - channel[0] for channel in opened.getextrema()) > 60, "it shows something"
+
+
+def test_every_template_picture_has_its_graph():
+    graphs = {path.stem for path in (ROOT / "workflows").glob("*.json")}
+    assert {path.stem for path in (ROOT / "workflows").glob("*.jpg")} <= graphs
