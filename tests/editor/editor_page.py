@@ -1,6 +1,7 @@
 """The editor as a user has it: a page with a canvas, moved by mouse and keys; scripts only look, or prepare a graph."""
 
 import base64
+import re
 import time
 from contextlib import contextmanager
 
@@ -42,6 +43,10 @@ class Editor:
         self.page.wait_for_function("window.app?.graph && app.extensionManager && document.querySelector('canvas')")
         self.page.wait_for_function("Object.keys(LiteGraph.registered_node_types).includes('SaveImage')")
         self.page.evaluate(f"() => {{{HELPERS}}}")
+
+    def forget(self):
+        """What the browser remembers of earlier visits."""
+        self.js("() => { localStorage.clear(); sessionStorage.clear(); window.onbeforeunload = null; }")
 
     def shot(self, name):
         """Keep a picture of the page among the test's artifacts."""
@@ -154,9 +159,15 @@ class Editor:
         self.page.keyboard.press("Enter")
 
     def open_saved(self, name):
-        """The side bar's list of workflows, a click on one."""
+        """The side bar's list of workflows, a click on one; the side bar is closed again."""
         self.page.keyboard.press("w")
-        self.page.get_by_text(name, exact=True).last.click()
+        entries = self.page.get_by_text(re.compile(rf"^{re.escape(name)}(\.json)?$"))
+        entries.first.wait_for()
+        boxes = [entry.bounding_box() for entry in entries.all()]
+        box = next(box for box in boxes if box and box["x"] < 350 and box["y"] > 100)
+        self.page.mouse.click(box["x"] + 5, box["y"] + box["height"] / 2)
+        self.page.wait_for_timeout(500)
+        self.page.keyboard.press("w")
 
     def drop_file(self, name, kind, data):
         """A file dropped on the canvas, as the browser reports it."""
@@ -175,6 +186,25 @@ class Editor:
             "(title) => node(title).imgs?.length && node(title).imgs.every((picture) => picture.naturalWidth)", title
         )
         return self.node(title, "n.imgs.map((picture) => picture.naturalWidth)")
+
+    def cancel_last_queued(self, version):
+        """Open the list of jobs, cancel the one that was queued last from its menu, close the list."""
+        if version == "floor":
+            self.page.keyboard.press("q")
+            self.page.get_by_text("Pending", exact=True).first.click(button="right")
+        else:
+            self.page.get_by_test_id("queue-overlay-toggle").click()
+            rows = self.page.get_by_text("Job queued", exact=True)
+            self.page.get_by_text("1 running, 2 queued").first.wait_for()
+            self.page.wait_for_timeout(500)
+            x, y = min((box["x"] + 20, box["y"] + 5) for row in rows.all() if (box := row.bounding_box()))
+            self.page.mouse.click(x, y, button="right")
+        self.shot("queue")
+        self.page.get_by_text(re.compile("^(Delete|Cancel( job)?)$")).last.click()
+        if version == "floor":
+            self.page.keyboard.press("q")
+        else:
+            self.page.get_by_test_id("queue-overlay-toggle").click()
 
     def press_run(self):
         self.page.get_by_role("button", name="Run", exact=True).first.click()
