@@ -171,18 +171,19 @@ class ImagenPixelModel(model_base.BaseModel):
         )
         x_t = self.model_sampling.calculate_input(t, x).to(self.get_dtype())
         time = self.model_sampling.timestep(t).float()
-        conditioning = self._conditioning(c_crossattn, **kwargs)
+        conditioning = self._conditioning(x_t, c_crossattn, **kwargs)
         output = network_call.execute(x_t, time, conditioning, transformer_options).float()
         # A learned variance fills the channels behind the picture's; ComfyUI's samplers have no use for it.
         return self.model_sampling.calculate_denoised(t, output[:, : x.shape[1]], x)
 
-    def _conditioning(self, embeds=None, text_mask=None, low_res=None, aug_level=None, **_) -> Conditioning:
-        """The text is projected anew at each call: LoRAs change the projections, and area prompts the text."""
+    def _conditioning(self, like, embeds=None, text_mask=None, low_res=None, aug_level=None, **_) -> Conditioning:
+        """On the device of `like`. Text is projected anew at each call: LoRAs change the projections, areas the text."""
         text = None
         if embeds is not None:
-            text = self.diffusion_model.encode_text(TextEmbeds(embeds=embeds, mask=text_mask[..., 0] > 0.5))
+            tokens = TextEmbeds(embeds=embeds.to(like), mask=text_mask[..., 0].to(like.device) > 0.5)
+            text = self.diffusion_model.encode_text(tokens)
         if low_res is not None:
-            low_res = low_res.to(self.get_dtype())
+            low_res, aug_level = low_res.to(like), aug_level.to(like.device)
         return Conditioning(text=text, low_res=low_res, aug_level=aug_level)
 
 
