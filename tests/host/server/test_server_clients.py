@@ -34,7 +34,7 @@ async def clients(site, count):
 
 
 async def test_a_client_that_never_reads_is_cut_off_and_holds_nobody_up(server, monkeypatch):
-    monkeypatch.setattr(websocket, "LONGEST_OUTBOX", 100)
+    monkeypatch.setattr(websocket, "LONGEST_OUTBOX", 40)
     async with running(server) as site, site.listen("me") as ear:
         await ear.next()
         slow = deaf(site, "me")
@@ -42,10 +42,10 @@ async def test_a_client_that_never_reads_is_cut_off_and_holds_nobody_up(server, 
         for number in range(400):  # enough to fill the system's own buffers too
             if len(site.state.clients.open) == 1:
                 break
-            prompt_id = await site.queue(picture_prompt(300, seed=number, preview=True), client_id="me")
+            prompt_id = await site.queue(picture_prompt(200, seed=number, preview=True), client_id="me")
             await ear.over(prompt_id)
             assert ear.kinds()[-3:] == ["execution_success", "status", "executing"]
-            assert ear.of("progress")[-1] == {"value": 300, "max": 300, "node": "draw", "prompt_id": prompt_id}
+            assert ear.of("progress")[-1] == {"value": 200, "max": 200, "node": "draw", "prompt_id": prompt_id}
         assert [client.sid for client in site.state.clients.open] == ["me"]
         slow.close()
 
@@ -155,7 +155,7 @@ async def test_200_prompts_of_20_clients_are_answered_in_order_and_memory_stays(
     process = psutil.Process()
     used = []
     async with running(server) as site:
-        for _ in range(4):
+        for _ in range(3):
             await round_of_200(site)
             gc.collect()
             used.append(process.memory_info().rss / 2**20)
@@ -163,4 +163,4 @@ async def test_200_prompts_of_20_clients_are_answered_in_order_and_memory_stays(
     assert len(history) == 500 and all(entry["status"]["completed"] for entry in history.values())
     numbers = [entry["prompt"][0] for entry in history.values()]
     assert numbers == sorted(numbers), "prompts did not run in the order of their arrival"
-    assert used[-1] - used[1] < 30, f"memory grew: {json.dumps(used)} MiB"
+    assert used[-1] - used[0] < 30, f"memory grew: {json.dumps(used)} MiB"
