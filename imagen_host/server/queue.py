@@ -27,7 +27,7 @@ class QueueFull(Exception):
 
 @dataclass(kw_only=True, eq=False)
 class Job:
-    """A checked prompt. A lower `number` runs earlier; `size` is in bytes, `created` in ms since 1970."""
+    """A checked prompt. A lower `number` runs earlier; `size` is that of its request, in bytes."""
 
     number: float
     prompt_id: str
@@ -132,24 +132,32 @@ class PromptQueue:
         while (job := self._next()) is not None:
             try:
                 self.history.add(job.prompt_id, self._run(job))
-            except Exception:  # our own fault; the server lives on
+            except BaseException:  # our own fault, or a node that calls sys.exit; the server lives on
                 logging.getLogger(__name__).exception("prompt %s could not be run", job.prompt_id)
             self._done(job)
 
     def _next(self) -> Job | None:
         """Wait for the next job; None when the server closes."""
-        with self.changed:
-            while not self.closed:
-                if self.free:
-                    self.free, self.engine.cache = False, Cache()
-                    gc.collect()
-                if self.waiting:
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: self.closed or self.free or self.waiting)
+                if self.closed:
+                    return None
+                free, self.free = self.free, False
+                if not free:
                     *_, job = heapq.heappop(self.waiting)
                     self.running, self.announcer = job, Announcer(self.clients, job.prompt_id, job.sid)
                     self._tell_status()
                     return job
-                self.changed.wait()
-        return None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        import torch
+
+        self.engine.cache = Cache()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def _run(self, job: Job) -> dict:
         """Run a job; returns its entry for the history."""

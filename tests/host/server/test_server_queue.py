@@ -2,6 +2,7 @@
 
 import asyncio
 
+from host_graphs import entry
 from server_client import picture_prompt, running, sum_prompt
 
 from imagen_host.server import queue
@@ -136,6 +137,15 @@ async def test_a_full_queue_refuses_more_until_some_ran(server, monkeypatch):
         for prompt_id in ids:
             await site.ended(prompt_id)
         await site.queue(sum_prompt())
+
+
+async def test_a_node_that_ends_its_thread_does_not_end_the_queue(server, caplog):
+    async with running(server) as site, site.listen() as ear:
+        prompt = {"n": entry("Leave", value=1), "show": entry("Show", value=["n", 0])}
+        await ear.over(await site.queue(prompt, client_id="me"))
+        await ear.over(await site.queue(sum_prompt(), client_id="me"))
+        assert ear.of("executed")[0]["output"] == {"values": [5]}
+    assert "could not be run" in caplog.text
 
 
 async def test_the_loop_answers_while_a_node_computes(server):

@@ -59,6 +59,10 @@ def broken(self, value):
     raise RuntimeError("the disk is on fire")
 
 
+def leave(self, value):
+    raise SystemExit(3)
+
+
 def check_fussy(cls, word, number):
     return True if word == "please" and number in (None, 3) else f"say please, not {word}"
 
@@ -93,6 +97,7 @@ NODES = {
         check_lazy_status=pick_status,
     ),
     "Choice": node({"kind": (["red", "green", 3], {})}, ("STRING",), lambda self, kind: (str(kind),)),
+    "Leave": node({"value": INT}, ("INT",), leave),
     "Broken": node({"value": SOCKET}, ("INT",), broken),
     "Short": node({"value": INT}, ("INT", "INT"), lambda self, value: (value,)),
     "Fussy": node(
