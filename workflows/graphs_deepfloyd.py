@@ -10,9 +10,8 @@ T5_XXL = "t5xxl_fp8_e4m3fn.safetensors"
 X4_UPSCALER = "x4-upscaler-ema.safetensors"
 PROMPT = "a photo of a kangaroo wearing an orange hoodie and blue sunglasses in front of the Eiffel tower"
 LICENCE = (
-    "DeepFloyd IF's weights are for non-commercial research, and asked for on huggingface.co. Once allowed:\n"
-    "imagen download DeepFloyd/IF-I-M-v1.0\nimagen download DeepFloyd/IF-II-M-v1.0\n"
-    "The text encoder is the t5xxl file of Flux and SD3, in models/text_encoders."
+    "DeepFloyd IF's weights are for non-commercial research, and have to be asked for. README.md, section DeepFloyd IF, has "
+    "the lines that fetch them. The text encoder is the t5xxl file of Flux and SD3, in models/text_encoders."
 )
 # As published: 100 and 50 steps of the learned-variance DDPM, on the lists of timesteps made for them.
 DRAW = {"steps": 100, "guidance_scale": 7.0, "sampler": "ddpm", "spacing": "smart100"}
@@ -117,7 +116,8 @@ def deepfloyd_if_inpaint(graph: Graph) -> None:
     graph.column("Your picture and mask")
     photo = graph.add("LoadImage", image="example_inpaint.png")
     graph.note(
-        "The mask is where the picture is transparent: right-click the node, Open in MaskEditor, and paint.\n"
+        "The mask is where the picture is transparent: right-click Load Image, Open in MaskEditor, and paint.\n"
+        "In ComfyUI choose a picture of yours first: this one lies in the pack's input folder.\n"
         "resample makes new and old fit together (RePaint); time grows with it."
     )
     hole = {"init_image": photo["IMAGE"], "mask": photo["MASK"], "strength": 1.0}

@@ -128,6 +128,7 @@ def mini_inpaint(graph: Graph) -> None:
     text = write_prompt(graph, "a green sphere to the left of a blue star on a yellow background")
     graph.note(
         "The mask is where the picture is transparent: right-click Load Image, Open in MaskEditor, and paint.\n"
+        "In ComfyUI choose a picture of yours first: this one lies in the pack's input folder.\n"
         "resample makes new and old fit together (RePaint); time grows with it."
     )
     base64, sr256 = load(graph, "base64", "sr256")
