@@ -7,6 +7,7 @@ naming; the original's pytorch_model.bin. Which network it is comes from its set
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -153,8 +154,8 @@ def _spec(config: DeepFloydUNetConfig, place: Place) -> StageSpec:
     stage = "sr256" if config.low_res_conditioning else "base64"
     scheduler = place.scheduler
     known = DEFAULTS[stage] | {
-        "percentile": float(scheduler.get("dynamic_thresholding_ratio", 0.95)),
-        "threshold_maximum": float(scheduler.get("sample_max_value", 1.5 if stage == "base64" else 1.0)),
+        "percentile": _positive(scheduler, "dynamic_thresholding_ratio", 0.95),
+        "threshold_maximum": _positive(scheduler, "sample_max_value", 1.5 if stage == "base64" else 1.0),
     }
     prediction = scheduler.get("prediction_type", "epsilon")
     if prediction not in PREDICTIONS:
@@ -165,7 +166,7 @@ def _spec(config: DeepFloydUNetConfig, place: Place) -> StageSpec:
         schedule_config={
             "name": "discrete",
             "betas": scheduler.get("beta_schedule", "squaredcos_cap_v2"),
-            "num_timesteps": int(scheduler.get("num_train_timesteps", 1000)),
+            "num_timesteps": int(_positive(scheduler, "num_train_timesteps", 1000)),
         },
         prediction_type=PREDICTIONS[prediction],
         learned_variance=config.out_channels == 6,
@@ -173,6 +174,13 @@ def _spec(config: DeepFloydUNetConfig, place: Place) -> StageSpec:
         low_res_resize="align_corners",
         aug_zero_is_clean=False,
     )
+
+
+def _positive(scheduler: Mapping[str, Any], key: str, default: float) -> float:
+    value = scheduler.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ValueError(f"scheduler_config.json: {key} is {value!r}, and it must be a positive number")
+    return float(value)
 
 
 def _check_keys(path: Path, weights: Weights, table: Mapping[str, Entry]) -> None:

@@ -55,6 +55,9 @@ class DeepFloydUNetConfig(UNetConfig):
             entries, levels = len(getattr(self, name)), len(self.channels)
             if entries != levels:
                 raise ValueError(f"{name} has {entries} entries, channels {levels}; give one a level.")
+        counts = (*self.channels, *self.num_res_blocks, self.per_head_channels, self.pooling_heads, self.skip_divisor)
+        if not self.channels or min(counts) <= 0:
+            raise ValueError(f"Every number of a network must be positive, and there must be a level: {self}.")
         if self.text_embed_dim is None or self.patch_size != 1 or self.pooling_queries != 1:
             raise ValueError("A DeepFloyd network reads text (text_embed_dim), with patch_size and pooling_queries 1.")
         if not self.project_text and self.text_width != self.text_embed_dim:

@@ -168,6 +168,10 @@ def test_the_scheduler_beside_it_is_believed(copied):
     write_json(path, settings | {"sample_max_value": 1.25, "dynamic_thresholding_ratio": 0.9})
     assert read_spec(copied).defaults["threshold_maximum"] == 1.25
     assert read_spec(copied / "unet").defaults["percentile"] == 0.9
+    for value in (-1, float("nan"), "many", None, True):
+        write_json(path, settings | {"sample_max_value": value})
+        with pytest.raises(ValueError, match="sample_max_value is .*positive number"):
+            read_spec(copied)
     write_json(path, settings | {"prediction_type": "flow"})
     with pytest.raises(ValueError, match="prediction_type 'flow'"):
         read_spec(copied)

@@ -257,6 +257,8 @@ def test_settings_survive_json():
         ({"project_text": False}, "text_width 2816 must be 4096"),
         ({"pooling_heads": 63}, "63 heads"),
         ({"patch_size": 2}, "patch_size"),
+        ({"per_head_channels": 0}, "must be positive"),
+        ({"channels": (), "num_res_blocks": (), "attention": ()}, "there must be a level"),
     ],
 )
 def test_impossible_settings_are_named(change, message):
