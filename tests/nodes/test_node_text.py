@@ -1,5 +1,7 @@
 """Do the text nodes find what people have, pad as the network asks, and leave the weights alone where they can?"""
 
+import gc
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ import torch
 from pack import CORE, NODES
 
 from imagen_host import runtime
+from imagen_host.engine import Engine
+from imagen_host.registry import load_registry
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "core"))
 
@@ -106,3 +110,26 @@ def test_a_long_encoding_reports_its_layers_and_can_be_stopped(models, monkeypat
         with pytest.raises(runtime.Interrupted):
             encoder.encode(["a sphere"])
         assert encoder.encode(["a sphere"]).embeds.shape == (1, 3, 32)
+
+
+@pytest.mark.parametrize("keep_results", [False, True])
+def test_the_encoder_is_gone_before_sampling_starts(tmp_path, keep_results):
+    """A headless run drops a result once every node that reads it has run: T5's memory is free for the U-Net."""
+    path = runtime.PACK_ROOT / "workflows" / "api" / "text_to_image_64.json"
+    prompt = json.loads(path.read_text(encoding="utf-8"))
+    sampler = next(node for node, entry in prompt.items() if entry["class_type"] == "ImagenBaseSample64")
+    save = next(node for node, entry in prompt.items() if entry["class_type"] == "SaveImage")
+    prompt[sampler]["inputs"] |= {"steps": 1, "batch_size": 1}
+    alive = []
+
+    def watch(kind, data):
+        if kind == "progress" and data["node"] == sampler:
+            gc.collect()
+            alive.append(sum(type(thing) is CORE.T5TextEncoder for thing in gc.get_objects()))
+
+    gc.collect()
+    before = sum(type(thing) is CORE.T5TextEncoder for thing in gc.get_objects())
+    host = runtime.Runtime(output_directory=tmp_path, temp_directory=tmp_path)
+    result = Engine(load_registry(), host, on_event=watch, keep_results=keep_results).run(prompt, [save])
+    assert result.status == "success", result.failure
+    assert alive and max(alive) == before + keep_results  # an editor's host keeps it for the next prompt
