@@ -21,6 +21,8 @@ from .websocket import LONGEST_ID
 
 NEVER_KEPT = ("auth_token_comfy_org", "api_key_comfy_org")  # secrets that the editor sends along
 
+MOST_NODES = 5000  # the checks of a graph full of cycles take time in the square of this
+
 
 class Refused(Exception):
     """A prompt that is not taken: the HTTP status and the body that says why."""
@@ -73,6 +75,10 @@ def job_of(body: bytes, number: int, state: ServerState) -> tuple[Job, dict]:
     """A checked job and the errors of nodes that it leaves out. Raises Refused. Slow: not for the event loop."""
     data = read_request(body)
     prompt = data["prompt"]
+    if isinstance(prompt, dict) and len(prompt) > MOST_NODES:
+        raise Refused(
+            problem("invalid_prompt", "the prompt is too large", f"{len(prompt)} nodes, at most {MOST_NODES}")
+        )
     checked = validate(prompt, state.registry, data.get("partial_execution_targets"))
     if checked.error is not None:
         raise Refused(checked.error, checked.node_errors)
