@@ -30,7 +30,7 @@ class Editor:
     def __init__(self, page, address, shots):
         self.page, self.address, self.shots = page, address, shots
         self.foreign, self.failed, self.dialogs = [], [], []
-        page.set_default_timeout(90_000)
+        page.set_default_timeout(45_000)
         own = (address, address.replace("http", "ws"), "data:", "blob:", "about:")
         page.on("request", lambda request: request.url.startswith(own) or self.foreign.append(request.url))
         page.on("websocket", lambda socket: socket.url.startswith(own) or self.foreign.append(socket.url))
