@@ -17,12 +17,14 @@ QUICK = {"ImagenBaseSample64": {"steps": 2, "batch_size": 1}, "ImagenSuperRes": 
 
 
 def quick(name):
-    """A shipped prompt with few steps."""
+    """A shipped prompt with few steps, and an output folder of its own: counters in file names begin at 1."""
     prompt = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
     for node in prompt.values():
         for key, value in QUICK.get(node["class_type"], {}).items():
             if not isinstance(node["inputs"].get(key), list):  # a link stays a link
                 node["inputs"][key] = value
+        if node["class_type"] == "SaveImage":
+            node["inputs"]["filename_prefix"] = f"same_pictures/{node['inputs']['filename_prefix']}"
     return prompt
 
 
