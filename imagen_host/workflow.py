@@ -103,7 +103,8 @@ class Converter:
     def _origin(self, graph: Graph, slot: dict, where: str) -> Constant | tuple[str, int] | None:
         """Where an input really gets its value: through reroutes, bypassed nodes and borders of subgraphs.
 
-        A muted node is an origin like any other: what it feeds is removed in the end, widget and all.
+        A muted node gives nothing, so that a widget it feeds keeps its own value (the oldest editors drop that, too).
+        The type asked for stays the same through reroutes, which have none of their own.
         """
         seen, promoted = set(), None
         while slot and (link := graph.links.get(slot.get("link"))):
@@ -121,10 +122,12 @@ class Converter:
             if source is None:
                 missing = graph.prefix + link.origin
                 raise WorkflowError(f"{where}: a link comes from node {missing}, which does not exist: remove it")
+            if source.get("mode") == MUTED:
+                return None
             if source.get("mode") == BYPASSED:
                 slot = bypassed_slot(source, link.slot, slot.get("type"))
             elif source["type"] == REROUTE:
-                slot = next(iter(source["inputs"]), None)
+                slot = {**next(iter(source["inputs"]), {}), "type": slot.get("type")}
             elif source["type"] == PRIMITIVE:
                 values = source.get("widgets_values")
                 return Constant(values[0]) if isinstance(values, list) and values else None
@@ -181,10 +184,13 @@ def bypassed_slot(node: dict, output: int, kind: Any) -> dict | None:
     inputs = node["inputs"]
     outputs = node.get("outputs") or []
     out_kind = outputs[output].get("type") if output < len(outputs) else kind
-    if output < len(inputs) and fits(inputs[output].get("type"), out_kind) and fits(inputs[output].get("type"), kind):
-        return inputs[output]
-    exact = (slot for slot in inputs if slot.get("type") == kind)
-    return next(exact, None) or next((slot for slot in inputs if fits(slot.get("type"), kind)), None)
+    opposite = inputs[output] if output < len(inputs) else None
+    if kind in ("*", ""):  # anything will do
+        return opposite or next(iter(inputs), None)
+    fitting = [slot for slot in inputs if fits(slot.get("type"), kind) and fits(slot.get("type"), out_kind)]
+    if opposite in fitting:
+        return opposite
+    return next((slot for slot in inputs if slot.get("type") == kind), None) or next(iter(fitting), None)
 
 
 def fits(a: Any, b: Any) -> bool:

@@ -55,7 +55,7 @@ CASES = {
             const widget = (name) => get(title).widgets.find((w) => w.name === name);
             widget('seed').value = seeds[i]; widget('control_after_generate').value = modes[i]; });""",
     "odd_values": """
-        get('Prompt').widgets[0].value = ''; get('Prompt').widgets[1].value = '{a|b} %date% ] \\u2028';
+        get('Prompt').widgets[0].value = ''; get('Prompt').widgets[1].value = '%date% ] \\u2028';
         get('Imagen Threshold').widgets.find((w) => w.name === 'percentile').value = 97.123456789;""",
     "titles_and_notes": """
         get('Base 64x64').title = 'größer'; make('Note'); make('MarkdownNote'); get('Prompt').flags = {collapsed: true};""",
@@ -79,17 +79,25 @@ CASES = {
     "bypassed_subgraph": "fold('Super resolution 256', '256x256').mode = 4;",
     "muted_subgraph": "fold('Super resolution 1024', 'Save Image').mode = 2;",
 }
-# The floor's editor runs the inside of a subgraph that is muted or bypassed from a script; the newest and we do not.
-NOT_ON_THE_FLOOR = {"bypassed_subgraph", "muted_subgraph"}
+# The floor's editor runs the inside of a subgraph that is muted or bypassed from a script, drops a widget that a muted
+# node feeds, and cannot load a PrimitiveNode inside of a subgraph. The newest and we do otherwise.
+NOT_ON_THE_FLOOR = {
+    "bypassed_subgraph",
+    "muted_subgraph",
+    "widgets_fed_by_a_muted_node",
+    "subgraph_with_a_primitive_node",
+}
+CHANGING_NOTHING = {"reroutes", "widgets_fed_by_a_muted_node", "widgets_fed_by_a_bypassed_node"}
 ASK = """async ([graph, body]) => {
-    await app.loadGraphData(graph);
+    const tab = app.extensionManager.workflow.activeWorkflow;
+    await app.loadGraphData(graph, true, false, tab);
     const get = (title) => app.graph.nodes.find((n) => n.title === title);
     const slot = (n, name) => n.inputs.findIndex((input) => input.name === name);
     const make = (kind) => { const n = LiteGraph.createNode(kind); app.graph.add(n); return n; };
     const fold = (...titles) => app.graph.convertToSubgraph(new Set(titles.map(get))).node;
     new Function('get', 'slot', 'make', 'fold', body)(get, slot, make, fold);
     const first = await app.graphToPrompt();
-    await app.loadGraphData(JSON.parse(JSON.stringify(first.workflow)));
+    await app.loadGraphData(JSON.parse(JSON.stringify(first.workflow)), true, false, tab);
     const again = await app.graphToPrompt();
     return JSON.stringify({first, again, version1: app.graph.asSerialisable()});
 }"""
@@ -127,5 +135,4 @@ def test_what_a_user_does_to_a_graph(editor, object_info, version, case):
         pytest.skip("the floor's editor differs from the newest")
     graph = shipped("text_to_image_1024")
     changed = check(editor, object_info, graph, CASES[case])
-    if case not in ("odd_values",):
-        assert changed != workflow_to_prompt(graph, object_info) or case == "reroutes", "the case changes nothing"
+    assert (changed == workflow_to_prompt(graph, object_info)) == (case in CHANGING_NOTHING)
