@@ -76,7 +76,7 @@ def models_folder(wish: str | None) -> Path:
 
 
 def choose(names: Sequence[str], *, include: Sequence[str] = (), variant: str = "fp16") -> list[str]:
-    """The files worth fetching. With `include`, those that a pattern names, pickles apart.
+    """The files worth fetching, of twins one. With `include`, those that a pattern names, pickles apart.
 
     Raises ValueError when none is left, and for a heap of single weight files of which one has to be named.
     """
@@ -86,7 +86,7 @@ def choose(names: Sequence[str], *, include: Sequence[str] = (), variant: str = 
         if not kept:
             reason = "only pickles (.bin), which are refused" if named else "nothing"
             raise ValueError(f"--include {' '.join(include)} names {reason}; the repository has {_some(names)}")
-        return sorted(kept)
+        return _with_one_twin(kept, variant)
     pipeline = "model_index.json" in names
     wanted = [name for name in names if _is_wanted(name, pipeline)]
     weights = [name for name in wanted if name.endswith(WEIGHTS)]
@@ -95,8 +95,13 @@ def choose(names: Sequence[str], *, include: Sequence[str] = (), variant: str = 
     singles = [name for name in weights if "/" not in name]
     if not pipeline and len(singles) > 1 and len({_twin(name) for name in singles}) > 1:
         raise ValueError(f"the repository has many single files; choose with --include: {_some(singles)}")
+    return _with_one_twin(wanted, variant)
+
+
+def _with_one_twin(names: Sequence[str], variant: str) -> list[str]:
+    weights = [name for name in names if name.endswith(WEIGHTS)]
     kept = set(preferred(weights, variant))
-    return sorted(name for name in wanted if name not in weights or name in kept)
+    return sorted(name for name in names if name not in weights or name in kept)
 
 
 def _is_wanted(name: str, pipeline: bool) -> bool:
