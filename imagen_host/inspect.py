@@ -8,8 +8,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from .registry import load_pack, pack_folder
-
 FILES_SHOWN = 4
 
 
@@ -23,6 +21,8 @@ def add_inspect(commands: argparse._SubParsersAction) -> None:
 
 def inspect_checkpoint(options: argparse.Namespace) -> None:
     """Print what the pack's core says of a file or folder. ValueError for what is no checkpoint."""
+    from .registry import load_pack, pack_folder
+
     core = sys.modules[f"{load_pack(pack_folder()).__name__}.imagen_core"]
     try:
         found = core.inspect_checkpoint(options.path)
