@@ -8,8 +8,6 @@ import json
 import time
 from types import ModuleType
 
-from .registry import load_pack, pack_folder
-
 
 def add_cache(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser's `commands`."""
@@ -28,6 +26,8 @@ def add_cache(commands: argparse._SubParsersAction) -> None:
 
 def _prompt_files() -> ModuleType:
     """The core's own module: the pack is loaded from its folder, as ComfyUI does."""
+    from .registry import load_pack, pack_folder
+
     return importlib.import_module(f"{load_pack(pack_folder()).__name__}.imagen_core.text.prompt_files")
 
 
