@@ -156,6 +156,27 @@ def test_a_network_larger_than_the_card_runs_with_weights_elsewhere(core, manage
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
+def test_deepfloyds_network_runs_with_weights_elsewhere(core, memory, share):
+    unets = importlib.import_module(f"{core.__name__}.unets.deepfloyd_unet")
+    config = unets.DeepFloydUNetConfig(
+        channels=(64, 128),
+        num_res_blocks=(1, 1),
+        attention=(False, True),
+        text_width=64,
+        text_embed_dim=64,
+        pooling_heads=8,
+    )
+    network = memory.castable(core.build_unet(config).eval().requires_grad_(False))
+    patcher = memory.NetworkPatcher(network, CARD, torch.device("cpu"))
+    patcher.partially_load(CARD, 1 + share * patcher.model_size())
+    assert "cpu" in {parameter.device.type for parameter in network.parameters()}
+    mask = torch.ones(2, 77, dtype=torch.bool, device=CARD)
+    text = network.encode_text(core.TextEmbeds(embeds=torch.empty(2, 77, 64, device=CARD), mask=mask))
+    drawn = network(torch.empty(2, 3, 16, 16, device=CARD), torch.zeros(2, device=CARD), core.Conditioning(text=text))
+    assert (drawn.device, drawn.shape[1]) == (CARD, 6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
 def test_weights_fetched_when_they_are_used_give_the_same_picture(run, core, make_stage, memory, prompt, share):
     stage = memory.managed_stage(make_stage())
     plain = core.sample_base(stage, prompt, seeds=[0, 1], height=16, width=16, steps=3)
