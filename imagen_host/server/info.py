@@ -107,7 +107,7 @@ def templates(state: ServerState) -> dict[str, str]:
 
 def card(name: str, description: str) -> dict[str, str]:
     """One template as the editor's browser shows it, with the picture <name>.jpg beside the workflow."""
-    title = name.replace("_", " ").capitalize()
+    title = name.replace("_", " ").capitalize().replace("Deepfloyd if", "DeepFloyd IF")
     return {"name": name, "title": title, "description": description, "mediaType": "image", "mediaSubtype": "jpg"}
 
 
