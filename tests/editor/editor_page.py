@@ -194,11 +194,10 @@ class Editor:
             self.page.get_by_text("Pending", exact=True).first.click(button="right")
         else:
             self.page.get_by_test_id("queue-overlay-toggle").click()
-            rows = self.page.get_by_text("Job queued", exact=True)
             self.page.get_by_text("1 running, 2 queued").first.wait_for()
             self.page.wait_for_timeout(500)
-            x, y = min((box["x"] + 20, box["y"] + 5) for row in rows.all() if (box := row.bounding_box()))
-            self.page.mouse.click(x, y, button="right")
+            heading = self.page.get_by_text("Today", exact=True).first.bounding_box()
+            self.page.mouse.click(heading["x"] + 60, heading["y"] + 45, button="right")  # the newest, first in the list
         self.shot("queue")
         self.page.get_by_text(re.compile("^(Delete|Cancel( job)?)$")).last.click()
         if version == "floor":

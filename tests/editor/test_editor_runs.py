@@ -8,6 +8,8 @@ import pytest
 @pytest.fixture(autouse=True)
 def small_graph(editor):
     """The 64 px graph with few steps, anew for each test."""
+    empty = "async () => { for (const [path, body] of [['/queue', '{\"clear\": true}'], ['/interrupt', '{}']]) "
+    editor.js(empty + "await fetch(path, {method: 'POST', body}); }")
     editor.page.keyboard.press("Escape")
     editor.template("text_to_image_64")
     editor.set_widget("Imagen Base Sample 64", "steps", 4)
