@@ -45,7 +45,7 @@ snapshot: $(VENV)/.standalone
 
 # imagen-mini from nothing, on a GPU where there is one; stop it with Ctrl-C, the same command goes on.
 # make train-mini DRY=--dry-run says what it would cost; SCALE is a factor on every stage's steps.
-train-mini: $(VENV)/.standalone
+train-mini: $(VENV)/.train
 	@$(BIN)/imagen train mini --scale $(SCALE) $(DRY)
 
 clean:
@@ -63,6 +63,10 @@ $(VENV)/.standalone: pyproject.toml requirements.txt $(VENV)/.venv
 
 $(VENV)/.editor: $(VENV)/.standalone
 	$(BIN)/pip install --quiet -e '.[standalone,editor]'
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.standalone
+	$(BIN)/pip install --quiet -e '.[standalone,train]'
 	@touch $@
 
 # The oldest editor that the extra allows lies beside the newest: the browser tests (tests/editor) open both.

@@ -8,6 +8,7 @@ Shapes: b captions, l tokens of a caption, m tokens of a target, d width.
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -171,6 +172,12 @@ def parse_accuracy(model: nn.Module, pool: TextPool) -> float:
     return 1.0 - wrong.any(1).float().mean().item()
 
 
+def _need_transformers() -> None:
+    """Say what to install before anything long begins. Only this stage trains through transformers' T5."""
+    if importlib.util.find_spec("transformers") is None:
+        raise ValueError("training the text encoder needs transformers: pip install -e '.[train]'")
+
+
 def train_text_encoder(
     options: TrainOptions, *, config: TextModelConfig | None = None, probe_captions: int = 8_000
 ) -> dict[str, object]:
@@ -179,6 +186,7 @@ def train_text_encoder(
     Writes models_dir/text_encoder (unless options.export is False, or a signal stopped it). The base stage trains on
     the exported encoder's outputs: once a base has seen it, it must not change.
     """
+    _need_transformers()
     config = config or TextModelConfig()
     torch.manual_seed(options.seed)
     task = TextTask(

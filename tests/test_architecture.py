@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE_MAY_IMPORT = {"torch", "einops", "numpy", "safetensors", "transformers", "tokenizers", "sentencepiece", "gguf"}
+CORE_MAY_IMPORT = {"torch", "einops", "numpy", "safetensors", "tokenizers", "sentencepiece", "gguf"}
 PARTS = ("imagen_core", "imagen_host", "imagen_train", "nodes")
 
 
