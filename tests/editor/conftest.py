@@ -101,5 +101,5 @@ def editor(browser, version, folder):
         editor = Editor(context.new_page(), address, shots)
         editor.open()
         yield editor
-        context.close()
+        editor.page.context.close()
         assert editor.foreign == [], "requests to other machines"

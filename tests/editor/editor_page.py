@@ -28,8 +28,13 @@ class Editor:
     """One page. `heard` are the server's messages, `foreign` the addresses of other machines that it asked."""
 
     def __init__(self, page, address, shots):
-        self.page, self.address, self.shots = page, address, shots
-        self.foreign, self.failed, self.dialogs = [], [], []
+        self.address, self.shots = address, shots
+        self.foreign, self.failed = [], []
+        self.attach(page)
+
+    def attach(self, page):
+        """Use `page` from now on."""
+        self.page, address = page, self.address
         page.set_default_timeout(45_000)
         own = (address, address.replace("http", "ws"), "data:", "blob:", "about:")
         page.on("request", lambda request: request.url.startswith(own) or self.foreign.append(request.url))
@@ -44,9 +49,12 @@ class Editor:
         self.page.wait_for_function("Object.keys(LiteGraph.registered_node_types).includes('SaveImage')")
         self.page.evaluate(f"() => {{{HELPERS}}}")
 
-    def forget(self):
-        """What the browser remembers of earlier visits."""
-        self.js("() => { localStorage.clear(); sessionStorage.clear(); window.onbeforeunload = null; }")
+    def another_browser(self):
+        """Close the page and open the editor where nothing is remembered of earlier visits."""
+        before = self.page.context
+        self.attach(before.browser.new_context(viewport={"width": 1600, "height": 1000}).new_page())
+        before.close()
+        self.open()
 
     def shot(self, name):
         """Keep a picture of the page among the test's artifacts."""
