@@ -37,7 +37,9 @@ class Editor:
         self.page, address = page, self.address
         page.set_default_timeout(45_000)
         own = (address, address.replace("http", "ws"), "data:", "blob:", "about:")
-        page.on("request", lambda request: request.url.startswith(own) or self.foreign.append(request.url))
+        left = lambda request: not (request.url.startswith(own) or (request.failure or "").endswith("csp"))
+        page.on("requestfinished", lambda request: left(request) and self.foreign.append(request.url))
+        page.on("requestfailed", lambda request: left(request) and self.foreign.append(request.url))
         page.on("websocket", lambda socket: socket.url.startswith(own) or self.foreign.append(socket.url))
         page.on("response", lambda answer: answer.status >= 400 and self.failed.append((answer.status, answer.url)))
         page.on("dialog", lambda dialog: dialog.accept())
