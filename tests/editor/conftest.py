@@ -34,7 +34,7 @@ def find_chromium():
     return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright runs, no test of this process can start an event loop of its own
 def browser():
     path = find_chromium()
     if path is None:
