@@ -53,9 +53,20 @@ def explain(validation: Validation, prompt: dict) -> Iterator[str]:
         for error in report["errors"]:
             details = f": {error['details']}" if error["details"] else ""
             yield f"{name_of(node, prompt)}: {error['message']}{details}"
+    if any(_names_a_file(error) for report in validation.node_errors.values() for error in report["errors"]):
+        yield (
+            "model files go into the pack's folder models/, or name theirs with --models DIR; `imagen download REPO` fetches "
+            "published ones"
+        )
     if validation.error is not None and not validation.node_errors:
         details = validation.error["details"]
         yield validation.error["message"] + (f" ({details})" if details and "Node ID" not in details else "")
+
+
+def _names_a_file(error: dict) -> bool:
+    """Whether a value that no list holds looks like a model: a list of options is another thing."""
+    choices = (error["extra_info"].get("input_config") or [[]])[0]
+    return error["type"] == "value_not_in_list" and any("/" in str(item) or "." in str(item) for item in choices)
 
 
 def name_of(node: str, prompt: dict) -> str:

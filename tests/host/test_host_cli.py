@@ -277,7 +277,10 @@ def test_ctrl_c_stops_at_once_and_leaves_no_half_file(sent):
     path = write(graph(steps=1000, seconds_per_step=0.05))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "imagen_host", "run", path]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    heed = lambda: signal.signal(sent, signal.SIG_DFL)  # a test run in a shell's background inherits that it is ignored
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, preexec_fn=heed
+    )
     seen = b""
     while b"Base 0.5" not in seen:  # the first bar: the node is running
         seen += process.stderr.read(1)

@@ -105,6 +105,7 @@ CONTENT = {name: name.encode() * 50 for name in PIPELINE} | {
 def imagen(tmp_path, url, *arguments, **environment):
     hub = {
         "HF_ENDPOINT": url,
+        "HF_HUB_OFFLINE": "0",
         "HF_HOME": str(tmp_path / "hf"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_XET": "1",
