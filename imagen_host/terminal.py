@@ -55,8 +55,8 @@ def explain(validation: Validation, prompt: dict) -> Iterator[str]:
             yield f"{name_of(node, prompt)}: {error['message']}{details}"
     if any(_names_a_file(error) for report in validation.node_errors.values() for error in report["errors"]):
         yield (
-            "model files go into the pack's folder models/, or name theirs with --models DIR; `imagen download REPO` fetches "
-            "published ones"
+            "model files go into the pack's folder models/, or name theirs with --models DIR; `imagen download REPO` "
+            "fetches published ones"
         )
     if validation.error is not None and not validation.node_errors:
         details = validation.error["details"]
