@@ -93,7 +93,7 @@ def sr1024_plan() -> StagePlan:
         batch_size=16,
         max_aug_level=0.3,
         textures="textures256",
-        defaults={"steps": 4, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.02},
+        defaults={"steps": 2, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.0},
     )
 
 

@@ -69,7 +69,7 @@ def deepfloyd_if_1024(graph: Graph) -> None:
     graph.add("PreviewImage", "256x256", images=larger)
     graph.column("Enlarge to 1024x1024")
     unet = graph.add("ImagenLoadUNet", "Load sr1024", checkpoint="imagen-mini/sr1024.safetensors")["unet"]
-    image = graph.add("ImagenSuperRes", "Super resolution 1024", unet=unet, image=larger, aug_level=0.02)["image"]
+    image = graph.add("ImagenSuperRes", "Super resolution 1024", unet=unet, image=larger, aug_level=0.0, steps=2)["image"]
     graph.note("imagen-mini's stage has seen rendered scenes only: it keeps photographs as they are, and adds little.")
     save(graph, image, "deepfloyd_if_1024")
 

@@ -60,7 +60,7 @@ def text_to_image_1024(graph: Graph) -> None:
     drawn = draw(graph, base64, text, threshold=threshold["threshold"])
     larger = enlarge(graph, sr256, drawn, 256, text=text, aug_level=0.1, steps=4)
     graph.add("PreviewImage", "256x256", images=larger)
-    save(graph, enlarge(graph, sr1024, larger, 1024, text=text, aug_level=0.02, steps=4), "text_to_image_1024")
+    save(graph, enlarge(graph, sr1024, larger, 1024, text=text, aug_level=0.0, steps=2), "text_to_image_1024")
 
 
 def super_resolve_photo(graph: Graph) -> None:
@@ -72,7 +72,7 @@ def super_resolve_photo(graph: Graph) -> None:
     sr256, sr1024 = load(graph, "sr256", "sr1024")
     larger = enlarge(graph, sr256, small["image"], 256, aug_level=0.03, steps=4)
     graph.add("PreviewImage", "256x256", images=larger)
-    save(graph, enlarge(graph, sr1024, larger, 1024, aug_level=0.02, steps=4), "super_resolve_photo")
+    save(graph, enlarge(graph, sr1024, larger, 1024, aug_level=0.0, steps=2), "super_resolve_photo")
 
 
 def thresholding_compared(graph: Graph) -> None:
