@@ -10,11 +10,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from .._walk import find_models
 from . import native
 from .deepfloyd_if import is_deepfloyd, load_deepfloyd, opened_deepfloyd, read_deepfloyd_spec
 from .native import StageSpec
-
-MAX_DEPTH = 6  # folders inside folders that a list of models looks into
 
 
 def load_network(
@@ -69,26 +68,13 @@ def find_stages(folder: Path) -> Iterator[Path]:
     """Every stage under `folder`: model folders (whose own files are not listed again) and files, in order of name.
 
     A model folder is told by its unet/config.json or config.yml, so that a damaged one is listed, and loading it says
-    what is wrong. Reads headers only; folders behind links are followed, MAX_DEPTH deep.
+    what is wrong. Reads headers only; folders behind links are followed.
     """
-    yield from _find(folder, MAX_DEPTH)
+    return find_models(folder, _looks_published, _is_listed_file)
 
 
-def _find(folder: Path, depth: int) -> Iterator[Path]:
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            if _looks_published(entry):
-                yield entry
-            elif depth:
-                yield from _find(entry, depth - 1)
-        elif entry.suffix == ".safetensors" and is_stage_checkpoint(entry):
-            yield entry
+def _is_listed_file(file: Path) -> bool:
+    return file.suffix == ".safetensors" and is_stage_checkpoint(file)
 
 
 def _looks_published(folder: Path) -> bool:

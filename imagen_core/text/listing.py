@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from .._walk import find_models
 from .archives import SafetensorsArchive
 from .t5_weights import is_encoder
 
-MAX_DEPTH = 4  # of folders within the folder
 _ARCHITECTURE = b"general.architecture"  # the first field of a .gguf, by convention
 
 
@@ -17,24 +17,7 @@ def find_text_encoders(folder: Path) -> Iterator[Path]:
 
     A damaged file is listed if it is called t5..., so that loading it says what is wrong.
     """
-    yield from _find(folder, MAX_DEPTH)
-
-
-def _find(folder: Path, depth: int) -> Iterator[Path]:
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            if _is_encoder_folder(entry):
-                yield entry
-            elif depth:
-                yield from _find(entry, depth - 1)
-        elif _is_encoder_file(entry):
-            yield entry
+    return find_models(folder, _is_encoder_folder, _is_encoder_file)
 
 
 def _is_encoder_folder(folder: Path) -> bool:

@@ -5,7 +5,6 @@ import re
 import time
 
 import numpy as np
-import pytest
 import real_server
 from PIL import Image
 from real_server import ROOT
@@ -138,7 +137,6 @@ NODE_CLASS_MAPPINGS = {}
 """
 
 
-@pytest.mark.skipif(not real_server.COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout")
 def test_beside_a_pack_that_shadows_modules_and_one_that_patches_samplers(server, tmp_path):
     packs = tmp_path / "packs"
     packs.mkdir()

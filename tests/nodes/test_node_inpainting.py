@@ -1,53 +1,16 @@
 """Do the sampling nodes redraw a picture, or a part of it, as a user of masks and strength would expect?"""
 
-import importlib
-
 import pytest
 import torch
 from pack import CORE, NODES
+from tiny_stages import tiny_prompt, tiny_stage
 
 from imagen_host import runtime
-
-unets = importlib.import_module(f"{CORE.__name__}.unets")
-TEXT_DIM = 16
-
-
-def stage(kind, schedule="cosine", **config):
-    torch.manual_seed(0)
-    if kind == "base64":
-        config = unets.BaseUNetConfig(
-            image_size=16,
-            channels=16,
-            channel_mult=(1, 2),
-            num_res_blocks=1,
-            attention_resolutions=(8,),
-            per_head_channels=8,
-            text_embed_dim=TEXT_DIM,
-        )
-    else:
-        config = unets.EfficientUNetConfig(
-            channels=(16, 16),
-            num_res_blocks=(1, 1),
-            self_attention=(False, False),
-            text_cross_attention=(False, False),
-            strides=(1, 2),
-            num_heads=1,
-            text_embed_dim=None,
-            low_res_conditioning=True,
-        )
-    unet = CORE.build_unet(config).eval().requires_grad_(False)
-    for parameter in unet.parameters():  # the output layer starts at zero, and zero would hide every fault
-        torch.nn.init.normal_(parameter, std=0.05)
-    settings = {"name": schedule}
-    spec = CORE.StageSpec(stage=kind, unet_config=config, schedule_config=settings, prediction_type="x_0")
-    return CORE.Stage(unet=unet, schedule=CORE.SCHEDULES[schedule](), spec=spec)
 
 
 @pytest.fixture
 def text():
-    torch.manual_seed(1)
-    embeds = torch.randn(1, 5, TEXT_DIM)
-    return CORE.Prompt(text=CORE.TextEmbeds(embeds=embeds, mask=torch.ones(1, 5, dtype=torch.bool)))
+    return tiny_prompt()
 
 
 BASE = {"seed": 3, "steps": 4, "guidance_scale": 2.0, "sampler": "dpmpp_2m", "width": 16, "height": 16, "batch_size": 2}
@@ -55,11 +18,11 @@ SUPER = {"aug_level": 0.1, "factor": 4, "seed": 3, "steps": 3, "guidance_scale":
 
 
 def draw(text, schedule="cosine", **changes):
-    return NODES["ImagenBaseSample64"]().sample(stage("base64", schedule), text, **{**BASE, **changes})[0]
+    return NODES["ImagenBaseSample64"]().sample(tiny_stage("base64", schedule), text, **{**BASE, **changes})[0]
 
 
 def enlarge(image, **changes):
-    return NODES["ImagenSuperRes"]().sample(stage("sr256"), image, **{**SUPER, **changes})[0]
+    return NODES["ImagenSuperRes"]().sample(tiny_stage("sr256"), image, **{**SUPER, **changes})[0]
 
 
 def levels(image):

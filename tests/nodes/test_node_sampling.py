@@ -1,46 +1,18 @@
 """Do the sampling nodes draw, report, stop and refuse as a user would expect, on tiny real networks?"""
 
-import importlib
-
 import pytest
 import torch
 from pack import CORE, NODES
+from tiny_stages import TEXT_DIM, tiny_prompt, tiny_stage
 
 from imagen_host import runtime
 
-unets = importlib.import_module(f"{CORE.__name__}.unets")
-TEXT_DIM = 16
-
 
 def stage(tmp_path, kind):
-    torch.manual_seed(0)
-    if kind == "base64":
-        config = unets.BaseUNetConfig(
-            image_size=16,
-            channels=16,
-            channel_mult=(1, 2),
-            num_res_blocks=1,
-            attention_resolutions=(8,),
-            per_head_channels=8,
-            text_embed_dim=TEXT_DIM,
-        )
-    else:
-        config = unets.EfficientUNetConfig(
-            channels=(16, 16),
-            num_res_blocks=(1, 1),
-            self_attention=(False, False),
-            text_cross_attention=(False, False),
-            strides=(1, 2),
-            num_heads=1,
-            text_embed_dim=None,
-            low_res_conditioning=True,
-        )
-    unet = CORE.build_unet(config)
-    for parameter in unet.parameters():  # the output layer starts at zero, and zero would hide every fault
-        torch.nn.init.normal_(parameter, std=0.05)
-    spec = CORE.StageSpec(stage=kind, unet_config=config, schedule_config={"name": "cosine"}, prediction_type="x_0")
+    """A tiny stage by way of its file, as the loader node gets one."""
+    made = tiny_stage(kind)
     path = tmp_path / f"{kind}.safetensors"
-    CORE.save_checkpoint(path, unet, spec=spec)
+    CORE.save_checkpoint(path, made.unet, spec=made.spec)
     return CORE.load_stage(path)
 
 
@@ -56,9 +28,7 @@ def sr256(tmp_path):
 
 @pytest.fixture
 def text():
-    torch.manual_seed(1)
-    embeds = torch.randn(1, 5, TEXT_DIM)
-    return CORE.Prompt(text=CORE.TextEmbeds(embeds=embeds, mask=torch.ones(1, 5, dtype=torch.bool)))
+    return tiny_prompt()
 
 
 BASE = {"seed": 3, "steps": 3, "guidance_scale": 2.0, "sampler": "dpmpp_2m", "width": 16, "height": 16, "batch_size": 2}
