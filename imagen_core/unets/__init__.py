@@ -14,6 +14,7 @@ from ._base import UNet, UNetConfig
 from .base_unet import BaseUNet, BaseUNetConfig
 from .deepfloyd_unet import DeepFloydUNet, DeepFloydUNetConfig
 from .efficient_unet import EfficientUNet, EfficientUNetConfig
+from .u_vit import UViT, UViTConfig
 
 UNETS: dict[str, tuple[type[UNetConfig], type[UNet]]] = {
     name: (network.config_cls, network) for name, network in discover(__name__, __path__, UNet).items()
@@ -29,6 +30,8 @@ __all__ = [
     "EfficientUNet",
     "EfficientUNetConfig",
     "UNetConfig",
+    "UViT",
+    "UViTConfig",
     "build_unet",
     "unet_config_from_dict",
     "unet_config_to_dict",

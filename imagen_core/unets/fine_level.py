@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import ResBlock, conv3, group_norm, silu, zeroed
+from .blocks import ConvBlock, channel_norm, conv3, silu, zeroed
 
 
 class FineLevel(nn.Module):
@@ -39,8 +39,7 @@ class FineLevel(nn.Module):
         self.patch_size, self.cell = patch_size, patch_size // 2
         pixels = (in_channels + out_channels) * self.cell**2
         self.stem = conv3(pixels + features // 4, width)
-        self.blocks = nn.ModuleList(ResBlock(width, width, embed) for _ in range(blocks))
-        self.norm = group_norm(width)
+        self.blocks = nn.ModuleList(ConvBlock(width, width, embed) for _ in range(blocks))
         self.head = zeroed(conv3(width, out_channels * self.cell**2))
 
     def forward(self, noisy: Tensor, drawn: Tensor, features: Tensor, embedding: Tensor) -> Tensor:
@@ -49,5 +48,5 @@ class FineLevel(nn.Module):
         x = self.stem(torch.cat([F.pixel_unshuffle(picture, self.cell), F.pixel_shuffle(features, 2)], dim=1))
         for block in self.blocks:
             x = block(x, embedding)
-        change = F.pixel_shuffle(self.head(silu(self.norm(x))), self.cell)  # b c h w
+        change = F.pixel_shuffle(self.head(silu(channel_norm(x))), self.cell)  # b c h w
         return drawn + F.pixel_unshuffle(change, self.patch_size)
