@@ -68,12 +68,19 @@ def _thing_targets(thing: Thing, arrangement: str) -> list[int]:
     return [thing.color, thing.shape, thing.material, thing.size]
 
 
-class _Block(nn.Module):
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm of (b c h w) over channels: several times as fast as group norm on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvBlock(nn.Module):
     """x + conv(silu(norm(conv(silu(norm(x))))))."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.norms = nn.ModuleList(nn.GroupNorm(8, channels) for _ in range(2))
+        self.norms = nn.ModuleList(ChannelNorm(channels) for _ in range(2))
         self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,24 +93,25 @@ class _Block(nn.Module):
 class Classifier(nn.Module):
     """(b 3 64 64) in [-1, 1] -> logits (b classes) a head."""
 
-    def __init__(self, channels: tuple[int, int, int] = (32, 64, 128)):
+    def __init__(self, channels: tuple[int, int, int] = (48, 96, 160)):
         super().__init__()
+        self.channels = channels
         fine, middle, coarse = channels
         self.early = nn.Sequential(
             nn.PixelUnshuffle(2),  # b 12 32 32
             nn.Conv2d(12, fine, 3, padding=1),
-            nn.GroupNorm(8, fine),
+            ChannelNorm(fine),
             nn.SiLU(),
             nn.Conv2d(fine, middle, 3, stride=2, padding=1),  # b middle 16 16
-            _Block(middle),
+            ConvBlock(middle),
         )
         self.late = nn.Sequential(
-            nn.GroupNorm(8, middle),
+            ChannelNorm(middle),
             nn.SiLU(),
             nn.Conv2d(middle, coarse, 3, stride=2, padding=1),  # b coarse 8 8
-            _Block(coarse),
-            _Block(coarse),
-            nn.GroupNorm(8, coarse),
+            ConvBlock(coarse),
+            ConvBlock(coarse),
+            ChannelNorm(coarse),
             nn.SiLU(),
         )
         self.squeeze = nn.Conv2d(coarse, 32, 1)
@@ -178,13 +186,14 @@ class ClassifierTask:
     pairs: LabelledPictures
     held_out: LabelledPictures
     batch_size: int
+    helper: None = None
 
     def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:
         third = self.batch_size // 3
         parts = [_drawn(self.data, self.batch_size - third, generator), _drawn(self.pairs, third, generator)]
         device = next(model.parameters()).device
         pictures, targets = (torch.cat(tensors).to(device) for tensors in zip(*parts, strict=True))
-        logits = model(_shaken(pictures, generator).contiguous(memory_format=torch.channels_last))
+        logits = model(shaken(pictures, generator).contiguous(memory_format=torch.channels_last))
         losses = [
             F.cross_entropy(logits[name].float(), targets[:, i], ignore_index=-1, reduction="sum")
             / (targets[:, i] >= 0).sum().clamp_min(1)
@@ -205,12 +214,12 @@ def _drawn(data: LabelledPictures, count: int, generator: torch.Generator) -> tu
     return pictures, data.mirrored[rows].where(flip[:, None], data.targets[rows])
 
 
-def _shaken(pictures: Tensor, generator: torch.Generator, *, reach: int = 3) -> Tensor:
-    """Shift the batch by up to `reach` pixels (edges repeat) and add noise of up to .08, picture by picture."""
+def shaken(pictures: Tensor, generator: torch.Generator, *, reach: int = 3) -> Tensor:
+    """Shift the batch by up to `reach` pixels (edges repeat) and add noise of up to .04, picture by picture."""
     b, _, h, w = pictures.shape
     y, x = torch.randint(2 * reach + 1, (2,), generator=generator).tolist()
     pictures = F.pad(pictures, (reach,) * 4, mode="replicate")[:, :, y : y + h, x : x + w]
-    level = 0.08 * torch.rand(b, 1, 1, 1, generator=generator).to(pictures.device)
+    level = 0.04 * torch.rand(b, 1, 1, 1, generator=generator).to(pictures.device)
     return pictures + level * torch.randn(pictures.shape, generator=generator).to(pictures.device)
 
 
@@ -277,5 +286,8 @@ def load_classifier(path: Path) -> Classifier:
     if metadata.get("format") != "imagen-classifier" or json.loads(metadata["heads"]) != HEADS:
         raise ValueError(f"{path} is no classifier with the heads {list(HEADS)}: run `imagen train classifier`")
     model = Classifier()
-    model.load_state_dict(tensors)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"{path} is a classifier of another build: run `imagen train classifier` again") from error
     return model.eval().requires_grad_(False)

@@ -24,7 +24,9 @@ from imagen_core.text.t5 import T5TextEncoder
 from .classifier import FILE as CLASSIFIER_FILE
 from .classifier import Classifier, classify, load_classifier
 from .data import KINDS, PictureCache, render_pictures
-from .metrics import bicubic, feature_distance, frechet_distance, judge_alignment, lanczos, psnr
+from .metrics import Figure, bicubic, feature_distance, frechet_distance, judge_alignment, judge_words, lanczos, psnr
+from .reader import FILE as READER_FILE
+from .reader import Reader, load_reader, read_words
 from .scenes import SceneBatch, render, sample_scenes
 from .stages import shrink
 from .text_encoder import FOLDER as TEXT_FOLDER
@@ -42,6 +44,7 @@ class SamplingSettings:
     sampler: str | None = None
     aug_level: float | None = None
     batch_size: int = 32
+    dtype: str = "float32"  # the network's; the hosts use float32 for imagen-mini
 
     def of(self, stage: Stage) -> SamplingSettings:
         """The same with every None filled from the stage's defaults."""
@@ -49,21 +52,32 @@ class SamplingSettings:
         known = {name: stage.spec.defaults.get(name, value) for name, value in fallback.items()}
         return dataclasses.replace(self, **{k: v for k, v in known.items() if getattr(self, k) is None})
 
+    def load(self, path: Path, device: str, *, expected_stage: str | None = None) -> Stage:
+        """A checkpoint in this dtype."""
+        return load_stage(path, expected_stage=expected_stage, device=device, dtype=getattr(torch, self.dtype))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judges:
-    """What measuring the base needs beside it: the text encoder and the classifier that ship with it."""
+    """What measuring the base needs beside it: the text encoder, classifier and reader that ship with it."""
 
     encoder: T5TextEncoder
     classifier: Classifier
+    reader: Reader
 
     @staticmethod
     def from_folder(models_dir: Path, device: str = "cpu") -> Judges:
-        """Load both from models/imagen-mini's layout. FileNotFoundError when one was not trained yet."""
+        """Load them from models/imagen-mini's layout. FileNotFoundError when one was not trained yet."""
         return Judges(
             encoder=T5TextEncoder.from_folder(models_dir / TEXT_FOLDER, device=device),
             classifier=load_classifier(models_dir / CLASSIFIER_FILE).to(device),
+            reader=load_reader(models_dir / READER_FILE).to(device),
         )
+
+    def judge(self, pictures: Tensor, batch: SceneBatch) -> dict[str, Figure]:
+        """Do pictures (b 3 64 64) show what the batch's captions state, words on signs included?"""
+        read = read_words(self.reader, pictures.to(next(self.reader.parameters()).device))
+        return judge_alignment(seen_by(self.classifier, pictures), batch) | judge_words(read, batch)
 
 
 def draw_base(stage: Stage, encoder: T5TextEncoder, captions: list[str], settings: SamplingSettings) -> Tensor:
@@ -105,15 +119,16 @@ def evaluate_alignment(
 
     held_out: captions whose first (color, shape) pair training never showed. pictures_out: a PNG of the first 48.
     """
-    stage, judges = load_stage(base, expected_stage="base64", device=device), Judges.from_folder(models_dir, device)
-    settings = (settings or SamplingSettings()).of(stage)
+    settings = settings or SamplingSettings()
+    stage, judges = settings.load(base, device, expected_stage="base64"), Judges.from_folder(models_dir, device)
+    settings = settings.of(stage)
     batch = sample_scenes(count, seed=seed, held_out=held_out)
     drawn = draw_base(stage, judges.encoder, batch.captions, settings)
     if pictures_out is not None:
         _write_sheet(pictures_out, drawn[:48], batch)
     return {
-        "samples": judge_alignment(seen_by(judges.classifier, drawn), batch),
-        "renders": judge_alignment(seen_by(judges.classifier, render(batch, 64)), batch),
+        "samples": judges.judge(drawn, batch),
+        "renders": judges.judge(render(batch, 64), batch),
         "captions": count,
         "held_out": held_out,
         "seed": seed,
@@ -152,8 +167,9 @@ def evaluate_frechet(
     """
     if min(count, reference) < 2:
         raise ValueError(f"count and reference must be at least 2, got {count} and {reference}")
-    stage, judges = load_stage(base, expected_stage="base64", device=device), Judges.from_folder(models_dir, device)
-    settings = (settings or SamplingSettings()).of(stage)
+    settings = settings or SamplingSettings()
+    stage, judges = settings.load(base, device, expected_stage="base64"), Judges.from_folder(models_dir, device)
+    settings = settings.of(stage)
     batch = sample_scenes(count, seed=seed)
     features = {
         "reference": render_features(judges.classifier, reference, seed + 1),
@@ -193,10 +209,11 @@ def evaluate_sr(
     distance (less is better), each with the standard error of the mean, the share of pictures on which the network
     wins, and `consistency`: the mean absolute error of the result, shrunk again, against the small picture.
     """
-    stage, classifier = load_stage(sr, device=device), load_classifier(models_dir / CLASSIFIER_FILE)
+    settings = settings or SamplingSettings()
+    stage, classifier = settings.load(sr, device), load_classifier(models_dir / CLASSIFIER_FILE)
     if stage.spec.stage not in SR_PICTURES:
         raise ValueError(f"{sr} is a {stage.spec.stage} checkpoint: give an sr256 or sr1024 one")
-    settings = (settings or SamplingSettings()).of(stage)
+    settings = settings.of(stage)
     kind = KINDS[SR_PICTURES[stage.spec.stage]]
     render_pictures(kind, count, cache_dir)
     cache = PictureCache(cache_dir, kind.name)

@@ -44,9 +44,13 @@ class Preview:
 
 
 class Task(Protocol):
-    """What is learned: the loss of one batch, and now and then a look at the EMA network."""
+    """What is learned: the loss of one batch, and now and then a look at the EMA network.
+
+    helper: weights that only the loss uses: trained and saved along, neither averaged nor exported (None: none).
+    """
 
     batch_size: int
+    helper: nn.Module | None
 
     def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:
         """Mean loss (scalar) of one batch drawn with `generator` (CPU); `progress` of the run in [0, 1)."""
@@ -115,9 +119,18 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + step) * 2_654_435_761 % 2**63)
 
 
-def save_state(folder: Path, model: nn.Module, average: nn.Module, optim: Optimizers, state: RunState) -> None:
+def save_state(
+    folder: Path,
+    model: nn.Module,
+    average: nn.Module,
+    optim: Optimizers,
+    state: RunState,
+    helper: nn.Module | None = None,
+) -> None:
     """Write weights, average and optimiser state as one file, atomically."""
     groups = {"model": model.state_dict(), "ema": average.state_dict(), "optim": optim.state_tensors()}
+    if helper is not None:
+        groups["helper"] = helper.state_dict()
     tensors = {f"{group}/{k}": v.detach().contiguous() for group, ts in groups.items() for k, v in ts.items()}
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{STATE_FILE}.part"
@@ -126,8 +139,12 @@ def save_state(folder: Path, model: nn.Module, average: nn.Module, optim: Optimi
     os.replace(part, folder / STATE_FILE)
 
 
-def load_state(folder: Path, model: nn.Module, average: nn.Module, optim: Optimizers | None) -> RunState:
-    """Fill the networks (and optimiser) from `save_state`'s file.
+def load_state(
+    folder: Path, model: nn.Module, average: nn.Module, optim: Optimizers | None, helper: nn.Module | None = None
+) -> RunState:
+    """Fill the networks (and optimiser, and a helper if one was saved) from `save_state`'s file.
+
+    What the networks have and the file lacks stays as it is, so that a run may go on with a grown network.
 
     ValueError: no state there, or another network's.
     """
@@ -137,13 +154,16 @@ def load_state(folder: Path, model: nn.Module, average: nn.Module, optim: Optimi
     with safe_open(path, framework="pt") as file:
         run = json.loads(file.metadata()["run"])
         names = list(file.keys())
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optim": {}}
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optim": {}, "helper": {}}
         for name in names:
             group, key = name.split("/", 1)
             groups[group][key] = file.get_tensor(name)
     try:
-        model.load_state_dict(groups["model"])
-        average.load_state_dict(groups["ema"])
+        for network, saved in ((model, groups["model"]), (average, groups["ema"])):
+            if unexpected := network.load_state_dict(saved, strict=False).unexpected_keys:
+                raise RuntimeError(f"it also has {unexpected[:3]}")
+        if helper is not None and groups["helper"]:
+            helper.load_state_dict(groups["helper"])
     except RuntimeError as error:
         raise ValueError(f"{path} holds another network than this stage's: {error}; use a new --state-dir") from error
     if optim is not None:
@@ -259,10 +279,12 @@ class _Run:
     ):
         self.model = model.to(options.device, memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
-        self.optimizers = Optimizers(model, optim, bf16=options.bf16)
+        self.helper = task.helper.to(options.device).train() if task.helper is not None else None
+        self.learning = nn.ModuleList(module for module in (model, self.helper) if module is not None)
+        self.optimizers = Optimizers(self.learning, optim, bf16=options.bf16)
         self.task, self.options, self.config, self.state = task, options, config, start
         if options.resume:
-            self.state = load_state(options.state_dir, model, self.average, self.optimizers)
+            self.state = load_state(options.state_dir, model, self.average, self.optimizers, self.helper)
         self.runner = torch.compile(model) if options.compile else model
         self.log = _Log(options, config, self.state)
 
@@ -298,7 +320,7 @@ class _Run:
         with autocast(options.device, bf16=options.bf16):
             loss = self.task.loss(self.runner, generator, progress)
         loss.backward()
-        average_gradients(self.model)
+        average_gradients(self.learning)
         self.optimizers.step(options.rate * rate_factor(step, progress, self.config))
         self.optimizers.zero_grad()
         update_ema(self.average, self.model, ema_decay(step, self.config.ema_half_life))
@@ -306,7 +328,7 @@ class _Run:
 
     def _save(self) -> None:
         if rank() == 0:
-            save_state(self.options.state_dir, self.model, self.average, self.optimizers, self.state)
+            save_state(self.options.state_dir, self.model, self.average, self.optimizers, self.state, self.helper)
 
     def _preview(self) -> None:
         if rank() != 0:

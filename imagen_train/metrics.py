@@ -8,7 +8,7 @@ Shapes: b pictures, c channels, h w pixels, n samples, d features.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from .classifier import ARRANGED, ARRANGEMENTS, Classifier, by_place
 from .scenes import SceneBatch
 from .scenes.scene import Scene
+from .scenes.vocabulary import WORDS
 
 PAIRS = ("left", "right", "above", "below")
 FOUR = ("color_1", "shape_1", "color_2", "shape_2")
@@ -44,6 +45,22 @@ def judge_alignment(seen: Mapping[str, Tensor], batch: SceneBatch) -> dict[str, 
     rows = [_judge(i, seen, batch) for i in range(len(batch))]
     names = (*STATED, "order", "bound", "all")
     return {name: share([row[name] for row in rows if name in row]) for name in names}
+
+
+def judge_words(read: Sequence[str], batch: SceneBatch, *, longest: int = 5) -> dict[str, Figure]:
+    """Whether signs say what their captions ask for, letter by letter: words of up to `longest` letters.
+
+    read: what a reader saw in each of the b pictures. "known" are words of the list that training draws from, "new" are
+    letters strung together at random.
+    """
+    rows = [
+        (word in WORDS, seen == word) for seen, word in zip(read, batch.words, strict=True) if word and len(word) <= longest
+    ]
+    return {
+        "words": share([right for _, right in rows]),
+        "known": share([right for known, right in rows if known]),
+        "new": share([right for known, right in rows if not known]),
+    }
 
 
 def _judge(i: int, seen: Mapping[str, Tensor], batch: SceneBatch) -> dict[str, bool]:

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .parallel import rank, sum_over_workers, workers
+
 # Odd quintic with a steep slope at 0: five rounds bring every singular value into about [0.7, 1.2] (Jordan, 2024).
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
@@ -93,21 +95,29 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is not None:
                     by_shape[(p.shape[0], p.numel() // p.shape[0])].append(p)
+            updates = {p: torch.zeros_like(p) for params in by_shape.values() for p in params}
             for shape, params in by_shape.items():
-                self._step_shape(params, shape, group)
+                momentum = self._momentum(params, group)
+                # Every process has the same gradients: each does its part of the matrices, and hands it round.
+                mine = slice(rank(), None, workers())
+                if params[mine]:
+                    # reshape, not view: channels_last convolution weights are not contiguous.
+                    matrices = torch.stack([u.reshape(shape) for u in momentum[mine]])
+                    done = orthogonalize(matrices, group["steps"], bf16=self.bf16)
+                    for p, u in zip(params[mine], done, strict=True):
+                        updates[p].copy_(u.reshape(p.shape))
+            sum_over_workers(list(updates.values()))
+            for (rows, columns), params in by_shape.items():
+                rate = group["lr"] * max(1.0, rows / columns) ** 0.5  # taller than wide: a larger step (Jordan, 2024)
+                torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(params, [updates[p] for p in params], alpha=-rate)
 
-    def _step_shape(self, params: list[nn.Parameter], shape: tuple[int, int], group: dict[str, Any]) -> None:
-        momentum = group["momentum"]
+    def _momentum(self, params: list[nn.Parameter], group: dict[str, Any]) -> list[Tensor]:
+        """Nesterov momentum of every parameter's gradient."""
         grads = [p.grad for p in params]
         buffers = [self._buffer(p) for p in params]
-        torch._foreach_lerp_(buffers, grads, 1 - momentum)
-        nesterov = torch._foreach_lerp(grads, buffers, momentum)
-        # reshape, not view: channels_last convolution weights are not contiguous.
-        update = orthogonalize(torch.stack([u.reshape(shape) for u in nesterov]), group["steps"], bf16=self.bf16)
-        rate = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5  # taller than wide: a larger step (Jordan, 2024)
-        for p, u in zip(params, update, strict=True):
-            p.mul_(1 - group["lr"] * group["weight_decay"])
-            p.add_(u.reshape(p.shape), alpha=-rate)
+        torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
+        return torch._foreach_lerp(grads, buffers, group["momentum"])
 
     def _buffer(self, p: nn.Parameter) -> Tensor:
         state = self.state[p]
@@ -168,10 +178,12 @@ class Optimizers:
         }
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Inverse of `state_tensors`; missing entries start afresh."""
+        """Inverse of `state_tensors`; what is missing, or of another shape (the network grew), starts afresh."""
         for slot, part, p in self._slots():
             prefix = f"{slot}."
             found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            if any(value.ndim > 0 and value.shape != p.shape for value in found.values()):
+                continue
             for key, value in found.items():
-                like_p = value.shape == p.shape and value.ndim > 0
+                like_p = value.ndim > 0
                 part.state[p][key] = torch.empty_like(p).copy_(value) if like_p else value.clone()

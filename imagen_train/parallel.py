@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 
 def join_workers(device: torch.device | str) -> None:
@@ -33,11 +33,19 @@ def average_gradients(model: nn.Module) -> None:
     if workers() == 1:
         return
     grads = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([g.reshape(-1) for g in grads])
+    sum_over_workers(grads)
+    torch._foreach_div_(grads, workers())
+
+
+@torch.no_grad()
+def sum_over_workers(tensors: list[Tensor]) -> None:
+    """Replace each tensor by its sum over all processes, in one exchange."""
+    if workers() == 1 or not tensors:
+        return
+    flat = torch.cat([t.reshape(-1) for t in tensors])
     distributed.all_reduce(flat)
-    flat /= workers()
-    for grad, mean in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-        grad.copy_(mean.view_as(grad))
+    for tensor, total in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(total.view_as(tensor))
 
 
 def of_first(*values: float) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imagen_core.schedules.cosine import CosineSchedule
-from imagen_core.unets import BaseUNetConfig, EfficientUNetConfig, UNetConfig
+from imagen_core.unets import EfficientUNetConfig, UNetConfig, UViTConfig
 
 from .loop import LoopConfig
 from .optim import OptimConfig
@@ -37,34 +37,39 @@ class StagePlan:
     batch_size: int = 64
     layout_rates: dict[str, float] = field(default_factory=dict)  # how often a layout is drawn, 1 where not named
     layout_weights: dict[str, float] = field(default_factory=dict)  # what its error counts, 1 where not named
+    teach_block: int = 2  # whose output a teacher's feature maps are read from, where there is a teacher
+    teach_weight: float = 0.05
+    teach_until: float = 0.6  # of the run
     optim: OptimConfig = OptimConfig()
     loop: LoopConfig = LoopConfig()
     defaults: dict[str, Any] = field(default_factory=dict)
 
 
 def base64_plan(text_dim: int) -> StagePlan:
-    """64 px from text 'text_dim' wide: a 4x4 stem, attention and text at 8x8, eight pooling slots."""
+    """64 px from text 'text_dim' wide: a 4x4 stem, a transformer that reads the text at 8x8, eight pooling slots."""
     return StagePlan(
         stage="base64",
         pictures="base64",
         crop=64,
-        unet=BaseUNetConfig(
+        unet=UViTConfig(
             patch_size=4,
-            channels=64,
-            channel_mult=(1, 2),
-            num_res_blocks=(1, 2),
-            attention_resolutions=(8,),
-            per_head_channels=32,
+            channels=96,
+            num_res_blocks=1,
+            width=256,
+            depth=6,
+            per_head_channels=64,
+            time_embed_dim=256,
             text_embed_dim=text_dim,
             pooling_queries=8,
             fine_channels=32,
+            fine_blocks=1,
         ),
         schedule=CosineSchedule(shift=-1.0, logsnr_min=-12.0, logsnr_max=12.0),
         time_power=0.75,
         layout_rates={"sign": 0.5},  # letters, which so small a network never learns to spell, were .39 of all error
         layout_weights={"sign": 0.5},
         batch_size=32,
-        loop=LoopConfig(decay_start=0.4),
+        loop=LoopConfig(decay_start=0.5),
         defaults={"steps": 20, "sampler": "dpmpp_2m", "guidance_scale": 2.0},
     )
 

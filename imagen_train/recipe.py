@@ -21,15 +21,17 @@ from pathlib import Path
 import torch
 
 from .classifier import FILE as CLASSIFIER_FILE
-from .classifier import train_classifier
+from .classifier import Classifier, save_classifier, train_classifier
 from .data import KINDS, render_chunk, render_pictures
 from .loop import STATE_FILE
 from .options import TrainOptions
 from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
+from .reader import FILE as READER_FILE
+from .reader import train_reader
 from .stages import train_stage
 from .text_encoder import FOLDER, TextModel, TextModelConfig, export_encoder, train_text_encoder
 
-BATCHES = {"t5": 128, "classifier": 64, "base64": 32, "sr256": 16, "sr1024": 16}
+BATCHES = {"t5": 128, "teacher": 64, "classifier": 64, "reader": 64, "base64": 64, "sr256": 16, "sr1024": 16}
 MEASURED_STEPS = 4
 
 
@@ -45,7 +47,10 @@ class Recipe:
         }
     )
     steps: dict[str, int] = field(
-        default_factory=lambda: {"t5": 2400, "classifier": 4000, "base64": 62_500, "sr256": 12_000, "sr1024": 8000}
+        default_factory=lambda: {
+            **{"t5": 2400, "teacher": 2500, "classifier": 6000, "reader": 3000},
+            **{"base64": 31_250, "sr256": 12_000, "sr1024": 8000},
+        }
     )
     text: TextModelConfig = TextModelConfig()
     plans: dict[str, StagePlan] = field(default_factory=dict)  # other plans than the shipped ones
@@ -85,15 +90,26 @@ class Workshop:
             max_steps=steps,
             resume=(state / STATE_FILE).exists(),
             device=self.device,
-            bf16=self.device.startswith("cuda"),
+            bf16=self.device.startswith("cuda") or cpu_gains_from_bf16(),
             seed=self.seed,
         )
+        if stage == "teacher":  # a classifier like the judge, from another seed, and not shipped
+            options = dataclasses.replace(options, models_dir=state, seed=self.seed + 1)
+        if stage == "base64":
+            options = dataclasses.replace(options, teacher=self.finished("teacher"))
         return dataclasses.replace(options, **changes)
 
     def finished(self, stage: str) -> Path:
         """The file that a stage leaves when it is done."""
-        names = {"t5": f"{FOLDER}/model.safetensors", "classifier": CLASSIFIER_FILE}
+        if stage == "teacher":
+            return self.root / stage / CLASSIFIER_FILE
+        names = {"t5": f"{FOLDER}/model.safetensors", "classifier": CLASSIFIER_FILE, "reader": READER_FILE}
         return self.models_dir / names.get(stage, f"{stage}.safetensors")
+
+
+def cpu_gains_from_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices by itself (AVX-512 BF16, AMX)."""
+    return getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()  # bool() is False: an older torch
 
 
 def best_device() -> str:
@@ -105,8 +121,10 @@ def _train(stage: str, recipe: Recipe, options: TrainOptions, captions: int = 80
     """Train one stage; seconds spent stepping, or None when a signal stopped it."""
     if stage == "t5":
         figures = train_text_encoder(options, config=recipe.text, probe_captions=captions)
-    elif stage == "classifier":
+    elif stage in ("teacher", "classifier"):
         figures = train_classifier(options)
+    elif stage == "reader":
+        figures = train_reader(options)
     else:
         result = train_stage(stage, options, plan=recipe.plan(stage))
         return None if result.interrupted else result.state.seconds
@@ -149,12 +167,19 @@ def measure(recipe: Recipe, workshop: Workshop) -> dict[str, dict[str, float]]:
             if workshop.finished(stage).exists():
                 continue
             options = trial.options(stage, MEASURED_STEPS, resume=False, export=False, preview_minutes=math.inf)
-            spent = _train(stage, small, dataclasses.replace(options, state_dir=Path(folder) / stage), captions=64)
+            options = dataclasses.replace(options, state_dir=Path(folder) / stage)
+            if stage == "base64":
+                options = dataclasses.replace(options, teacher=_untrained_teacher(Path(folder)))
+            spent = _train(stage, small, options, captions=64)
             if spent is None:
                 raise KeyboardInterrupt
             rate = MEASURED_STEPS / spent
             costs[stage] = {"rate": rate, "left": steps, "seconds": steps / rate}
     return costs
+
+
+def _untrained_teacher(folder: Path) -> Path:
+    return save_classifier(Classifier(), folder / "teacher.safetensors", {})
 
 
 def cost_table(costs: dict[str, dict[str, float]], recipe: Recipe, device: str) -> str:

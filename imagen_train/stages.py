@@ -24,6 +24,7 @@ from imagen_core.stage import Prompt, Stage
 from imagen_core.super_resolution import augment, resize
 from imagen_core.unets import build_unet
 
+from .classifier import load_classifier
 from .data import PictureCache
 from .loop import Preview, RunState, TrainResult, load_state, train
 from .losses import aug_weight, diffusion_loss, draw_times
@@ -32,6 +33,7 @@ from .options import TrainOptions
 from .parallel import rank
 from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
 from .scenes.vocabulary import LAYOUTS
+from .teaching import Teaching
 
 if TYPE_CHECKING:
     from imagen_core.text.t5 import T5TextEncoder
@@ -72,6 +74,7 @@ class _StageTask:
         self.batch_size = options.batch_size or plan.batch_size
         self.cache = PictureCache(options.cache_dir, plan.pictures)
         self.held_out = PictureCache(options.cache_dir, f"{plan.pictures}_held_out")
+        self.helper: nn.Module | None = None
         self.calls = 0
 
     def _time_and_noise(self, shape: torch.Size, generator: torch.Generator, progress: float) -> tuple[Tensor, Tensor]:
@@ -110,10 +113,13 @@ class BaseTask(_StageTask):
         super().__init__(plan, options)
         self.texts = CaptionEmbeds(encoder)
         self._take_in()
+        if options.teacher is not None:
+            self.helper = Teaching(load_classifier(options.teacher), plan.unet.width)
 
     def _take_in(self) -> None:
         """Encode the captions of pictures that are new, and weigh pictures by their layouts."""
-        self.texts.extend(self.cache.captions)
+        with torch.autocast(self.device.type, enabled=False):  # the encoder is float32, wherever this is called
+            self.texts.extend(self.cache.captions)
         layouts = torch.tensor(self.cache.labels["layout"])
         self.rates = torch.tensor([self.plan.layout_rates.get(name, 1.0) for name in LAYOUTS])[layouts]
         self.weights = torch.tensor([self.plan.layout_weights.get(name, 1.0) for name in LAYOUTS])[layouts]
@@ -129,8 +135,12 @@ class BaseTask(_StageTask):
         dropped = torch.rand(self.batch_size, generator=generator) < self.plan.null_fraction
         x_0 = self.cache.pictures(indices).to(self.device)
         times, noise = self._time_and_noise(x_0.shape, generator, progress)
-        text = model.encode_text(_to(self.texts.of(indices, dropped), self.device))
-        return self._loss(model, x_0, Conditioning(text=text), times, noise, weight)
+        cond = Conditioning(text=model.encode_text(_to(self.texts.of(indices, dropped), self.device)))
+        if self.helper is None or progress >= self.plan.teach_until:
+            return self._loss(model, x_0, cond, times, noise, weight)
+        with self.helper.listening(model.transformer[self.plan.teach_block]):
+            loss = self._loss(model, x_0, cond, times, noise, weight)
+        return loss + self.plan.teach_weight * self.helper.distance(x_0)
 
     def preview(self, model: nn.Module) -> Preview:
         """Twenty-four held-out captions drawn from fixed seeds, and the x_0 error at three times."""

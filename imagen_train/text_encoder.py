@@ -140,6 +140,7 @@ class TextTask:
     pool: TextPool
     held_out: TextPool
     batch_size: int
+    helper: None = None
     span_share: float
 
     def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:

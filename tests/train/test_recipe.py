@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from imagen_core.stage import load_stage
 from imagen_train import cli, data
@@ -40,13 +41,13 @@ def recipe(monkeypatch) -> Recipe:
     monkeypatch.setattr(classifier, "PAIR_PICTURES", 5)
     plans = {"base64": base64_plan(32), "sr256": sr256_plan(), "sr1024": sr1024_plan()}
     small = {"channels": (16, 16), "num_res_blocks": (1, 1)}
-    base = {"channels": 32, "channel_mult": (1, 1), "num_res_blocks": 1, "pooling_queries": 2, "fine_channels": 8}
+    base = {"channels": 16, "width": 32, "depth": 3, "per_head_channels": 16, "pooling_queries": 2, "fine_channels": 8}
     for stage, plan in plans.items():
         unet = dataclasses.replace(plan.unet, **(base if stage == "base64" else small))
         plans[stage] = dataclasses.replace(plan, unet=unet, crop=min(plan.crop, 64), batch_size=2)
     return Recipe(
         pictures={kind.name: 5 for kind in TINY_KINDS},
-        steps={"t5": 2, "classifier": 2, "base64": 40, "sr256": 2, "sr1024": 2},
+        steps={"t5": 2, "teacher": 2, "classifier": 2, "base64": 40, "sr256": 2, "sr1024": 2},
         text=TextModelConfig(d_model=32, layers=1, heads=2, d_kv=16, d_ff=32, captions=256),
         plans=plans,
     )
@@ -73,17 +74,19 @@ def test_stopped_in_the_middle_it_goes_on_and_finishes(recipe, tmp_path):
     assert (
         "t5: finished before" in said and "render" not in said[0] and shop.finished("t5").stat().st_mtime_ns == before
     )
-    for stage, steps in list(recipe.steps.items())[2:]:
+    for stage, steps in list(recipe.steps.items())[3:]:
         training = load_stage(shop.finished(stage), expected_stage=stage).spec.training
         assert training["steps"] == steps and training["seed"] == 0
-    load_classifier(shop.finished("classifier"))
+    teacher, judge = (load_classifier(shop.finished(stage)) for stage in ("teacher", "classifier"))
+    assert not torch.equal(teacher.squeeze.weight, judge.squeeze.weight)
+    assert not (shop.models_dir / "teacher.safetensors").exists()
 
 
 def test_a_dry_run_says_what_it_costs_and_trains_nothing(recipe, tmp_path):
     said: list[str] = []
     shop = Workshop(root=tmp_path, models_dir=tmp_path / "models")
     assert not run_recipe(recipe.scaled(0.5), shop, dry_run=True, say=said.append)
-    assert len(said) == 1 and "20 steps (640 pictures)" in said[0] and "steps/s" in said[0]
+    assert len(said) == 1 and "20 steps (1,280 pictures)" in said[0] and "steps/s" in said[0]
     assert not any(shop.finished(stage).exists() for stage in recipe.steps)
 
 

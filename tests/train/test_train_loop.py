@@ -21,6 +21,7 @@ class Regression:
     """Learn a fixed linear map; `stop_at` sends this process a signal at that step."""
 
     batch_size = 8
+    helper = None
 
     def __init__(self, stop_at: int | None = None, number: int = signal.SIGINT):
         self.stop_at, self.number, self.calls = stop_at, number, 0

@@ -20,6 +20,7 @@ from imagen_train.options import TrainOptions
 
 class Task:
     batch_size = 8
+    helper = None
     def loss(self, model, generator, progress):
         x = torch.randn(8, 4, generator=generator)
         return (model(x) - x.flip(1)).square().mean()
@@ -29,8 +30,10 @@ class Task:
 folder, index = Path(sys.argv[1]), sys.argv[2]
 torch.manual_seed(0)
 options = TrainOptions(state_dir=folder, cache_dir=folder, models_dir=folder, max_steps=3)
-result = train(torch.nn.Linear(4, 4), Task(), options)
-torch.save({"weight": result.model.weight, "images": result.state.images}, folder / f"{index}.pt")
+model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))  # a matrix for each process's Muon
+result = train(model, Task(), options)
+weights = {"weight": result.model[0].weight, "second": result.model[1].weight}
+torch.save({**weights, "images": result.state.images}, folder / f"{index}.pt")
 """
 
 
@@ -59,5 +62,8 @@ def test_two_processes_end_with_the_same_weights_and_count_both_batches(tmp_path
     ]
     assert [process.wait(timeout=120) for process in running] == [0, 0]
     first, second = (torch.load(tmp_path / f"{i}.pt", weights_only=True) for i in range(2))
-    assert torch.equal(first["weight"], second["weight"]) and first["images"] == 3 * 8 * 2
+    assert all(torch.equal(first[name], second[name]) for name in ("weight", "second")) and first["images"] == 3 * 8 * 2
+    torch.manual_seed(0)
+    begun = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    assert all((begun[i].weight - first[name]).abs().max() > 1e-5 for i, name in enumerate(("weight", "second")))
     assert (tmp_path / "state.safetensors").exists()

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.stage import load_stage
 from imagen_core.text.t5 import T5TextEncoder
+from imagen_core.unets import build_unet
 from imagen_train import cli, data
+from imagen_train.classifier import Classifier, save_classifier
 from imagen_train.data import PictureCache, PictureKind, render_pictures
 from imagen_train.losses import diffusion_loss, draw_times, loss_weight
 from imagen_train.options import TrainOptions
@@ -30,6 +33,7 @@ from imagen_train.stages import (
     start_network,
     train_stage,
 )
+from imagen_train.teaching import Teaching
 
 TINY_KINDS = [
     PictureKind(name="base64", side=64, chunk=4),
@@ -62,10 +66,13 @@ def _tiny_kinds(monkeypatch):
         monkeypatch.setitem(data.KINDS, kind.name, kind)
 
 
+TINY_BASE = {"channels": 16, "width": 32, "depth": 3, "per_head_channels": 16, "time_embed_dim": 32, "pooling_queries": 2}
+
+
 def _plan(stage: str) -> StagePlan:
     if stage == "base64":
         plan = base64_plan(32)
-        unet = dataclasses.replace(plan.unet, channels=32, channel_mult=(1, 1), num_res_blocks=1, pooling_queries=2)
+        unet = dataclasses.replace(plan.unet, **TINY_BASE)
     else:
         plan = {"sr256": sr256_plan, "sr1024": sr1024_plan}[stage]()
         unet = dataclasses.replace(plan.unet, channels=(16, 16), num_res_blocks=(1, 1))
@@ -131,6 +138,69 @@ def test_signs_are_drawn_and_weighed_as_the_plan_says(folder, tmp_path):
     layouts = [LAYOUTS[i] for i in task.cache.labels["layout"]]
     assert task.rates.tolist() == [0.0 if name == "one" else 1.0 for name in layouts]
     assert task.weights.tolist() == [0.25 if name == "two" else 1.0 for name in layouts]
+
+
+def test_a_run_goes_on_with_a_grown_network(folder, tmp_path):
+    plan = _plan("base64")
+    old = dataclasses.replace(plan, unet=dataclasses.replace(plan.unet, fine_channels=0))
+    train_stage("base64", _options(folder, tmp_path, max_steps=1, export=False), plan=old)
+    result = train_stage("base64", _options(folder, tmp_path, max_steps=3, resume=True, export=False), plan=plan)
+    assert result.state.step == 3 and result.model.fine.head.weight.abs().max() > 0
+    with pytest.raises(ValueError, match="another network"):
+        train_stage("base64", _options(folder, tmp_path, max_steps=4, resume=True, export=False), plan=old)
+
+
+def test_a_teacher_is_heard_in_its_block_and_goes_on_after_a_stop(folder, tmp_path):
+    torch.manual_seed(0)
+    teacher = save_classifier(Classifier(), tmp_path / "teacher.safetensors", {})
+    plan = dataclasses.replace(_plan("base64"), teach_weight=10.0, teach_until=1.0)
+    options = _options(folder, tmp_path, teacher=teacher, max_steps=1, export=False)
+    encoder = T5TextEncoder.from_folder(folder / "models" / "text_encoder")
+    task = BaseTask(plan, options, encoder)
+    network = build_unet(plan.unet)
+    task.loss(network, torch.Generator().manual_seed(0), 0.0).backward()
+    grads = [block.mlp[2].weight.grad for block in network.transformer]
+    assert grads[plan.teach_block] is not None and task.helper.project[2].weight.grad.abs().max() > 0
+    assert not network.transformer[plan.teach_block]._forward_hooks
+    late = task.loss(network, torch.Generator().manual_seed(0), 1.0)
+    assert late < task.loss(network, torch.Generator().manual_seed(0), 0.0)  # nobody teaches at the end of a run
+    train_stage("base64", options, plan=plan)
+    with safe_open(tmp_path / "state.safetensors", framework="pt") as file:
+        assert {key for key in file.keys() if key.startswith("helper/")} == {  # noqa: SIM118
+            f"helper/{name}" for name in task.helper.state_dict()
+        }
+    train_stage("base64", dataclasses.replace(options, resume=True, max_steps=2), plan=plan)
+
+
+def test_what_a_teacher_sees_is_learned():
+    """Tokens that are the teacher's own map, and a projection that hands them on, are at no distance."""
+    torch.manual_seed(0)
+    teacher, x_0 = Classifier(), torch.rand(2, 3, 64, 64) * 2 - 1
+    teaching = Teaching(teacher, teacher.channels[-1])
+    teaching.project = torch.nn.Identity()
+    with torch.no_grad():
+        seen = teacher.late[:-1](teacher.early(x_0)).flatten(2).mT
+    block = torch.nn.Identity()
+    with teaching.listening(block):
+        block(3.0 * seen)
+    assert teaching.distance(x_0) == pytest.approx(0.0, abs=1e-5)
+    with teaching.listening(block):
+        block(-seen)
+    assert teaching.distance(x_0) == pytest.approx(2.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("mask", [None, "boolean", "added"])
+def test_written_out_attention_is_attention(mask):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, n, 8).bfloat16() for n in (5, 7, 7))
+    allowed = torch.arange(7) < torch.tensor([7, 4])[:, None, None, None]
+    given = {None: None, "boolean": allowed, "added": torch.randn(2, 1, 5, 7).bfloat16()}[mask]
+    plain = torch.nn.functional.scaled_dot_product_attention
+    with autocast("cpu", bf16=True):
+        out = plain(q, k, v, attn_mask=given, scale=0.5)
+    mask = given.float() if given is not None and given.is_floating_point() else given
+    wanted = plain(q.float(), k.float(), v.float(), attn_mask=mask, scale=0.5)
+    torch.testing.assert_close(out.float(), wanted, atol=0.03, rtol=0.03)
 
 
 def test_bf16_gives_nearly_the_same_output():
