@@ -70,7 +70,7 @@ def base64_plan(text_dim: int) -> StagePlan:
         layout_weights={"sign": 0.5},
         batch_size=32,
         loop=LoopConfig(decay_start=0.5),
-        defaults={"steps": 20, "sampler": "dpmpp_2m", "guidance_scale": 2.0},
+        defaults={"steps": 20, "sampler": "dpmpp_2m", "guidance_scale": 3.0},
     )
 
 

@@ -35,7 +35,7 @@ def imagen_native_ksampler(graph: Graph) -> None:
     graph.column("base64 as a native model")
     parts = native(graph, "base64 as a model", base64, text=text)
     parts["model"] = graph.add("ImagenThresholdModel", model=parts["model"])["model"]
-    small = sample_pixels(graph, 64, cfg=2.0, steps=20, **parts)
+    small = sample_pixels(graph, 64, cfg=3.0, steps=20, **parts)
     graph.column("sr256 as a native model")
     graph.add("PreviewImage", "64x64", images=small)
     parts = native(graph, "sr256 as a model", sr256, low_res=small, aug_level=0.1)
