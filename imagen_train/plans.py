@@ -68,7 +68,7 @@ def base64_plan(text_dim: int) -> StagePlan:
         time_power=0.75,
         layout_rates={"sign": 0.5},  # letters, which so small a network never learns to spell, were .39 of all error
         layout_weights={"sign": 0.5},
-        batch_size=32,
+        batch_size=64,
         loop=LoopConfig(decay_start=0.5),
         defaults={"steps": 20, "sampler": "dpmpp_2m", "guidance_scale": 3.0},
     )

@@ -32,17 +32,22 @@ def _plain_attention(
     return logits.softmax(-1) @ values
 
 
+def _is_plain(args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether attention is asked for without dropout, causality or grouped heads."""
+    return len(args) == 3 and not any(kwargs.get(name) for name in ("dropout_p", "is_causal", "enable_gqa"))
+
+
 class _SuitingTheCPU(TorchFunctionMode):
-    """Runs group norm in float32 and attention as matrix products, where they are asked for in bfloat16."""
+    """Runs group norm in float32 and attention as matrix products (or in float32), where they are asked for in bfloat16."""
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if args and isinstance(args[0], Tensor) and args[0].dtype is torch.bfloat16:
-            if func is F.scaled_dot_product_attention:
-                return _plain_attention(*args, **kwargs)
-            if func is F.group_norm:
+            if func is F.scaled_dot_product_attention and _is_plain(args, kwargs):
+                return _plain_attention(*args, attn_mask=kwargs.get("attn_mask"), scale=kwargs.get("scale"))
+            if func in (F.group_norm, F.scaled_dot_product_attention):
                 with torch.autocast("cpu", enabled=False):
                     return func(*map(_floated, args), **{k: _floated(v) for k, v in kwargs.items()}).bfloat16()
         return func(*args, **kwargs)

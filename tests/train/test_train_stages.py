@@ -198,6 +198,9 @@ def test_written_out_attention_is_attention(mask):
     plain = torch.nn.functional.scaled_dot_product_attention
     with autocast("cpu", bf16=True):
         out = plain(q, k, v, attn_mask=given, scale=0.5)
+        causal = plain(k, k, v, is_causal=True)
+    assert out.dtype is causal.dtype is torch.bfloat16
+    torch.testing.assert_close(causal.float(), plain(*(x.float() for x in (k, k, v)), is_causal=True), atol=0.03, rtol=0.03)
     mask = given.float() if given is not None and given.is_floating_point() else given
     wanted = plain(q.float(), k.float(), v.float(), attn_mask=mask, scale=0.5)
     torch.testing.assert_close(out.float(), wanted, atol=0.03, rtol=0.03)
