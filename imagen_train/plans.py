@@ -84,7 +84,7 @@ def sr256_plan() -> StagePlan:
         batch_size=16,
         max_aug_level=0.3,
         textures="textures256",
-        defaults={"steps": 4, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.1},
+        defaults={"steps": 4, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.04},
     )
 
 

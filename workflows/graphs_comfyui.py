@@ -38,7 +38,7 @@ def imagen_native_ksampler(graph: Graph) -> None:
     small = sample_pixels(graph, 64, cfg=3.0, steps=20, **parts)
     graph.column("sr256 as a native model")
     graph.add("PreviewImage", "64x64", images=small)
-    parts = native(graph, "sr256 as a model", sr256, low_res=small, aug_level=0.1)
+    parts = native(graph, "sr256 as a model", sr256, low_res=small, aug_level=0.04)
     save(graph, sample_pixels(graph, 256, cfg=1.0, steps=8, **parts), "native_ksampler")
 
 
@@ -80,7 +80,7 @@ def imagen_to_latent_1024(graph: Graph) -> None:
     text = write_prompt(graph, words)
     base64, sr256 = load(graph, "base64", "sr256")
     drawn = draw(graph, base64, text)
-    larger = enlarge(graph, sr256, drawn, 256, aug_level=0.1, steps=4)
+    larger = enlarge(graph, sr256, drawn, 256, aug_level=0.04, steps=4)
     graph.add("PreviewImage", "256x256", images=larger)
     graph.column("Into SDXL's latents")
     loaded = graph.add("CheckpointLoaderSimple", "Load checkpoint", ckpt_name=SDXL)

@@ -58,7 +58,7 @@ def text_to_image_1024(graph: Graph) -> None:
     )
     base64, sr256, sr1024 = load(graph, "base64", "sr256", "sr1024")
     drawn = draw(graph, base64, text, threshold=threshold["threshold"])
-    larger = enlarge(graph, sr256, drawn, 256, text=text, aug_level=0.1, steps=4)
+    larger = enlarge(graph, sr256, drawn, 256, text=text, aug_level=0.04, steps=4)
     graph.add("PreviewImage", "256x256", images=larger)
     save(graph, enlarge(graph, sr1024, larger, 1024, text=text, aug_level=0.0, steps=2), "text_to_image_1024")
 
@@ -120,7 +120,7 @@ def mini_img2img(graph: Graph) -> None:
     graph.column("Your picture")
     photo = graph.add("LoadImage", image="example.png")["IMAGE"]
     drawn = draw(graph, base64, text, init_image=photo, strength=0.75, steps=30)
-    save(graph, enlarge(graph, sr256, drawn, 256, aug_level=0.1, steps=4), "mini_img2img")
+    save(graph, enlarge(graph, sr256, drawn, 256, aug_level=0.04, steps=4), "mini_img2img")
 
 
 def mini_inpaint(graph: Graph) -> None:
@@ -136,7 +136,7 @@ def mini_inpaint(graph: Graph) -> None:
     photo = graph.add("LoadImage", image="example_inpaint.png")
     hole = {"init_image": photo["IMAGE"], "mask": photo["MASK"], "strength": 1.0}
     drawn = draw(graph, base64, text, **hole, sampler="ddpm", steps=25, resample=3)
-    save(graph, enlarge(graph, sr256, drawn, 256, **hole, aug_level=0.1, steps=4), "mini_inpaint")
+    save(graph, enlarge(graph, sr256, drawn, 256, **hole, aug_level=0.04, steps=4), "mini_inpaint")
 
 
 GRAPHS = (
