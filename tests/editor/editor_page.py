@@ -150,9 +150,11 @@ class Editor:
         """Double-click on the canvas, type, Enter; returns the class of the node that appeared."""
         before = self.js("() => app.graph.nodes.length")
         self.page.mouse.dblclick(*at)
-        self.page.wait_for_timeout(400)
+        self.until("() => document.activeElement.tagName === 'INPUT'")  # a busy machine opens the box late
+        self.page.wait_for_timeout(200)
         self.page.keyboard.type(text, delay=10)
-        self.page.wait_for_timeout(600)
+        self.until("(text) => document.activeElement.value?.includes(text)", text)
+        self.page.wait_for_timeout(800)  # the list of hits follows the typing after a while
         self.shot(f"search_{text}")
         self.page.keyboard.press("Enter")
         self.until("(count) => app.graph.nodes.length === count + 1", before)
