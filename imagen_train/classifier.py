@@ -8,19 +8,16 @@ Shapes: b pictures, c channels, h w pixels, n scenes.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .data import KINDS, PictureCache, render_pictures
+from .judge_files import load_judge, save_judge
 from .loop import LoopConfig, Preview, train
 from .options import TrainOptions
 from .scenes import sample_scenes
@@ -267,27 +264,10 @@ def train_classifier(options: TrainOptions) -> dict[str, object]:
 
 
 def save_classifier(model: Classifier, path: Path, figures: dict[str, object]) -> Path:
-    """Write float16 weights with heads and figures in the metadata, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {key: value.detach().cpu().half().contiguous() for key, value in model.state_dict().items()}
-    metadata = {"format": "imagen-classifier", "heads": json.dumps(HEADS), "training": json.dumps(figures)}
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata=metadata)
-    os.replace(part, path)
-    path.chmod(0o644)
-    return path
+    """Write the weights with their figures, atomically."""
+    return save_judge(model, path, figures, kind="classifier", heads=HEADS)
 
 
 def load_classifier(path: Path) -> Classifier:
     """The classifier in float32, eval mode, frozen. ValueError: another kind of file, or other heads."""
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
-    if metadata.get("format") != "imagen-classifier" or json.loads(metadata["heads"]) != HEADS:
-        raise ValueError(f"{path} is no classifier with the heads {list(HEADS)}: run `imagen train classifier`")
-    model = Classifier()
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(f"{path} is a classifier of another build: run `imagen train classifier` again") from error
-    return model.eval().requires_grad_(False)
+    return load_judge(Classifier(), path, kind="classifier", heads=HEADS)

@@ -90,8 +90,9 @@ def measure_all(measurement: Measurement, only: list[str] | None = None) -> dict
     A KeyboardInterrupt ends it early: the parts then missing are named in "unfinished".
     """
     m, wanted = measurement, list(only or PARTS)
-    if m.file.exists():
-        m.kept = json.loads(m.file.read_text(encoding="utf-8"))
+    file = m.file  # named now: weights replaced while it runs must not get these figures
+    if file.exists():
+        m.kept = json.loads(file.read_text(encoding="utf-8"))
     bar = tqdm(wanted, desc="parts", disable=None)
     for name in bar:
         bar.set_description(name)
@@ -105,7 +106,7 @@ def measure_all(measurement: Measurement, only: list[str] | None = None) -> dict
             break
         if not m.stopped:
             m.kept[name] = {**figures, "minutes": round((time.monotonic() - began) / 60, 2)}
-            _keep(m)
+            _keep(m.kept, file)
         else:
             m.kept[name] = {**figures, "unfinished": True}
     result = {name: m.kept[name] for name in wanted if name in m.kept}
@@ -113,11 +114,11 @@ def measure_all(measurement: Measurement, only: list[str] | None = None) -> dict
     return result | ({"unfinished": left} if left else {})
 
 
-def _keep(m: Measurement) -> None:
-    m.root.mkdir(parents=True, exist_ok=True)
-    part = m.file.with_suffix(".part")
-    part.write_text(json.dumps(m.kept), encoding="utf-8")
-    os.replace(part, m.file)
+def _keep(figures: dict[str, object], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(figures), encoding="utf-8")
+    os.replace(part, file)
 
 
 def files(m: Measurement) -> dict[str, object]:

@@ -8,20 +8,18 @@ Shapes: b pictures, t columns from left to right, c channels, h w pixels.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import ConcatDataset, Dataset
 
 from .classifier import PAIR_PICTURES, ChannelNorm, ConvBlock, shaken
 from .data import KINDS, PictureCache, render_pictures
+from .judge_files import load_judge, save_judge
 from .loop import LoopConfig, Preview, train
 from .options import TrainOptions
 from .scenes import sample_scenes
@@ -78,7 +76,7 @@ def spelled(words: Sequence[str]) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signs:
+class Signs(Dataset):
     """The cached pictures of one kind that show a sign: which they are, and what they say."""
 
     cache: PictureCache
@@ -97,25 +95,24 @@ class Signs:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __getitem__(self, index: int) -> tuple[Tensor, str]:
+        """A picture (1 3 64 64) and its word."""
+        return self.cache.pictures([self.rows[index]]), self.words[index]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderTask:
     """Read the word of every sign, from pictures shifted a little and made a little noisy."""
 
-    signs: tuple[Signs, ...]
+    signs: tuple[Signs, ...]  # none of them empty
     held_out: Signs
     batch_size: int
     helper: None = None
 
     def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:
-        total = sum(map(len, self.signs))
-        pictures, words = [], []
-        for index in torch.randint(total, (self.batch_size,), generator=generator).tolist():
-            signs = self.signs[0]
-            if index >= len(signs):
-                index, signs = index - len(signs), self.signs[1]
-            pictures.append(signs.cache.pictures([signs.rows[index]]))
-            words.append(signs.words[index])
+        pool = ConcatDataset(self.signs)
+        chosen = [pool[i] for i in torch.randint(len(pool), (self.batch_size,), generator=generator).tolist()]
+        pictures, words = zip(*chosen, strict=True)
         device = next(model.parameters()).device
         logits = model(shaken(torch.cat(pictures).to(device), generator).contiguous(memory_format=torch.channels_last))
         steps = logits.float().log_softmax(2).transpose(0, 1)  # t b 27
@@ -163,23 +160,10 @@ def train_reader(options: TrainOptions) -> dict[str, object]:
 
 
 def save_reader(model: Reader, path: Path, figures: dict[str, object]) -> Path:
-    """Write float16 weights with figures in the metadata, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {key: value.detach().cpu().half().contiguous() for key, value in model.state_dict().items()}
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata={"format": "imagen-reader", "training": json.dumps(figures)})
-    os.replace(part, path)
-    path.chmod(0o644)
-    return path
+    """Write the weights with their figures, atomically."""
+    return save_judge(model, path, figures, kind="reader", heads=LETTERS)
 
 
 def load_reader(path: Path) -> Reader:
     """The reader in float32, eval mode, frozen. ValueError: another kind of file."""
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
-    if metadata.get("format") != "imagen-reader":
-        raise ValueError(f"{path} is no reader of signs: run `imagen train reader`")
-    model = Reader()
-    model.load_state_dict(tensors)
-    return model.eval().requires_grad_(False)
+    return load_judge(Reader(), path, kind="reader", heads=LETTERS)

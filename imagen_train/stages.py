@@ -281,6 +281,7 @@ def export(plan: StagePlan, model: nn.Module, state: RunState, options: TrainOpt
         "seed": options.seed,
         "batch_size": options.batch_size or plan.batch_size,
         "from_weights": options.from_weights.name if options.from_weights else None,
+        "teacher": options.teacher is not None,
         "optim": dataclasses.asdict(plan.optim),
     }
     options.models_dir.mkdir(parents=True, exist_ok=True)

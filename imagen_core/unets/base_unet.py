@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ..conditioning import Conditioning, TextContext
 from ._base import UNetConfig
 from .blocks import Attention, PatchedUNet, ResBlock, conv3, group_norm, head_count, silu, zeroed
-from .fine_level import FineLevel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +24,6 @@ class BaseUNetConfig(UNetConfig):
     That side is image_size / patch_size / 2**level, so with patch_size 1 these are the paper's pixels; with a 4x4 stem
     a 64 px picture has levels of side 16, 8, 4. The middle block always attends.
     num_res_blocks: blocks a level on the way down, one number or one a level (the way up has one more, as in ADM).
-    fine_channels, fine_blocks: width and residual blocks of a `FineLevel` after the head (0 channels: none).
     The others are explained at `UNetConfig`.
     """
 
@@ -36,8 +34,6 @@ class BaseUNetConfig(UNetConfig):
     attention_resolutions: tuple[int, ...] = (32, 16, 8)
     per_head_channels: int = 64
     time_embed_dim: int | None = None  # 4 * channels
-    fine_channels: int = 0
-    fine_blocks: int = 2
 
     def __post_init__(self) -> None:
         if isinstance(self.num_res_blocks, tuple) and len(self.num_res_blocks) != len(self.channel_mult):
@@ -110,19 +106,6 @@ class BaseUNet(PatchedUNet):
         self.up = self._make_up(skips)
         self.head_norm = group_norm(widths[0])
         self.head = zeroed(conv3(widths[0], config.out_channels * patch))
-        self.fine = self._make_fine() if config.fine_channels else None
-
-    def _make_fine(self) -> FineLevel:
-        config = self.config
-        return FineLevel(
-            in_channels=config.in_channels,
-            out_channels=config.out_channels,
-            patch_size=config.patch_size,
-            features=config.level_channels[0],
-            width=config.fine_channels,
-            blocks=config.fine_blocks,
-            embed=config.embed_dim,
-        )
 
     def _cell(self, c_in: int, c_out: int, *, attends: bool = False, resample: str | None = None) -> UNetCell:
         config = self.config
@@ -177,7 +160,7 @@ class BaseUNet(PatchedUNet):
         return self._run_patched(x_t, self._embed(time, conditioning), conditioning.text)
 
     def _body(self, x: Tensor, embedding: Tensor, text: TextContext | None) -> Tensor:
-        noisy, x = x, self.stem(x)
+        x = self.stem(x)
         skips = [x]
         for cell in self.down:
             x = cell(x, embedding, text)
@@ -188,6 +171,4 @@ class BaseUNet(PatchedUNet):
             if cell.block.resample is None:
                 x = torch.cat([x, skips.pop()], dim=1)
             x = cell(x, embedding, text)
-        features = silu(self.head_norm(x))
-        drawn = self.head(features)
-        return drawn if self.fine is None else self.fine(noisy, drawn, features, embedding)
+        return self.head(silu(self.head_norm(x)))

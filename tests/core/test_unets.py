@@ -45,18 +45,6 @@ CONFIGS = {
         time_embed_dim=32,
         out_channels=6,
     ),
-    "base patched, fine level": BaseUNetConfig(
-        image_size=16,
-        patch_size=4,
-        channels=16,
-        channel_mult=(1, 1.5),
-        num_res_blocks=1,
-        attention_resolutions=(2,),
-        per_head_channels=8,
-        text_embed_dim=WIDTH,
-        fine_channels=8,
-        fine_blocks=1,
-    ),
     "u_vit": UViTConfig(
         patch_size=2, channels=8, num_res_blocks=1, width=24, depth=2, per_head_channels=12, text_embed_dim=WIDTH
     ),
@@ -344,7 +332,7 @@ def test_other_bad_settings_are_named():
 
 
 def test_a_network_grows_a_fine_level_without_forgetting():
-    grown = CONFIGS["base patched, fine level"]
+    grown = CONFIGS["u_vit, fine level, learned variance"]
     old = randomised(dataclasses.replace(grown, fine_channels=0))
     new = build_unet(grown).eval().requires_grad_(False)
     missing, unexpected = new.load_state_dict(old.state_dict(), strict=False)
@@ -353,7 +341,7 @@ def test_a_network_grows_a_fine_level_without_forgetting():
     new.fine.head.bias.fill_(1.0)
     close(run(new, make_text()), run(old, make_text()) + 1.0)
     with pytest.raises(ValueError, match="patch_size 1 must be even"):
-        build_unet(dataclasses.replace(CONFIGS["base"], fine_channels=8))
+        build_unet(dataclasses.replace(CONFIGS["u_vit"], patch_size=1, fine_channels=8))
 
 
 def test_residual_smoothing_blurs_only_what_carries_noise():

@@ -1,0 +1,46 @@
+"""How are the networks that only judge kept? One .safetensors each, float16, told apart by a "format" in its metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def save_judge(model: nn.Module, path: Path, figures: dict[str, object], *, kind: str, heads: object) -> Path:
+    """Write the weights with what they answer (`heads`, JSON-able) and their figures in the metadata, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {key: value.detach().cpu().half().contiguous() for key, value in model.state_dict().items()}
+    metadata = {"format": f"imagen-{kind}", "heads": json.dumps(heads), "training": json.dumps(figures)}
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, part, metadata=metadata)
+    os.replace(part, path)
+    path.chmod(0o644)
+    return path
+
+
+def load_judge(model: Network, path: Path, *, kind: str, heads: object) -> Network:
+    """Fill a fresh network from `save_judge`'s file: float32, eval mode, frozen.
+
+    FileNotFoundError: no such file. ValueError: another kind of file, other heads, or weights of another build.
+    """
+    remedy = f"run `imagen train {kind}`"
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {kind} at {path}: {remedy}")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+    if metadata.get("format") != f"imagen-{kind}" or json.loads(metadata.get("heads", "null")) != heads:
+        raise ValueError(f"{path} is no {kind} that answers {heads}: {remedy}")
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"{path} is a {kind} of another build: {remedy} again") from error
+    return model.eval().requires_grad_(False)
