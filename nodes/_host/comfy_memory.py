@@ -15,6 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ...imagen_core import Stage, T5TextEncoder, movable_weights
+from .castable import castable, fetched_one_by_one
 
 CASTABLE = {
     plain: getattr(ops.disable_weight_init, plain.__name__)
@@ -46,19 +47,12 @@ class ManagedStage(Stage):
         return self.patcher.load_device
 
 
-def castable(network: nn.Module) -> nn.Module:
-    """The same network, its layers able to take a weight from another device when they run; returns it."""
-    for module in network.modules():
-        module.__class__ = CASTABLE.get(type(module), type(module))
-    return network
-
-
 def managed_stage(stage: Stage) -> ManagedStage:
     """The stage under ComfyUI's memory manager."""
     if isinstance(stage, ManagedStage):
         return stage
     offload = model_management.unet_offload_device()
-    patcher = NetworkPatcher(castable(stage.unet), model_management.get_torch_device(), offload)
+    patcher = NetworkPatcher(castable(stage.unet, CASTABLE), model_management.get_torch_device(), offload)
     facts = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
     return ManagedStage(**facts, patcher=patcher)
 
@@ -104,20 +98,13 @@ class ManagedT5:
     def __call__(self, batches: Sequence) -> list[Tensor]:
         if self.patcher is None and (weights := movable_weights(self.network)) is not None:
             self.patcher = NetworkPatcher(
-                _fetched_one_by_one(weights), self.device, model_management.text_encoder_offload_device()
+                fetched_one_by_one(weights), self.device, model_management.text_encoder_offload_device()
             )
         if self.patcher is None:
             model_management.free_memory(model_management.minimum_inference_memory(), self.device)
         else:
             model_management.load_models_gpu([self.patcher])
         return self.network(batches)
-
-
-def _fetched_one_by_one(weights: nn.Module) -> nn.Module:
-    """Tell ComfyUI that any weight may stay behind: the T5 fetches each when it needs it."""
-    for weight in weights.by_name.values():
-        weight.comfy_cast_weights, weight.weight_function, weight.bias_function = False, [], []
-    return weights
 
 
 def managed_encoder(encoder: T5TextEncoder) -> T5TextEncoder:

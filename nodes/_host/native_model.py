@@ -27,7 +27,8 @@ from ...imagen_core import (
     sigma_ve_to_t,
     t_to_sigma_ve,
 )
-from .comfy_memory import NetworkPatcher, castable
+from .castable import castable
+from .comfy_memory import CASTABLE, NetworkPatcher
 
 LOW_RES, AUG_LEVEL, AUG_SEED = "imagen_low_res", "imagen_aug_level", "imagen_aug_seed"  # in a CONDITIONING's options
 # x_0 from the network's output at k-diffusion's border; the model types matter only to nodes that save models.
@@ -235,7 +236,7 @@ def _own_parameters(network: nn.Module, device: torch.device) -> nn.Module:
     shared = {id(tensor): tensor.detach().to(device) for tensor in [*network.parameters(), *network.buffers()]}
     for parameter in network.parameters():
         shared[id(parameter)] = nn.Parameter(shared[id(parameter)], requires_grad=False)
-    own = castable(copy.deepcopy(network, shared))
+    own = castable(copy.deepcopy(network, shared), CASTABLE)
     for module in own.modules():  # forget what ComfyUI noted of where the other's weights lie
         wipe_lowvram_weight(module)
         vars(module).pop("comfy_patched_weights", None)

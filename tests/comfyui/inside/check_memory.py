@@ -166,7 +166,7 @@ def test_deepfloyds_network_runs_with_weights_elsewhere(core, memory, share):
         text_embed_dim=64,
         pooling_heads=8,
     )
-    network = memory.castable(core.build_unet(config).eval().requires_grad_(False))
+    network = memory.castable(core.build_unet(config).eval().requires_grad_(False), memory.CASTABLE)
     patcher = memory.NetworkPatcher(network, CARD, torch.device("cpu"))
     patcher.partially_load(CARD, 1 + share * patcher.model_size())
     assert "cpu" in {parameter.device.type for parameter in network.parameters()}
