@@ -12,7 +12,6 @@ Shapes: b images, c channels, h w pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 from .denoiser import Prediction
 from .parameterization import diffuse, x_0_to_eps
 from .samplers import Sampler
-from .samplers._base import Callback, Denoise, levels
+from .samplers._base import Callback, Denoise, Noise, Reported, levels
 from .schedules import Schedule
 from .super_resolution import fit, resize
 
@@ -92,7 +91,7 @@ def sample_from(
     x_T: Tensor,
     times: Tensor,
     *,
-    noise: Callable[[], Tensor],
+    noise: Noise,
     callback: Callback | None = None,
 ) -> Tensor:
     """`sampler.sample` from a given picture: x_0 (b c h w), equal to the picture wherever the mask is 0.
@@ -148,28 +147,23 @@ def resample(
     *,
     rounds: int,
     jump: int,
-    noise: Callable[[], Tensor],
+    noise: Noise,
     callback: Callback | None = None,
 ) -> Tensor:
     """Draw from x_t at times[0], each stretch of `jump` steps `rounds` times over: RePaint's schedule.
 
     A multistep sampler starts anew with each stretch, as it must, for x_t is another one after the jump back.
     """
-    stretches = [times[i : i + jump + 1] for i in range(0, len(times) - 1, jump)]
-    total = rounds * sum(sampler.calls(stretch) - 1 for stretch in stretches) + 1
-    reported = _Reported(denoise, callback, total)
+    grid = levels(denoise.schedule, times)
+    stretches = [slice(i, i + jump + 1) for i in range(0, len(times) - 1, jump)]
+    total = rounds * sum(sampler.calls(times[stretch]) - 1 for stretch in stretches) + 1
+    denoise = Reported(denoise, callback, total)
     for stretch in stretches:
         for again in range(rounds, 0, -1):
-            x_s = advance(sampler, reported, x_t, stretch, noise=noise)
-            x_t = renoise(x_s, denoise.schedule, stretch[-1], stretch[0], noise()) if again > 1 else x_s
-    return sampler.sample(reported, x_t, times[-1:], noise=noise)
-
-
-def advance(sampler: Sampler, denoise: Denoise, x_t: Tensor, times: Tensor, *, noise: Callable[[], Tensor]) -> Tensor:
-    """Where `sampler` gets from x_t at times[0] to times[-1]: x_s, still noisy; `denoise` is not called there."""
-    last = _Last(denoise, sampler.calls(times))
-    sampler.sample(last, x_t, times, noise=noise)
-    return last.x_s
+            x_s = sampler.advance(denoise, x_t, grid[stretch], noise)
+            t, s = times[stretch][[0, -1]]
+            x_t = renoise(x_s, denoise.schedule, s, t, noise()) if again > 1 else x_s
+    return denoise(x_t, grid[-1].t).x_0
 
 
 def renoise(x_s: Tensor, schedule: Schedule, s: Tensor, t: Tensor, noise: Tensor) -> Tensor:
@@ -180,32 +174,3 @@ def renoise(x_s: Tensor, schedule: Schedule, s: Tensor, t: Tensor, noise: Tensor
     later, earlier = levels(schedule, torch.stack([t, s]))
     kept = later.alpha / earlier.alpha
     return kept * x_s + later.sigma * math.sqrt(-math.expm1(2.0 * (later.lam - earlier.lam))) * noise
-
-
-class _Last:
-    """Passes calls on but for the last of a run, of which it keeps x_s: the run's result is then of no interest."""
-
-    def __init__(self, denoise: Denoise, calls: int) -> None:
-        self.schedule, self._denoise, self._left, self.x_s = denoise.schedule, denoise, calls, None
-
-    def __call__(self, x_t: Tensor, t: Tensor) -> Prediction:
-        self._left -= 1
-        if self._left > 0:
-            return self._denoise(x_t, t)
-        self.x_s = x_t
-        return Prediction(x_0=x_t, eps=x_t)
-
-
-class _Reported:
-    """Reports each call of a run that is made of many."""
-
-    def __init__(self, denoise: Denoise, callback: Callback | None, total: int) -> None:
-        self.schedule, self._denoise = denoise.schedule, denoise
-        self._callback, self._total, self._call = callback, total, 0
-
-    def __call__(self, x_t: Tensor, t: Tensor) -> Prediction:
-        prediction = self._denoise(x_t, t)
-        self._call += 1
-        if self._callback is not None:
-            self._callback(self._call, self._total, prediction)
-        return prediction

@@ -14,6 +14,7 @@ from ..schedules import Schedule
 from .spacing import time_grid
 
 Callback = Callable[[int, int, Prediction], None]
+Noise = Callable[[], Tensor]
 
 
 class Denoise(Protocol):
@@ -43,13 +44,16 @@ class Sampler(ABC):
     noisiest_logsnr: ClassVar[float] = -10.2
 
     @abstractmethod
+    def advance(self, denoise: Denoise, x_t: Tensor, grid: list[Level], noise: Noise) -> Tensor:
+        """From x_t (b c h w) at grid[0] to x_s at grid[-1], still noisy. noise: fresh unit Gaussian noise like x_t."""
+
     def sample(
         self,
         denoise: Denoise,
         x_T: Tensor,
         times: Tensor,
         *,
-        noise: Callable[[], Tensor],
+        noise: Noise,
         callback: Callback | None = None,
     ) -> Tensor:
         """Turn x_T (b c h w), unit Gaussian noise, into the x_0 that the last call of `denoise` predicts.
@@ -58,6 +62,9 @@ class Sampler(ABC):
         callback(call, total, prediction) runs after each call of `denoise`, counting from 1; what it raises ends the
         run. Raises ValueError for times that do not decrease.
         """
+        grid = levels(denoise.schedule, times)
+        denoise = Reported(denoise, callback, self.calls(times))
+        return denoise(self.advance(denoise, x_T, grid, noise), grid[-1].t).x_0
 
     def times(self, schedule: Schedule, calls: int, spacing: str | None = None) -> Tensor:
         """The grid on which this sampler calls the network `calls` times (Heun: `calls` or one fewer).
@@ -84,8 +91,16 @@ def levels(schedule: Schedule, times: Tensor) -> list[Level]:
     ]
 
 
-def report(callback: Callback | None, call: int, total: int, prediction: Prediction) -> Prediction:
-    """Hand a prediction to the callback, if there is one, and on to the loop."""
-    if callback is not None:
-        callback(call, total, prediction)
-    return prediction
+class Reported:
+    """`denoise` that tells a callback of each of its calls: callback(call, total, prediction), counting from 1."""
+
+    def __init__(self, denoise: Denoise, callback: Callback | None, total: int) -> None:
+        self.schedule, self._denoise = denoise.schedule, denoise
+        self._callback, self._total, self._call = callback, total, 0
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Prediction:
+        prediction = self._denoise(x_t, t)
+        self._call += 1
+        if self._callback is not None:
+            self._callback(self._call, self._total, prediction)
+        return prediction

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor
 
-from ._base import Callback, Denoise, Level, Sampler, levels, report
+from ._base import Callback, Denoise, Level, Noise, Reported, Sampler, levels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,25 +28,15 @@ class DDIM(Sampler):
         if not 0.0 <= self.eta <= 1.0:
             raise ValueError(f"eta {self.eta} is outside [0, 1]: 0 is deterministic, 1 as noisy as DDPM")
 
-    def sample(
-        self,
-        denoise: Denoise,
-        x_T: Tensor,
-        times: Tensor,
-        *,
-        noise: Callable[[], Tensor],
-        callback: Callback | None = None,
-    ) -> Tensor:
-        grid = levels(denoise.schedule, times)
-        x_t = x_T
-        for call, (t, s) in enumerate(pairwise(grid), 1):
-            prediction = report(callback, call, len(grid), denoise(x_t, t.t))
+    def advance(self, denoise: Denoise, x_t: Tensor, grid: list[Level], noise: Noise) -> Tensor:
+        for t, s in pairwise(grid):
+            prediction = denoise(x_t, t.t)
             fresh = self.eta * _posterior_sigma(t, s)
             kept = math.sqrt(s.sigma**2 - fresh**2)
             x_t = s.alpha * prediction.x_0 + kept * prediction.eps
             if fresh > 0.0:
                 x_t = x_t + fresh * noise()
-        return report(callback, len(grid), len(grid), denoise(x_t, grid[-1].t)).x_0
+        return x_t
 
 
 def _posterior_sigma(t: Level, s: Level) -> float:
@@ -63,11 +52,12 @@ def ddim_invert(denoise: Denoise, x_0: Tensor, times: Tensor, *, callback: Callb
     extrapolated predictions hardly invert.
     """
     grid = levels(denoise.schedule, times)[::-1]
+    denoise = Reported(denoise, callback, len(grid))
     # At the first level there is no x_t yet to predict eps from: the noiseless alpha x_0 stands in for it.
     x_s = grid[0].alpha * x_0
-    prediction = report(callback, 1, len(grid), denoise(x_s, grid[0].t))
+    prediction = denoise(x_s, grid[0].t)
     x_s = x_s + grid[0].sigma * prediction.eps
-    for call, (s, t) in enumerate(pairwise(grid), 2):
-        prediction = report(callback, call, len(grid), denoise(x_s, s.t))
+    for s, t in pairwise(grid):
+        prediction = denoise(x_s, s.t)
         x_s = t.alpha * prediction.x_0 + t.sigma * prediction.eps
     return x_s

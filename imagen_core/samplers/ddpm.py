@@ -6,7 +6,6 @@ Learned variance: Improved DDPM, Eq. 15 (arXiv 2102.09672).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -14,7 +13,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..denoiser import Prediction
-from ._base import Callback, Denoise, Level, Sampler, levels, report
+from ._base import Denoise, Level, Noise, Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,21 +32,11 @@ class DDPM(Sampler):
         if not 0.0 <= self.gamma <= 1.0:
             raise ValueError(f"gamma {self.gamma} is outside [0, 1]: 0 is the posterior's variance, 1 beta's")
 
-    def sample(
-        self,
-        denoise: Denoise,
-        x_T: Tensor,
-        times: Tensor,
-        *,
-        noise: Callable[[], Tensor],
-        callback: Callback | None = None,
-    ) -> Tensor:
-        grid = levels(denoise.schedule, times)
-        x_t = x_T
-        for call, (t, s) in enumerate(pairwise(grid), 1):
-            prediction = report(callback, call, len(grid), denoise(x_t, t.t))
+    def advance(self, denoise: Denoise, x_t: Tensor, grid: list[Level], noise: Noise) -> Tensor:
+        for t, s in pairwise(grid):
+            prediction = denoise(x_t, t.t)
             x_t = posterior_mean(x_t, prediction.x_0, t, s) + self._sigma(prediction, t, s) * noise()
-        return report(callback, len(grid), len(grid), denoise(x_t, grid[-1].t)).x_0
+        return x_t
 
     def _sigma(self, prediction: Prediction, t: Level, s: Level) -> Tensor | float:
         """Standard deviation of the step: posterior sigma^(1 - gamma) times sqrt(beta)^gamma, of Eq. 6."""

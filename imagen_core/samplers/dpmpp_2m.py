@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor
 
-from ._base import Callback, Denoise, Level, Sampler, levels, report
+from ._base import Denoise, Level, Noise, Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,24 +19,15 @@ class DPMPP2M(Sampler):
     name: ClassVar[str] = "dpmpp_2m"
     default_spacing: ClassVar[str] = "logsnr"
 
-    def sample(
-        self,
-        denoise: Denoise,
-        x_T: Tensor,
-        times: Tensor,
-        *,
-        noise: Callable[[], Tensor],
-        callback: Callback | None = None,
-    ) -> Tensor:
-        grid = levels(denoise.schedule, times)
-        x_t, before, x_0_before = x_T, None, None
-        for call, (t, s) in enumerate(pairwise(grid), 1):
-            x_0 = report(callback, call, len(grid), denoise(x_t, t.t)).x_0
+    def advance(self, denoise: Denoise, x_t: Tensor, grid: list[Level], noise: Noise) -> Tensor:
+        before = x_0_before = None
+        for t, s in pairwise(grid):
+            x_0 = denoise(x_t, t.t).x_0
             ahead = extrapolate(x_0, x_0_before, before, t, s)
             # Eq. 9: the linear part of the ODE is solved exactly, x_0 is held at its value half a step ahead.
             x_t = (s.sigma / t.sigma) * x_t - s.alpha * math.expm1(t.lam - s.lam) * ahead
             before, x_0_before = t, x_0
-        return report(callback, len(grid), len(grid), denoise(x_t, grid[-1].t)).x_0
+        return x_t
 
 
 def extrapolate(x_0: Tensor, x_0_before: Tensor | None, before: Level | None, t: Level, s: Level) -> Tensor:

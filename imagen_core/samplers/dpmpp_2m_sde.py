@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor
 
-from ._base import Callback, Denoise, Sampler, levels, report
+from ._base import Denoise, Level, Noise, Sampler
 from .dpmpp_2m import extrapolate
 
 
@@ -29,19 +28,10 @@ class DPMPP2MSDE(Sampler):
         if self.eta < 0.0:
             raise ValueError(f"eta {self.eta} is negative: 0 is without noise, 1 the diffusion SDE")
 
-    def sample(
-        self,
-        denoise: Denoise,
-        x_T: Tensor,
-        times: Tensor,
-        *,
-        noise: Callable[[], Tensor],
-        callback: Callback | None = None,
-    ) -> Tensor:
-        grid = levels(denoise.schedule, times)
-        x_t, before, x_0_before = x_T, None, None
-        for call, (t, s) in enumerate(pairwise(grid), 1):
-            x_0 = report(callback, call, len(grid), denoise(x_t, t.t)).x_0
+    def advance(self, denoise: Denoise, x_t: Tensor, grid: list[Level], noise: Noise) -> Tensor:
+        before = x_0_before = None
+        for t, s in pairwise(grid):
+            x_0 = denoise(x_t, t.t).x_0
             ahead = extrapolate(x_0, x_0_before, before, t, s)
             # Noise of strength eta removes x_t's own noise eta^2 h faster, h the step in log(alpha / sigma).
             h, extra = s.lam - t.lam, self.eta**2 * (s.lam - t.lam)
@@ -49,4 +39,4 @@ class DPMPP2MSDE(Sampler):
             if self.eta > 0.0:
                 x_t = x_t + s.sigma * math.sqrt(-math.expm1(-2.0 * extra)) * noise()
             before, x_0_before = t, x_0
-        return report(callback, len(grid), len(grid), denoise(x_t, grid[-1].t)).x_0
+        return x_t

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -10,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..schedules import Schedule
-from ._base import Callback, Denoise, Sampler, levels, report
+from ._base import Denoise, Level, Noise, Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,22 +26,12 @@ class Heun(Sampler):
     def calls(self, times: Tensor) -> int:
         return 2 * len(times) - 1
 
-    def sample(
-        self,
-        denoise: Denoise,
-        x_T: Tensor,
-        times: Tensor,
-        *,
-        noise: Callable[[], Tensor],
-        callback: Callback | None = None,
-    ) -> Tensor:
-        grid = levels(denoise.schedule, times)
-        x_t, total = x_T, self.calls(times)
-        for step, (t, s) in enumerate(pairwise(grid)):
-            here = report(callback, 2 * step + 1, total, denoise(x_t, t.t))
+    def advance(self, denoise: Denoise, x_t: Tensor, grid: list[Level], noise: Noise) -> Tensor:
+        for t, s in pairwise(grid):
+            here = denoise(x_t, t.t)
             x_s = s.alpha * here.x_0 + s.sigma * here.eps  # Euler's step is DDIM's
-            there = report(callback, 2 * step + 2, total, denoise(x_s, s.t))
+            there = denoise(x_s, s.t)
             # In x / alpha, the slope along sigma / alpha is eps. Replacing eps by the mean of the two moves x_s by
             # (sigma_s / alpha_s - sigma_t / alpha_t) alpha_s times half their difference.
             x_t = x_s + 0.5 * (s.sigma - t.sigma / t.alpha * s.alpha) * (there.eps - here.eps)
-        return report(callback, total, total, denoise(x_t, grid[-1].t)).x_0
+        return x_t
