@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from . import runtime
+from . import runtime, whole_files
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
@@ -120,27 +119,12 @@ def _write(
     picture: Image.Image, folder: Path, stem: str, counter: int, info: PngInfo, compress_level: int
 ) -> tuple[str, int]:
     """Write one file under the first free counter; returns its name and the next counter."""
-    temporary = folder / f".imagen-{uuid.uuid4().hex}.part"
-    try:
-        with open(temporary, "xb") as file:
-            picture.save(file, format="PNG", pnginfo=info, compress_level=compress_level)
+    with whole_files.temporary_for(folder) as (temporary, file):
+        picture.save(file, format="PNG", pnginfo=info, compress_level=compress_level)
+        whole_files.sync(file)
+        file.close()
         while True:
             filename = f"{stem}_{counter:05}_.png"
             counter += 1
-            if _claim(temporary, folder / filename):
+            if whole_files.claim(temporary, folder / filename):
                 return filename, counter
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _claim(temporary: Path, path: Path) -> bool:
-    """Give the finished file its name unless another process just took it."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links
-        if path.exists():
-            return False
-        os.replace(temporary, path)
-    return True

@@ -178,7 +178,9 @@ def get_save_image_path(prefix: str, directory: str, width: int = 0, height: int
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise ValueError(f"{existing} is no folder that can be written: use another filename prefix or output folder")
-    taken = re.compile(re.escape(os.path.normcase(filename)) + r"_(\d+)_")
+    # The pictures of a batch share one counter; more digits than a counter has are somebody's own name.
+    stem = re.escape(os.path.normcase(filename)).replace("%batch_num%", r"\d+")
+    taken = re.compile(stem + r"_([0-9]{1,15})_")
     names = os.listdir(folder) if folder.is_dir() else []
     counters = [int(match[1]) for name in names if (match := taken.match(os.path.normcase(name)))]
     inside = "" if folder == root else folder.relative_to(root).as_posix()

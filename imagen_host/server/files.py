@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import tempfile
-import uuid
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +16,7 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from PIL import Image, ImageOps
 
-from .. import pictures, runtime
+from .. import pictures, runtime, whole_files
 from ._routes import both, refuse
 from .security import LONGEST_NAME, inside, served_type
 from .state import MEBIBYTE, ServerState
@@ -156,11 +155,11 @@ def keep(received: IO[bytes], folder: Path, form: dict[str, str]) -> dict[str, s
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = form["filename"]
-    temporary = folder / f".{uuid.uuid4().hex}.part"
-    try:
-        with open(temporary, "xb") as file:
-            received.seek(0)
-            shutil.copyfileobj(received, file)
+    with whole_files.temporary_for(folder) as (temporary, file):
+        received.seek(0)
+        shutil.copyfileobj(received, file)
+        whole_files.sync(file)
+        file.close()
         try:
             pictures.check(temporary)
         except (OSError, ValueError):
@@ -169,14 +168,12 @@ def keep(received: IO[bytes], folder: Path, form: dict[str, str]) -> dict[str, s
             os.replace(temporary, inside(folder, name))
         else:
             name = _name_new(temporary, folder, Path(name))
-    finally:
-        temporary.unlink(missing_ok=True)
     return {"name": name, "subfolder": form.get("subfolder", "").strip("/"), "type": form.get("type") or "input"}
 
 
 def _name_new(temporary: Path, folder: Path, name: Path) -> str:
     number, chosen = 0, name.name
-    while not pictures._claim(temporary, folder / chosen):
+    while not whole_files.claim(temporary, folder / chosen):
         taken = folder / chosen
         if taken.is_file() and not taken.is_symlink() and filecmp.cmp(temporary, taken, shallow=False):
             break

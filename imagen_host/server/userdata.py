@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from .. import whole_files
 from ._routes import both, read_json, refuse
 from .security import inside, served_type
 from .state import ServerState
@@ -48,7 +48,7 @@ def _add_files(app: web.Application, root: Path) -> None:
     async def write_file(request: web.Request) -> web.Response:
         data = await request.read()
         path = _target(root, request, "file")
-        await asyncio.to_thread(write, path, data)
+        await asyncio.to_thread(whole_files.write, path, data)
         return web.json_response(_answer(path, root, request))
 
     async def delete_file(request: web.Request) -> web.Response:
@@ -80,7 +80,7 @@ def _add_settings(app: web.Application, root: Path) -> None:
         if name is None and not isinstance(change, dict):
             raise refuse("settings are an object of values by id")
         merged = settings(root) | (change if name is None else {name: change})
-        write(root / SETTINGS_FILE, json.dumps(merged, indent=2).encode())
+        whole_files.write(root / SETTINGS_FILE, json.dumps(merged, indent=2).encode())
         return web.Response()
 
     both(app.router, "GET", "/settings", get_settings)
@@ -118,17 +118,6 @@ def info(path: Path, name: str) -> dict:
     status = path.stat()
     times = {"modified": int(status.st_mtime * 1000), "created": int(status.st_ctime * 1000)}
     return {"path": name, "size": status.st_size, **times}
-
-
-def write(path: Path, data: bytes) -> None:
-    """Put `data` under its name only when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _existing(root: Path, request: web.Request) -> Path:
