@@ -13,6 +13,7 @@ from .guidance.classifier_free import rescale_guidance
 from .inpainting import InitImage
 from .inspection import inspect_checkpoint
 from .noise import BatchNoise
+from .predictions import PREDICTIONS, prediction_of
 from .progress import progress_at
 from .samplers import RESPACINGS, SAMPLERS, SPACINGS, Sampler
 from .sampling import low_res_conditioning, sample_base, super_resolve
@@ -31,6 +32,7 @@ from .variance_exploding import sigma_ve_table, sigma_ve_to_t, t_to_sigma_ve
 
 __all__ = [
     "GUIDANCE",
+    "PREDICTIONS",
     "RESPACINGS",
     "SAMPLERS",
     "SCHEDULES",
@@ -65,6 +67,7 @@ __all__ = [
     "make_guidance",
     "make_thresholding",
     "movable_weights",
+    "prediction_of",
     "progress_at",
     "read_spec",
     "rescale_guidance",

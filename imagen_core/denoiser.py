@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from .conditioning import Conditioning
 from .guidance import Guidance
-from .parameterization import check_prediction_type, output_to_x_0, per_image, x_0_to_eps
+from .parameterization import per_image, x_0_to_eps
+from .predictions import prediction_of
 from .schedules import Schedule
 from .thresholding import Thresholding
 
@@ -23,7 +24,7 @@ Network = Callable[[Tensor, Tensor, Conditioning], Tensor]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is believed of x_t: `x_0`, and the `eps` that goes with it; float32, b c h w.
+    """What is believed of x_t: `x_0`, and the `eps` that goes with it; in x_t's dtype, b c h w.
 
     variance_frac: of a network with learned variance, where between posterior variance (0) and beta (1) the step's
     log-variance lies: (v + 1) / 2 of Improved DDPM, Eq. 15. None of other networks.
@@ -38,7 +39,7 @@ class Denoiser:
     """One sampling run's `denoise(x_t, t) -> Prediction`; make a new one for each run.
 
     network: called as network(x_t, time (b,), conditioning) -> (b, c or 2c, h, w).
-    prediction_type: what the network puts out: "eps", "v" or "x_0".
+    prediction_type: what the network puts out, a key of PREDICTIONS: "eps", "v", "x_0" or "flow".
     cond, null: the conditions of the batch, with and without the prompt. Where guidance is active both run as one
         batch; without a null there is nothing to guide away from, and guidance is off.
     learned_variance: the network puts out 2c channels, the second half Improved DDPM's v.
@@ -56,10 +57,9 @@ class Denoiser:
         thresholding: Thresholding,
         learned_variance: bool = False,
     ) -> None:
-        check_prediction_type(prediction_type)
         self.schedule = schedule
         self._network = network
-        self._prediction_type = prediction_type
+        self._prediction = prediction_of(prediction_type)
         self._cond = cond
         self._null = null
         self._guidance = guidance
@@ -69,14 +69,14 @@ class Denoiser:
         self._dtype = _parameter_dtype(network)
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Prediction:
-        """Predict from x_t (b c h w) float32 at time `t`: a scalar, best on the CPU, or (b,) one an image."""
+        """Predict from x_t (b c h w), float32 or finer, at time `t`: a scalar, best on the CPU, or (b,) one an image."""
         guided = [self._null is not None and self._guidance.active(time) for time in t.reshape(-1).tolist()]
         alpha, sigma = (_scale(values, x_t) for values in self.schedule.alpha_sigma(t))
         cond, null = self._outputs(x_t, t, both=any(guided))
         channels = x_t.shape[1]
-        x_0 = output_to_x_0(self._prediction_type, cond[:, :channels], x_t, alpha, sigma)
+        x_0 = self._prediction.to_x_0(cond[:, :channels], x_t, alpha, sigma)
         if null is not None:
-            null_x_0 = output_to_x_0(self._prediction_type, null[:, :channels], x_t, alpha, sigma)
+            null_x_0 = self._prediction.to_x_0(null[:, :channels], x_t, alpha, sigma)
             x_0 = self._guide(x_0, null_x_0, guided)
         x_0 = self._thresholding(x_0)
         # With the prompt, as published: guidance extrapolates means, and has no meaning for variances.
@@ -89,16 +89,20 @@ class Denoiser:
         return self._cond.cat(self._null)
 
     def _outputs(self, x_t: Tensor, t: Tensor, *, both: bool) -> tuple[Tensor, Tensor | None]:
-        """The network's float32 output under the prompt and, with `both`, under the null prompt: one pass."""
+        """The network's output, in x_t's dtype, under the prompt and, with `both`, under the null prompt: one pass."""
         copies = 2 if both else 1
         time = self.schedule.network_time(t).to(x_t).expand(x_t.shape[0])
         output = self._network(
-            x_t.to(self._dtype).repeat(copies, 1, 1, 1),
+            self._network_input(x_t, t).to(self._dtype).repeat(copies, *[1] * (x_t.ndim - 1)),
             time.repeat(copies),
             self._cond_and_null if both else self._cond,
-        ).float()
+        ).to(x_t.dtype)
         self._check_output(output, x_t)
         return tuple(output.chunk(2)) if both else (output, None)
+
+    def _network_input(self, x_t: Tensor, t: Tensor) -> Tensor:
+        scale = self.schedule.input_scale(t)
+        return x_t if scale is None else x_t * _scale(scale, x_t)
 
     def _check_output(self, output: Tensor, x_t: Tensor) -> None:
         """A network's variance channels, silently dropped or taken for a picture, are the classic error."""
@@ -118,8 +122,8 @@ class Denoiser:
 
 
 def _scale(values: Tensor, like: Tensor) -> Tensor:
-    """alpha or sigma of a scalar t as a float32 scalar (left on the CPU: no copy), of t (b,) as (b 1 1 1)."""
-    return values.float() if values.ndim == 0 else per_image(values, like)
+    """alpha or sigma of a scalar t in the pictures' dtype (left on the CPU: no copy), of t (b,) as (b 1 1 1)."""
+    return values.to(like.dtype) if values.ndim == 0 else per_image(values, like)
 
 
 def _parameter_dtype(network: Network) -> torch.dtype:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from imagen_core.parameterization import diffuse, output_to_x_0, per_image
+from imagen_core.parameterization import diffuse, per_image
+from imagen_core.predictions import prediction_of
 from imagen_core.schedules import Schedule
 
 
@@ -50,8 +51,9 @@ def diffusion_loss(
     """
     alpha, sigma = (per_image(part, x_0) for part in schedule.alpha_sigma(times))  # b 1 1 1
     x_t = diffuse(x_0, noise, alpha, sigma)
-    output = network(x_t, schedule.network_time(times)).float()
-    error = output_to_x_0(prediction_type, output, x_t, alpha, sigma) - x_0
+    scale = schedule.input_scale(times)
+    output = network(x_t if scale is None else x_t * per_image(scale, x_t), schedule.network_time(times)).float()
+    error = prediction_of(prediction_type).to_x_0(output, x_t, alpha, sigma) - x_0
     weight = loss_weight(sigma, max_weight)
     if image_weight is not None:
         weight = weight * per_image(image_weight, x_0)

@@ -20,13 +20,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..predictions import prediction_of
 from ..unets import UNetConfig, build_unet, unet_config_from_dict, unet_config_to_dict
 
 FORMAT = "imagen"
 FORMAT_VERSION = 1
 MAX_HEADER = 100_000_000  # the limit that safetensors sets itself
 STAGES = ("base64", "sr256", "sr1024")
-PREDICTION_TYPES = ("eps", "v", "x_0")
 LOW_RES_RESIZES = ("area_bilinear", "align_corners")
 
 
@@ -34,7 +34,7 @@ LOW_RES_RESIZES = ("area_bilinear", "align_corners")
 class StageSpec:
     """What a checkpoint says of itself.
 
-    stage: one of STAGES. schedule_config: as `schedule_to_config` writes it. prediction_type: eps, v or x_0.
+    stage: one of STAGES. schedule_config: as `schedule_to_config` writes it. prediction_type: a key of PREDICTIONS.
     defaults: values that suit sampling (steps, sampler, guidance_scale, aug_level, ...). training: how it was made.
     low_res_resize: how a super-resolution stage wants its small picture enlarged: "area_bilinear" is
     `super_resolution.resize`, "align_corners" is bilinear from corner to corner (DeepFloyd IF). aug_zero_is_clean:
@@ -54,8 +54,7 @@ class StageSpec:
     def __post_init__(self) -> None:
         if self.stage not in STAGES:
             raise ValueError(f"Unknown stage {self.stage!r}; expected one of {STAGES}.")
-        if self.prediction_type not in PREDICTION_TYPES:
-            raise ValueError(f"Unknown prediction_type {self.prediction_type!r}; expected one of {PREDICTION_TYPES}.")
+        prediction_of(self.prediction_type)
         if self.low_res_resize not in LOW_RES_RESIZES:
             raise ValueError(f"Unknown low_res_resize {self.low_res_resize!r}; expected one of {LOW_RES_RESIZES}.")
 

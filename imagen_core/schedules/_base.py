@@ -52,6 +52,10 @@ class Schedule(ABC):
         """What a network's time embedding is fed: 1000 t, the range of timesteps that sinusoids were chosen for."""
         return 1000.0 * t
 
+    def input_scale(self, t: Tensor) -> Tensor | None:
+        """What x_t is multiplied by on its way into the network, in the shape of `t`; None where it enters as it is."""
+        return None
+
     def snap(self, t: Tensor) -> Tensor:
         """Move strictly decreasing times to the nearest ones that a network was trained on; here all are."""
         return t

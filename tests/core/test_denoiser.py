@@ -6,7 +6,8 @@ import torch
 from imagen_core.conditioning import Conditioning
 from imagen_core.denoiser import Denoiser
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
-from imagen_core.parameterization import PREDICTION_TYPES, diffuse, per_image, training_target
+from imagen_core.parameterization import diffuse, per_image
+from imagen_core.predictions import PREDICTIONS, prediction_of
 from imagen_core.schedules import SCHEDULES
 from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.thresholding.none import NoThresholding
@@ -42,7 +43,7 @@ class Picture(torch.nn.Module):
 
 
 @pytest.mark.parametrize("schedule", [schedule() for schedule in SCHEDULES.values()], ids=repr)
-@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize("prediction_type", PREDICTIONS)
 def test_a_perfect_network_of_any_type_gives_x_0_and_eps(schedule, prediction_type):
     t = torch.tensor(0.4, dtype=torch.float64)
     alpha, sigma = (value.item() for value in schedule.alpha_sigma(t))
@@ -51,7 +52,7 @@ def test_a_perfect_network_of_any_type_gives_x_0_and_eps(schedule, prediction_ty
 
     def network(x, time, conditioning):
         times.append(time)
-        return training_target(prediction_type, X_0, EPS, alpha, sigma)
+        return prediction_of(prediction_type).target(X_0, EPS, alpha, sigma)
 
     got = denoiser(network, schedule=schedule, prediction_type=prediction_type)(x_t, t)
     torch.testing.assert_close(got.x_0, X_0, rtol=1e-4, atol=1e-4)
@@ -61,7 +62,7 @@ def test_a_perfect_network_of_any_type_gives_x_0_and_eps(schedule, prediction_ty
 
 
 @pytest.mark.parametrize("schedule", [schedule() for schedule in SCHEDULES.values()], ids=repr)
-@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize("prediction_type", PREDICTIONS)
 @pytest.mark.parametrize("t", [0.0, 1.0])
 def test_finite_at_the_ends(schedule, prediction_type, t):
     guided = {"null": Conditioning(), "guidance": ClassifierFreeGuidance(), "thresholding": StaticThresholding()}
@@ -125,5 +126,5 @@ def test_a_half_precision_network_is_read_in_float32():
 
 
 def test_unknown_prediction_type():
-    with pytest.raises(ValueError, match="eps, v, x_0"):
+    with pytest.raises(ValueError, match="eps, flow, v, x_0"):
         denoiser(Picture(), prediction_type="epsilon")

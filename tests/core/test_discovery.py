@@ -10,11 +10,18 @@ import pytest
 
 from imagen_core._discovery import discover, from_config, to_config
 from imagen_core.guidance import GUIDANCE
+from imagen_core.predictions import PREDICTIONS
 from imagen_core.samplers import SAMPLERS, SPACINGS
 from imagen_core.schedules import SCHEDULES, schedule_from_config, schedule_to_config
 from imagen_core.thresholding import THRESHOLDINGS
 
-REGISTRIES = {"schedule": SCHEDULES, "guidance": GUIDANCE, "thresholding": THRESHOLDINGS, "sampler": SAMPLERS}
+REGISTRIES = {
+    "schedule": SCHEDULES,
+    "guidance": GUIDANCE,
+    "thresholding": THRESHOLDINGS,
+    "sampler": SAMPLERS,
+    "prediction": PREDICTIONS,
+}
 EVERYTHING = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
 
 
@@ -40,7 +47,8 @@ def test_documented_frozen_and_keyword_only(kind, name):
 
 
 def test_what_the_papers_need_is_there():
-    assert {"cosine", "linear", "discrete"} <= set(SCHEDULES)
+    assert {"eps", "v", "x_0", "flow"} <= set(PREDICTIONS)
+    assert {"cosine", "linear", "discrete", "flow"} <= set(SCHEDULES)
     assert {"classifier_free", "apg"} <= set(GUIDANCE)
     assert {"none", "static", "dynamic"} <= set(THRESHOLDINGS)
     assert {"ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "heun"} <= set(SAMPLERS)
@@ -48,7 +56,7 @@ def test_what_the_papers_need_is_there():
 
 
 def test_config_errors_name_the_key():
-    with pytest.raises(ValueError, match="cosine, discrete, linear"):
+    with pytest.raises(ValueError, match="cosine, discrete, flow, linear"):
         schedule_from_config({"name": "sigmoid"})
     with pytest.raises(ValueError, match="None.*cosine"):
         schedule_from_config({"shift": 1.0})

@@ -8,7 +8,7 @@ from imagen_core.denoiser import Denoiser
 from imagen_core.guidance import GUIDANCE
 from imagen_core.guidance.adaptive_projected import AdaptiveProjectedGuidance
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
-from imagen_core.parameterization import eps_to_x_0
+from imagen_core.predictions import prediction_of
 from imagen_core.samplers import time_grid
 from imagen_core.samplers.ddim import DDIM
 from imagen_core.schedules.cosine import CosineSchedule
@@ -31,7 +31,7 @@ def test_classifier_free_extrapolates():
 def test_guiding_x_0_is_guiding_eps():
     x_t, alpha, sigma = torch.randn(COND.shape, generator=GENERATOR), 0.6, 0.8
     eps, null_eps = ((x_t - alpha * x_0) / sigma for x_0 in (COND, NULL))
-    papers = eps_to_x_0(5.0 * eps + (1.0 - 5.0) * null_eps, x_t, alpha, sigma)  # Imagen, Eq. 2
+    papers = prediction_of("eps").to_x_0(5.0 * eps - 4.0 * null_eps, x_t, alpha, sigma)  # Imagen, Eq. 2
     torch.testing.assert_close(ClassifierFreeGuidance(scale=5.0).combine(COND, NULL), papers, rtol=1e-4, atol=1e-4)
 
 
