@@ -149,6 +149,7 @@ class UViT(PatchedUNet):
             pooling_queries=config.pooling_queries,
         )
         self.config = config
+        self.routed = 0.0  # of the positions, in training: around all blocks but two (TREAD, arXiv 2501.04765)
         self.multiple = 2 * config.patch_size
         channels, width, blocks = config.channels, config.width, config.num_res_blocks
         patch = config.patch_size**2
@@ -198,7 +199,22 @@ class UViT(PatchedUNet):
         tokens = self.merge(cells.permute(0, 2, 3, 1).flatten(1, 2))  # b m width
         tokens = tokens + grid_embedding(h // 2, w // 2, tokens.shape[-1], device=x.device).to(tokens.dtype)
         modulation = self.modulation(embedding).unflatten(1, (6, -1))  # b 6 width
-        for block in self.transformer:
-            tokens = block(tokens, modulation, text)
-        cells = self.spread(_normed(tokens))  # b m 4c
+        cells = self.spread(_normed(self._run_blocks(tokens, modulation, text)))  # b m 4c
         return F.pixel_shuffle(cells.view(b, h // 2, w // 2, -1).permute(0, 3, 1, 2), 2)
+
+    def _run_blocks(self, tokens: Tensor, modulation: Tensor, text: TextContext | None) -> Tensor:
+        """tokens (b m width) through the transformer; while training, `routed` of them go around its middle."""
+        around = self.routed if self.training else 0.0
+        if around == 0:
+            for block in self.transformer:
+                tokens = block(tokens, modulation, text)
+            return tokens
+        first, *middle, last = self.transformer
+        tokens = first(tokens, modulation, text)
+        b, m, width = tokens.shape
+        order = torch.rand(b, m, device=tokens.device).argsort(1)[:, round(around * m) :]
+        kept = order[..., None].expand(-1, -1, width)  # b k width
+        part = tokens.gather(1, kept)
+        for block in middle:
+            part = block(part, modulation, text)
+        return last(tokens.scatter(1, kept, part), modulation, text)

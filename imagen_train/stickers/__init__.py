@@ -1,0 +1,1 @@
+"""What does imagen-mini's open vocabulary learn from? Openly licensed drawings of named things, composed into scenes."""

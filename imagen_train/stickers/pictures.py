@@ -1,0 +1,145 @@
+"""Which pixels does a scene become? Drawings are recoloured at the size they have, and laid over the backdrop.
+
+Shapes: s the picture's side, m a master drawing's; RGBA is uint8 with straight alpha.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from . import backdrops
+from .captions import Caption, write
+from .colors import Array, recolor
+from .names import Thing, codes_by_label, things
+from .packages import obtain
+from .rendering import drawings, render
+from .scene import STYLES, Mix, Placed, Scene, SceneSampler
+from .sources import NAMES, PICTURES, Package
+
+MASTER = 96  # px: a little more than a drawing ever takes of a 64 px picture
+
+
+@dataclass(frozen=True)
+class Library:
+    """Rendered drawings: masters[style] (n m m 4), and which row of it a thing is, by index in the vocabulary."""
+
+    vocabulary: tuple[Thing, ...]
+    masters: dict[str, np.ndarray]
+    rows: dict[str, dict[int, int]]
+
+    @property
+    def complete(self) -> list[int]:
+        """Things that every style has a drawing of."""
+        return sorted(set.intersection(*(set(rows) for rows in self.rows.values())))
+
+    def available(self, tier: int) -> list[int]:
+        """Complete things up to a tier."""
+        return [i for i in self.complete if self.vocabulary[i].tier <= tier]
+
+
+def build(root: Path, packages: Path, side: int = MASTER) -> Library:
+    """Render every listed thing in every style into `root` (what is there already is kept), and open the library."""
+    codes = codes_by_label(obtain(NAMES[0], packages))
+    for package in PICTURES:
+        if not (root / f"{package.key}.{side}.json").is_file():
+            _render_package(package, obtain(package, packages), codes, root, side)
+    return open_library(root, side)
+
+
+def _render_package(package: Package, path: Path, codes: dict[str, str], root: Path, side: int) -> None:
+    wanted = {codes[thing.label]: thing.noun for thing in things() if thing.label in codes}
+    found = {wanted[d.code]: d for d in drawings(package, path) if d.code in wanted}
+    root.mkdir(parents=True, exist_ok=True)
+    pixels = np.stack([render(drawing, side) for drawing in found.values()])
+    for name, write_to in (
+        (f"{package.key}.{side}.npy", lambda file: np.save(file, pixels, allow_pickle=False)),
+        (f"{package.key}.{side}.json", lambda file: file.write(json.dumps(list(found)).encode())),
+    ):
+        with open(root / f"{name}.part", "wb") as file:
+            write_to(file)
+        os.replace(root / f"{name}.part", root / name)
+
+
+def open_library(root: Path, side: int = MASTER) -> Library:
+    """The library that `build` made. FileNotFoundError: it is not there."""
+    vocabulary = things()
+    index = {thing.noun: i for i, thing in enumerate(vocabulary)}
+    masters, rows = {}, {}
+    for package in PICTURES:
+        file = root / f"{package.key}.{side}.json"
+        if not file.is_file():
+            raise FileNotFoundError(f"no drawings of {package.name} in {root}: run `imagen data stickers` first")
+        nouns = json.loads(file.read_text())
+        masters[package.style] = np.load(file.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+        rows[package.style] = {index[noun]: row for row, noun in enumerate(nouns) if noun in index}
+    return Library(vocabulary, masters, rows)
+
+
+def paint(scene: Scene, library: Library, side: int = 64) -> np.ndarray:
+    """The scene's picture (s s 3), uint8."""
+    canvas = backdrops.paint(scene.backdrop, side, scene.seed, gradient=scene.gradient)
+    for placed in scene.placed:
+        master = library.masters[scene.style][library.rows[scene.style][placed.thing]]
+        _lay(canvas, placed, master)
+    return (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _lay(canvas: Array, placed: Placed, master: np.ndarray) -> None:
+    """Put one drawing on the canvas (s s 3), in place; what would leave the picture is cut off."""
+    side = canvas.shape[0]
+    size = max(4, round(placed.size * side))
+    drawing = Image.fromarray(np.ascontiguousarray(master[:, ::-1] if placed.flipped else master))
+    drawing = np.asarray(drawing.convert("RGBa").resize((size, size), Image.LANCZOS).convert("RGBA"), np.float32) / 255
+    rgb, alpha = drawing[..., :3], drawing[..., 3]
+    if placed.color:
+        rgb = recolor(rgb, alpha, placed.color)
+    left, top = round(placed.x * side - size / 2), round(placed.y * side - size / 2)
+    x0, y0, x1, y1 = max(0, left), max(0, top), min(side, left + size), min(side, top + size)
+    part = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
+    over = alpha[part][..., None]
+    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - over) + rgb[part] * over
+
+
+LABELS = ("layout", "style", "thing", "thing_2", "color", "color_2", "count", "relation", "backdrop")
+
+
+def labels(scene: Scene, colors: tuple[str, ...]) -> dict[str, int]:
+    """What is in the scene, as numbers: -1 where there is nothing (a second thing) or nothing to tell (its own colour)."""
+    first, second = scene.placed[0], scene.placed[1] if scene.layout == "pair" else None
+
+    def color(placed: Placed | None) -> int:
+        return -1 if placed is None or placed.color is None else colors.index(placed.color)
+
+    return {
+        "layout": ("one", "several", "pair").index(scene.layout),
+        "style": STYLES.index(scene.style),
+        "thing": first.thing,
+        "thing_2": -1 if second is None else second.thing,
+        "color": color(first),
+        "color_2": color(second),
+        "count": len(scene.placed),
+        "relation": -1 if scene.relation is None else ("left", "above").index(scene.relation),
+        "backdrop": backdrops.NAMES.index(scene.backdrop),
+    }
+
+
+def batch(
+    library: Library, count: int, seed: int, *, tier: int, mix: Mix, held_out: bool = False, side: int = 64
+) -> tuple[np.ndarray, list[Caption], list[Scene]]:
+    """`count` pictures (n s s 3) with captions and scenes; the same seed gives the same ones, whatever was drawn before.
+
+    Things take turns, so that each is shown equally often.
+    """
+    sampler = SceneSampler(library.vocabulary, library.available(tier), mix, held_out=held_out)
+    rng = Random(f"stickers {seed} {held_out}")
+    order = rng.sample(sampler.things, len(sampler.things))
+    scenes = [sampler.sample(rng, first=order[i % len(order)]) for i in range(count)]
+    captions = [write(scene, library.vocabulary, rng) for scene in scenes]
+    return np.stack([paint(scene, library, side) for scene in scenes]), captions, scenes

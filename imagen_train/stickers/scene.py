@@ -1,0 +1,138 @@
+"""What is in a training picture? Things, each with style, colour, place and size, before a backdrop: known exactly.
+
+Coordinates are fractions of the picture's side, so that one scene is the same at 64, 256 and 1024 px.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from . import backdrops
+from .colors import COLORS
+from .names import Thing
+
+STYLES = ("3d", "flat", "cartoon")
+RELATIONS = ("left", "above")  # the first thing is left of, or above, the second
+LAYOUTS = ("one", "several", "pair")
+SIZES = ("small", "normal", "large")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One thing in the picture. color None: its own. x, y: centre; size: of its longer side."""
+
+    thing: int
+    color: str | None
+    x: float
+    y: float
+    size: float
+    flipped: bool
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture's content. relation: of a pair's first thing to its second. size: as a caption may say it of one thing."""
+
+    layout: str
+    style: str
+    placed: tuple[Placed, ...]
+    backdrop: str
+    gradient: bool
+    seed: int
+    relation: str | None = None
+    size: str = "normal"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What training never shows: two colours a thing, and some things altogether."""
+
+    colors: dict[int, tuple[str, ...]]
+    things: frozenset[int]
+
+
+def hold_out(vocabulary: tuple[Thing, ...], fraction: float = 0.05) -> Held:
+    """Chosen by each noun alone, so that a longer list leaves the split of the shorter one as it was."""
+    colors, unseen = {}, set()
+    for index, thing in enumerate(vocabulary):
+        rng = Random(f"held out {thing.noun}")
+        colors[index] = tuple(rng.sample(COLORS, 2))
+        if rng.random() < fraction:
+            unseen.add(index)
+    return Held(colors, frozenset(unseen))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """How often what is asked of the network; fractions of all pictures unless said otherwise."""
+
+    several: float = 0.08
+    pair: float = 0.12
+    recolored: float = 0.45  # of the things
+    white: float = 0.2  # of the backdrops
+    scenery: float = 0.15  # of the other backdrops
+    gradient: float = 0.3  # of the plain ones
+
+
+class SceneSampler:
+    """Draws scenes of the things `drawn[style]` has drawings of, by the mix; `held_out` shows what training never does."""
+
+    def __init__(self, vocabulary: tuple[Thing, ...], available: list[int], mix: Mix, *, held_out: bool = False):
+        self.held, self.mix, self.held_out = hold_out(vocabulary), mix, held_out
+        self.things = [i for i in available if held_out or i not in self.held.things]
+
+    def sample(self, rng: Random, first: int | None = None) -> Scene:
+        """One scene. first: the first thing, else any."""
+        style = rng.choice(STYLES)
+        layout = rng.choices(LAYOUTS, (1 - self.mix.several - self.mix.pair, self.mix.several, self.mix.pair))[0]
+        first = rng.choice(self.things) if first is None else first
+        backdrop, gradient = self._backdrop(rng)
+        placed, extra = getattr(self, f"_{layout}")(first, backdrop, rng)
+        return Scene(layout, style, placed, backdrop, gradient, rng.getrandbits(31), **extra)
+
+    def _backdrop(self, rng: Random) -> tuple[str, bool]:
+        if rng.random() < self.mix.white:
+            return "white", False
+        if rng.random() < self.mix.scenery:
+            return rng.choice(tuple(backdrops.SCENES)), False
+        return rng.choice(backdrops.PLAIN), rng.random() < self.mix.gradient
+
+    def _color(self, thing: int, backdrop: str, rng: Random) -> str | None:
+        """A colour that training may show (or, held out, only what it may not); never the plain backdrop's own."""
+        if rng.random() >= self.mix.recolored and not self.held_out:
+            return None
+        hidden = self.held.colors[thing]
+        pool = hidden if self.held_out else [color for color in COLORS if color not in hidden]
+        return rng.choice([color for color in pool if color != backdrop] or [None])
+
+    def _place(self, thing: int, backdrop: str, rng: Random, x: float, y: float, size: float) -> Placed:
+        return Placed(thing, self._color(thing, backdrop, rng), x, y, size, rng.random() < 0.5)
+
+    def _one(self, first: int, backdrop: str, rng: Random) -> tuple[tuple[Placed, ...], dict]:
+        name = rng.choices(SIZES, (0.08, 0.84, 0.08))[0]
+        size = {"small": rng.uniform(0.34, 0.48), "normal": rng.uniform(0.72, 0.86), "large": rng.uniform(0.93, 1.0)}[name]
+        slack = (1 - size) / 3
+        x, y = (0.5 + rng.uniform(-slack, slack) for _ in range(2))
+        return (self._place(first, backdrop, rng, x, y, size),), {"size": name}
+
+    def _several(self, first: int, backdrop: str, rng: Random) -> tuple[tuple[Placed, ...], dict]:
+        """Two to five of the same, alike in colour, in a loose row or two."""
+        count = rng.choices((2, 3, 4, 5), (4, 3, 2, 1))[0]
+        rows = {2: (2,), 3: (3,) if rng.random() < 0.5 else (1, 2), 4: (2, 2), 5: (2, 3)}[count]
+        size = 0.92 / max(*rows, len(rows), 2)
+        one = self._place(first, backdrop, rng, 0, 0, size)
+        spots = []
+        for row, columns in enumerate(rows):
+            for column in range(columns):
+                x, y = 0.5 + (column - (columns - 1) / 2) * size * 1.04, 0.5 + (row - (len(rows) - 1) / 2) * size * 1.04
+                spots.append(Placed(one.thing, one.color, x + rng.uniform(-0.015, 0.015), y + rng.uniform(-0.02, 0.02), size, one.flipped))
+        return tuple(spots), {}
+
+    def _pair(self, first: int, backdrop: str, rng: Random) -> tuple[tuple[Placed, ...], dict]:
+        second = rng.choice([i for i in self.things if i != first] or self.things)
+        relation, size = rng.choice(RELATIONS), rng.uniform(0.42, 0.48)
+        a, b, across = 0.26, 0.74, 0.5 + rng.uniform(-0.06, 0.06)
+        spots = ((a, across), (b, across)) if relation == "left" else ((across, a), (across, b))
+        things = tuple(self._place(i, backdrop, rng, *spot, size) for i, spot in zip((first, second), spots, strict=True))
+        return things, {"relation": relation}
