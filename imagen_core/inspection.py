@@ -13,21 +13,23 @@ from typing import Any
 from .checkpoints import native
 from .checkpoints.deepfloyd_if import is_deepfloyd, opened_deepfloyd
 from .checkpoints.native import StageSpec, opened, safetensors_header
+from .text.hub_network import OWN_KINDS
+from .text.loading import kind_of_folder, open_bert_folder
 from .text.t5_weights import open_weights as open_text_encoder
 from .text.t5_weights import weight_files
 from .unets import unet_config_to_dict
 
-STAGE, DEEPFLOYD, TEXT_ENCODER = "Imagen stage", "DeepFloyd IF stage", "T5 text encoder"
+STAGE, DEEPFLOYD = "Imagen stage", "DeepFloyd IF stage"
 
 
 def inspect_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a file or folder holds, as JSON-able data.
 
-    Always: path, kind ("Imagen stage", "DeepFloyd IF stage" or "T5 text encoder"), parameters (their number), formats
+    Always: path, kind ("Imagen stage", "DeepFloyd IF stage", "T5 text encoder" or "BERT text encoder"), parameters (their number), formats
     (how many parameters are stored in each number format, "F16": n), bytes and files. Of a stage besides: stage,
     network (its settings), schedule, prediction_type, learned_variance, defaults, low_res_resize, aug_zero_is_clean,
     training, naming. Of a text encoder: settings. Raises FileNotFoundError, or ValueError for a damaged file and for
-    what is none of the three.
+    what is none of these.
     """
     path = Path(path)
     if not path.exists():
@@ -44,7 +46,7 @@ def _is_text_encoder(folder: Path) -> bool:
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(settings, dict) and settings.get("model_type") == "t5"
+    return isinstance(settings, dict) and settings.get("model_type") in OWN_KINDS
 
 
 def _deepfloyd(path: Path) -> dict[str, Any]:
@@ -70,13 +72,17 @@ def _safetensors(path: Path) -> dict[str, Any]:
 
 
 def _text_encoder(path: Path) -> dict[str, Any]:
-    files = weight_files(path) if path.is_dir() else [path]
-    weights, config = open_text_encoder(files, path / "config.json" if path.is_dir() else None)
+    kind = kind_of_folder(path) if path.is_dir() else "t5"
+    if kind == "bert":
+        weights, config, *_ = open_bert_folder(path)
+    else:
+        files = weight_files(path) if path.is_dir() else [path]
+        weights, config = open_text_encoder(files, path / "config.json" if path.is_dir() else None)
     formats = {file: _number_formats(file) for file in weights.files}
     sizes = [
         (formats[archive.path][name], math.prod(archive.shapes[name])) for archive, name in weights.places.values()
     ]
-    return _found(path, TEXT_ENCODER, sizes, weights.files) | {"settings": vars(config)}
+    return _found(path, f"{kind.upper()} text encoder", sizes, weights.files) | {"settings": vars(config)}
 
 
 def _number_formats(file: Path) -> dict[str, str]:

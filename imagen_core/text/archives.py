@@ -63,7 +63,7 @@ class SafetensorsArchive:
 
     def check(self, name: str) -> None:
         kind = self._dtypes[name]
-        if kind not in _FLOAT_NAMES:
+        if kind not in _FLOAT_NAMES and not (kind == "I8" and self._scale_of(name) is not None):
             raise ValueError(
                 f"{self.path}: {name!r} holds {kind} numbers (a bitsandbytes file?), which are not read here; get the "
                 "fp16 or fp8 file, or a .gguf."

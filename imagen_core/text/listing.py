@@ -1,7 +1,8 @@
-"""Which T5 text encoders lie in a folder? Told by a folder's config.json or a file's header; no weight is read."""
+"""Which text encoders lie in a folder? Told by a folder's config.json or a file's header; no weight is read."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from .._walk import find_models
 from .archives import SafetensorsArchive
 from .t5_weights import is_encoder
 
+FOLDER_KINDS = ("t5", "bert", "mt5", "umt5", "roberta", "xlm-roberta", "modernbert", "deberta-v2", "mpnet", "distilbert")
+_KIND = re.compile(rb'"model_type"\s*:\s*"([\w-]+)"')
 _ARCHITECTURE = b"general.architecture"  # the first field of a .gguf, by convention
 
 
@@ -22,7 +25,8 @@ def find_text_encoders(folder: Path) -> Iterator[Path]:
 
 def _is_encoder_folder(folder: Path) -> bool:
     beginning = _beginning(folder / "config.json", 1 << 16)
-    return b'"t5"' in beginning and b"d_model" in beginning
+    kind = _KIND.search(beginning)
+    return kind is not None and kind[1].decode() in FOLDER_KINDS
 
 
 def _is_encoder_file(file: Path) -> bool:

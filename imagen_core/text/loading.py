@@ -1,4 +1,4 @@
-"""How does a T5 text encoder come from what people have on disk: a folder, or a single .safetensors or .gguf file?"""
+"""How does a text encoder come from what people have on disk: a folder, or a single .safetensors or .gguf file?"""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from pathlib import Path
 import torch
 
 from .archives import open_archive
+from .bert_config import BertConfig, bert_config_from_json
+from .bert_network import BertNetwork
+from .bert_weights import open_bert_weights
+from .hub_network import OWN_KINDS, load_hub_encoder
 from .prompt_files import PromptFiles, cache_directory
 from .t5 import T5TextEncoder
 from .t5_config import DEFAULT_MAX_TOKENS, T5Config, read_json
 from .t5_network import T5Network
-from .t5_weights import WeightsInMemory, fingerprint, open_weights, weight_files
+from .t5_weights import WeightsInMemory, WeightsOnDisk, fingerprint, open_weights, weight_files
 from .tokenizer import Tokenizer, find_tokenizer, load_tokenizer, tokenizer_file, tokenizer_of_gguf
 
 LARGE = 2**30  # bytes of files: an encoder above it is read from the disk each time, and its prompts are kept there
+MOST_TOKENS = 100_000  # a tokenizer that states more means that it knows no limit
 KEEP = ("auto", "memory", "disk")
 PROMPT_CACHE = ("auto", "on", "off")
 
@@ -33,11 +38,12 @@ def load_text_encoder(
     prompt_cache: str = "off",
     on_layer: Callable[[int, int], None] | None = None,
 ) -> T5TextEncoder:
-    """Open a T5 encoder. Headers are read and checked now; a weight is read when a prompt first needs it.
+    """Open a T5, a BERT, or what else transformers knows. T5 and BERT: headers are read and checked now; a weight is
+    read when a prompt first needs it.
 
-    path: a Hugging Face folder (config.json, model*.safetensors or shards, in whatever float type; tokenizer in it or
-        in the `tokenizer` folder beside it), a pipeline's folder with such a text_encoder/ in it, or one .safetensors
-        (t5xxl_fp16, t5xxl_fp8_e4m3fn, scaled fp8) or .gguf.
+    path: a Hugging Face folder (config.json, model*.safetensors or shards, in whatever float type or int8 with a scale
+        a row; tokenizer in it or in the `tokenizer` folder beside it), a pipeline's folder with such a text_encoder/ in
+        it, or one T5's .safetensors (t5xxl_fp16, t5xxl_fp8_e4m3fn, scaled fp8) or .gguf.
     tokenizer: tokenizer.json, spiece.model or a folder with one. None: the file's own, else beside it, else the first
         of `tokenizer_places` that fits.
     dtype: of the arithmetic, whatever the file holds. float32 is the default everywhere: T5 runs once a prompt.
@@ -56,13 +62,19 @@ def load_text_encoder(
             raise ValueError(f"{name} is {choice!r}; expected one of {', '.join(choices)}.")
     if (path / "text_encoder" / "config.json").is_file():  # a whole pipeline's folder
         path = path / "text_encoder"
-    if path.is_dir():
-        weights, config = open_weights(weight_files(path, variant), path / "config.json")
+    kind = kind_of_folder(path) if path.is_dir() else "t5"
+    if kind not in OWN_KINDS:
+        hub_network, hub_tokenizer = load_hub_encoder(path, kind, device=device, dtype=dtype)
+        return T5TextEncoder(hub_network, hub_tokenizer, max_tokens=_max_tokens(path / "tokenizer_config.json"))
+    if kind == "bert":
+        weights, config, pieces, pieces_file = open_bert_folder(path, variant, tokenizer)
     else:
-        weights, config = open_weights([path])
-    pieces, pieces_file = _tokenizer(path, config, tokenizer, [Path(place) for place in tokenizer_places])
+        weights, config = (
+            open_weights(weight_files(path, variant), path / "config.json") if path.is_dir() else open_weights([path])
+        )
+        pieces, pieces_file = _tokenizer(path, config, tokenizer, [Path(place) for place in tokenizer_places])
     large = is_large(weights.files)
-    network = T5Network(
+    network = (BertNetwork if kind == "bert" else T5Network)(
         config,
         weights if keep == "disk" or (keep == "auto" and large) else WeightsInMemory(weights),
         device=device,
@@ -74,10 +86,28 @@ def load_text_encoder(
     return T5TextEncoder(
         network,
         pieces,
-        max_tokens=_max_tokens(pieces_file),
+        max_tokens=min(_max_tokens(pieces_file), getattr(config, "max_positions", MOST_TOKENS)),
         files=None if directory is None else PromptFiles(directory),
         fingerprint="" if directory is None else f"{fingerprint(used)} {config}",
     )
+
+
+def kind_of_folder(folder: Path) -> str:
+    """The model that a folder's config.json describes: "t5", "bert", or another that transformers may know."""
+    return str(read_json(folder / "config.json").get("model_type", "t5"))
+
+
+def open_bert_folder(
+    folder: Path, variant: str | None = None, wanted: str | os.PathLike[str] | None = None
+) -> tuple[WeightsOnDisk, BertConfig, Tokenizer, Path]:
+    """Weights, config, tokenizer and its file; [CLS] and [SEP] are what the tokenizer says they are."""
+    place = folder if wanted is None else Path(wanted)
+    tokens = load_tokenizer(place)
+    marks = [tokens.id_of(name) for name in ("[CLS]", "[SEP]")]
+    if None in marks:
+        raise ValueError(f"{place}: its tokenizer has no [CLS] or [SEP]; use the encoder's own tokenizer.json")
+    config = bert_config_from_json(folder / "config.json", (marks[0], marks[1]))
+    return open_bert_weights(weight_files(folder, variant), config), config, tokens, tokenizer_file(place) or place
 
 
 def is_large(files: Iterable[Path]) -> bool:
@@ -112,7 +142,7 @@ def _beside(file: Path) -> list[Path]:
 
 
 def _max_tokens(tokenizer: Path | None) -> int:
-    """The tokenizer's stated limit; absent, or "very large" for none, it is DEFAULT_MAX_TOKENS."""
+    """The limit stated beside the tokenizer; absent, or "very large" for none, it is DEFAULT_MAX_TOKENS."""
     path = None if tokenizer is None else tokenizer.parent / "tokenizer_config.json"
     stated = read_json(path).get("model_max_length") if path is not None and path.is_file() else None
-    return int(stated) if isinstance(stated, (int, float)) and 1 <= stated <= 100_000 else DEFAULT_MAX_TOKENS
+    return int(stated) if isinstance(stated, (int, float)) and 1 <= stated <= MOST_TOKENS else DEFAULT_MAX_TOKENS

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..conditioning import TextEmbeds
 from .cache import EncodedPrompts, Encoding
 from .prompt_files import PromptFiles, PromptKey
-from .t5_config import DEFAULT_MAX_TOKENS, T5Config
+from .t5_config import DEFAULT_MAX_TOKENS
 from .t5_network import Batch
 from .tokenizer import Tokenizer
 
@@ -26,10 +26,20 @@ XXL_DIM = 4096  # the width of T5-XXL
 IF_TOKENS = 77  # what DeepFloyd IF's networks were trained to read, pads included
 
 
+class EncoderConfig(Protocol):
+    """What T5Config, BertConfig and HubConfig have in common: width, table, and the marks put around a text."""
+
+    vocab_size: int
+    d_model: int
+    pad_token_id: int
+    prefix_ids: tuple[int, ...]
+    eos_token_id: int
+
+
 class EncoderNetwork(Protocol):
     """network(batches) -> hidden states (b l d), one for each batch of ids (b l) and mask (b l): see T5Network."""
 
-    config: T5Config
+    config: EncoderConfig
     device: torch.device
     dtype: torch.dtype
 
@@ -148,16 +158,18 @@ class T5TextEncoder:
         return stored | fresh
 
     def _token_ids(self, text: str, limit: int) -> list[int]:
-        """Ids closed by the end mark, at most `limit` of them."""
+        """Ids between the encoder's marks (T5: an end mark; BERT: one at either end), at most `limit` of them."""
         readable = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no character
+        config = self.network.config
         ids = self.tokenizer.ids(readable)
-        if len(ids) >= limit:
-            ids = ids[: limit - 1]
+        room = max(0, limit - 1 - len(config.prefix_ids))
+        if len(ids) > room:
+            ids = ids[:room]
             kept = self.tokenizer.text(ids)[-40:]
             warnings.warn(
                 f"The prompt is longer than the {limit} tokens that are read; it was cut after {kept!r}.", stacklevel=4
             )
-        return [*ids, self.network.config.eos_token_id]
+        return [*config.prefix_ids, *ids, config.eos_token_id][-limit:]
 
     def _encode_ids(self, ids: dict[PromptKey, list[int]]) -> dict[PromptKey, Encoding]:
         """Run the network once for all. Without pads, prompts of one length share a batch.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 DEFAULT_MAX_TOKENS = 512  # T5 was trained at 512; its relative positions have no hard end
 MOST_LAYERS = 1000
@@ -26,6 +26,7 @@ class T5Config:
     relative_attention_num_buckets: int = 32
     relative_attention_max_distance: int = 128
     layer_norm_epsilon: float = 1e-6
+    prefix_ids: ClassVar[tuple[int, ...]] = ()  # T5 puts no mark before a text
     gated: bool = True
     activation: str = "gelu_new"
     pad_token_id: int = 0

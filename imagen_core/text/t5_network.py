@@ -25,7 +25,7 @@ def _gelu_new(x: Tensor) -> Tensor:
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))))
 
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
     "silu": F.silu,
@@ -99,7 +99,7 @@ class T5Network:
 
     def _feed_forward(self, name: str, hidden: list[Tensor]) -> list[Tensor]:
         x = self._norm(f"{name}layer_norm.weight", hidden)
-        activation = _ACTIVATIONS[self.config.activation]
+        activation = ACTIVATIONS[self.config.activation]
         if self.config.gated:
             gates = [activation(gate) for gate in self._linear(f"{name}DenseReluDense.wi_0.weight", x)]
             x = [g * y for g, y in zip(gates, self._linear(f"{name}DenseReluDense.wi_1.weight", x), strict=True)]

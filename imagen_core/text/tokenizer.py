@@ -16,13 +16,15 @@ _NORMAL, _USER_DEFINED = 1, 4  # kinds of tokens in a .gguf that text may contai
 
 
 class Tokenizer(Protocol):
-    """Text to token ids and back, without special tokens. `size`: how many ids there are."""
+    """Text to token ids and back, without special tokens. `size`: how many ids there are; `id_of`: a token's, or None."""
 
     size: int
 
     def ids(self, text: str) -> list[int]: ...
 
     def text(self, ids: list[int]) -> str: ...
+
+    def id_of(self, token: str) -> int | None: ...
 
 
 class _FastTokenizer:
@@ -39,6 +41,9 @@ class _FastTokenizer:
 
     def text(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids)
+
+    def id_of(self, token: str) -> int | None:
+        return self._tokenizer.token_to_id(token)
 
 
 class _SentencePieceTokenizer:
@@ -60,6 +65,10 @@ class _SentencePieceTokenizer:
 
     def text(self, ids: list[int]) -> str:
         return self._processor.decode(ids)
+
+    def id_of(self, token: str) -> int | None:
+        found = self._processor.piece_to_id(token)
+        return None if found == self._processor.unk_id() else found
 
 
 def _from_json(path: Path) -> _FastTokenizer:

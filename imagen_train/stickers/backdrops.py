@@ -74,7 +74,9 @@ def _night(rng: Random) -> str:
 
 
 def _space(rng: Random) -> str:
-    planet = _disc(rng.choice((8, 56)), rng.uniform(8, 16), rng.uniform(4, 7), rng.choice(("#c86f5a", "#7aa6d8", "#d9b36c")))
+    planet = _disc(
+        rng.choice((8, 56)), rng.uniform(8, 16), rng.uniform(4, 7), rng.choice(("#c86f5a", "#7aa6d8", "#d9b36c"))
+    )
     return _sky("#0b0a1f", "#1c1440", _scatter(46, rng, 0, 64, (0.2, 0.55), "#ffffff") + planet)
 
 
@@ -154,7 +156,9 @@ def paint_scene(name: str, side: int, rng: Random) -> Array:
     """One of SCENES (s s 3) in [0, 1]."""
     import resvg_py
 
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" width="64" height="64">{SCENES[name](rng)}</svg>'
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" width="64" height="64">{SCENES[name](rng)}</svg>'
+    )
     picture = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=side))), formats=["PNG"])
     return np.asarray(picture.convert("RGB"), np.float32) / 255
 

@@ -12,12 +12,35 @@ from .scene import Placed, Scene
 
 STYLE_PHRASES = {
     "3d": ("a 3D emoji of {}", "a 3D icon of {}", "{}, 3D render", "a shiny 3D {bare}", "a 3D rendering of {}"),
-    "flat": ("a flat icon of {}", "a flat emoji of {}", "{}, flat design", "a flat {bare}", "a flat illustration of {}"),
-    "cartoon": ("a cartoon of {}", "a cartoon drawing of {}", "{}, cartoon", "a cartoon {bare}", "a cartoon emoji of {}"),
+    "flat": (
+        "a flat icon of {}",
+        "a flat emoji of {}",
+        "{}, flat design",
+        "a flat {bare}",
+        "a flat illustration of {}",
+    ),
+    "cartoon": (
+        "a cartoon of {}",
+        "a cartoon drawing of {}",
+        "{}, cartoon",
+        "a cartoon {bare}",
+        "a cartoon emoji of {}",
+    ),
 }
-COUNTS = {2: ("two", "two", "2", "a pair of"), 3: ("three", "three", "3"), 4: ("four", "four", "4"), 5: ("five", "five", "5")}
+COUNTS = {
+    2: ("two", "two", "2", "a pair of"),
+    3: ("three", "three", "3"),
+    4: ("four", "four", "4"),
+    5: ("five", "five", "5"),
+}
 RELATION_PHRASES = {
-    "left": ("{a} to the left of {b}", "{a} left of {b}", "{a} on the left and {b} on the right", "{a} and {b}", "{a} next to {b}"),
+    "left": (
+        "{a} to the left of {b}",
+        "{a} left of {b}",
+        "{a} on the left and {b} on the right",
+        "{a} and {b}",
+        "{a} next to {b}",
+    ),
     "above": ("{a} above {b}", "{a} on top of {b}", "{a} over {b}"),
 }
 REVERSED = {
@@ -71,7 +94,9 @@ def _subject(
     scene: Scene, vocabulary: tuple[Thing, ...], rng: Random, habits: Habits, color: bool, bare: bool
 ) -> tuple[str, bool]:
     """The things as a phrase, and whether it states how a pair lies."""
-    parts = [_adjectives(placed, scene.size if scene.layout == "one" else "normal", color, rng) for placed in scene.placed]
+    parts = [
+        _adjectives(placed, scene.size if scene.layout == "one" else "normal", color, rng) for placed in scene.placed
+    ]
     if scene.layout == "several":
         thing = vocabulary[scene.placed[0].thing]
         return " ".join((rng.choice(COUNTS[len(scene.placed)]), *parts[0], _plural(thing, rng, habits))), False
@@ -105,4 +130,6 @@ def _backdrop(name: str, bare: bool, rng: Random) -> str:
     word = "grey" if name == "gray" and rng.random() < 0.5 else name
     if bare:
         return f", {word} background"
-    return rng.choice((" on a {} background", " on a {} background", ", {} background", " on {}", " in front of a {} wall")).format(word)
+    return rng.choice(
+        (" on a {} background", " on a {} background", ", {} background", " on {}", " in front of a {} wall")
+    ).format(word)

@@ -30,7 +30,7 @@ class Thing:
 
 
 def with_article(phrase: str, bare: bool = False) -> str:
-    """"a" or "an" before a phrase, by its first letter (names of letters included: "a UFO", "an X-ray")."""
+    """ "a" or "an" before a phrase, by its first letter (names of letters included: "a UFO", "an X-ray")."""
     if bare:
         return phrase
     first = phrase.split()[0]

