@@ -25,9 +25,9 @@ STAGE, DEEPFLOYD = "Imagen stage", "DeepFloyd IF stage"
 def inspect_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a file or folder holds, as JSON-able data.
 
-    Always: path, kind ("Imagen stage", "DeepFloyd IF stage", "T5 text encoder" or "BERT text encoder"), parameters (their number), formats
-    (how many parameters are stored in each number format, "F16": n), bytes and files. Of a stage besides: stage,
-    network (its settings), schedule, prediction_type, learned_variance, defaults, low_res_resize, aug_zero_is_clean,
+    Always: path, kind ("Imagen stage", "DeepFloyd IF stage", "T5 text encoder" or "BERT text encoder"), parameters
+    (their number), formats (how many are stored in each number format, "F16": n), bytes and files. Of a stage besides:
+    stage, network (its settings), schedule, prediction_type, learned_variance, defaults, low_res_resize, aug_zero_is_clean,
     training, naming. Of a text encoder: settings. Raises FileNotFoundError, or ValueError for a damaged file and for
     what is none of these.
     """

@@ -45,22 +45,21 @@ class HubTokenizer:
 
 
 class HubNetwork:
-    """network(batches) -> one (b l d) a batch: the last hidden states of a transformers model."""
+    """network(batches) -> one (b l d) a batch: the last hidden states of a transformers model.
+
+    Its weights rest in main memory, and visit `device` while prompts are read.
+    """
 
     def __init__(self, model: Any, config: HubConfig, *, device: torch.device | str, dtype: torch.dtype) -> None:
-        self.model, self.config, self.dtype = model.to(device=device, dtype=dtype).eval(), config, dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
-    @device.setter
-    def device(self, device: torch.device | str) -> None:
-        self.model.to(device)
+        self.model, self.config, self.dtype = model.to(dtype).eval(), config, dtype
+        self.device = torch.device(device)
 
     @torch.no_grad()
     def __call__(self, batches: Sequence[Batch]) -> list[Tensor]:
-        return [self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state for ids, mask in batches]
+        self.model.to(self.device)
+        hidden = [self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state for ids, mask in batches]
+        self.model.to("cpu")
+        return hidden
 
 
 def load_hub_encoder(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .stored_weight import FloatWeight, StoredWeight
-from .t5_network import T5Network
+from .t5 import EncoderNetwork
 from .t5_weights import WeightsInMemory
 
 
@@ -56,12 +56,12 @@ class MovableWeights(nn.Module):
         return len(self.by_name)
 
 
-def movable_weights(network: T5Network) -> nn.Module | None:
+def movable_weights(network: EncoderNetwork) -> nn.Module | None:
     """Put the network's weights into a module, from which it takes them from now on; None where they rest on the disk.
 
     Weights shared with another network are read again, so that moving these moves no others.
     """
-    if not isinstance(network.weights, WeightsInMemory):
+    if not isinstance(getattr(network, "weights", None), WeightsInMemory):  # a HubNetwork moves by itself
         return None
     network.weights = MovableWeights(network.weights.source)
     return network.weights
