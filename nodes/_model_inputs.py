@@ -7,6 +7,6 @@ def model_input(tooltip: str) -> tuple:
     return (_sockets.MODEL, {"tooltip": tooltip})
 
 
-def share_input(default: float, tooltip: str) -> tuple:
+def share_input(default: float, tooltip: str, **options) -> tuple:
     """A place on the way from noise (0) to picture (1)."""
-    return ("FLOAT", {"default": default, "min": 0.0, "max": 1.0, "step": 0.01, "tooltip": tooltip})
+    return ("FLOAT", {"default": default, "min": 0.0, "max": 1.0, "step": 0.01, **options, "tooltip": tooltip})

@@ -80,11 +80,11 @@ def optional_inputs() -> dict:
                 "95 %), or the paper's dynamic thresholding at 99.5 %."
             },
         ),
-        "spacing": (["auto", *SPACINGS, *RESPACINGS], {"default": "auto", "tooltip": SPACING_TIP}),
+        "spacing": (["auto", *SPACINGS, *RESPACINGS], {"default": "auto", "advanced": True, "tooltip": SPACING_TIP}),
         "init_image": (_sockets.IMAGE, {"tooltip": INIT_TIP}),
         "mask": (_sockets.MASK, {"tooltip": MASK_TIP}),
         "strength": ("FLOAT", {"default": 0.7, "min": 0.01, "max": 1.0, "step": 0.01, "tooltip": STRENGTH_TIP}),
-        "resample": ("INT", {"default": 1, "min": 1, "max": 20, "tooltip": RESAMPLE_TIP}),
+        "resample": ("INT", {"default": 1, "min": 1, "max": 20, "advanced": True, "tooltip": RESAMPLE_TIP}),
     }
 
 

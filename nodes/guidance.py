@@ -44,17 +44,21 @@ class ImagenGuidance:
                     0.0, "classifier_free only: pulls the contrast back to the unguided one. 0 is off, 0.7 is usual."
                 ),
                 "eta": number(
-                    0.0, "apg only: how much of the contrast-raising part is kept. 0 drops it, 1 is plain guidance."
+                    0.0,
+                    "apg only: how much of the contrast-raising part is kept. 0 drops it, 1 is plain guidance.",
+                    advanced=True,
                 ),
                 "momentum": number(
                     0.0,
                     "apg only: weight of the steps before. -0.5 is the paper's, 0 is off.",
+                    advanced=True,
                     min=-0.95,
                     max=0.95,
                 ),
                 "norm_threshold": number(
                     0.0,
                     "apg only: the longest pull, measured over the whole picture. 0 is no limit; 5 to 15 suit 64x64.",
+                    advanced=True,
                     max=1000.0,
                     step=0.5,
                 ),

@@ -40,6 +40,7 @@ class ImagenLoadTextEncoder:
                     ["auto", "disk", "memory"],
                     {
                         "default": "auto",
+                        "advanced": True,
                         "tooltip": "Where weights are between prompts. disk: each prompt reads the file, one weight at a "
                         "time: least memory, nothing to free before sampling. memory: kept as the file holds them, for "
                         "many prompts in a row. auto: disk for files above 1 GB.",
@@ -49,6 +50,7 @@ class ImagenLoadTextEncoder:
                     ["auto", "on", "off"],
                     {
                         "default": "auto",
+                        "advanced": True,
                         "tooltip": "Whether encoded prompts are kept on the disk, so that a known prompt reads no weight "
                         "at all, today or tomorrow. auto: for files above 1 GB. `imagen cache` lists and clears them.",
                     },

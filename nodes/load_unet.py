@@ -40,6 +40,7 @@ class ImagenLoadUNet:
                     ["auto", "float32", "float16", "bfloat16"],
                     {
                         "default": "auto",
+                        "advanced": True,
                         "tooltip": "Precision of the weights and of the network's arithmetic. auto: imagen-mini in "
                         "float32, DeepFloyd IF in float16 on a GPU and float32 on a CPU, or what ComfyUI was started "
                         "with. float16 and bfloat16 halve the memory; sampling itself is always float32.",

@@ -42,6 +42,7 @@ class ImagenSuperRes:
                         "default": 4,
                         "min": 1,
                         "max": 8,
+                        "advanced": True,
                         "tooltip": "How many times larger. The stages were trained at 4. 1 only restores detail.",
                     },
                 ),

@@ -50,6 +50,7 @@ class ImagenTextEncode:
                     ["auto", "none", "77"],
                     {
                         "default": "auto",
+                        "advanced": True,
                         "tooltip": "How many tokens T5 reads. 77: as DeepFloyd IF was trained, the prompt in lower case, "
                         "cut or padded to exactly 77. none: as long as the prompt, for imagen-mini. auto: 77 for "
                         "T5-XXL, none for any other encoder.",

@@ -46,6 +46,7 @@ class ImagenThreshold:
                     {
                         "default": 0.0,
                         "min": 0.0,
+                        "advanced": True,
                         "max": 100.0,
                         "step": 0.1,
                         "tooltip": "Dynamic only: the threshold never rises above this; 0 sets no limit. 1 is the same "

@@ -71,6 +71,7 @@ class ImagenThresholdModel:
                     ["joint", "per_channel"],
                     {
                         "default": "joint",
+                        "advanced": True,
                         "tooltip": "joint: one range for the whole picture, as in the paper; keeps colours in proportion. "
                         "per_channel: each channel by itself; stronger, good where one colour floods the picture.",
                     },
@@ -79,6 +80,7 @@ class ImagenThresholdModel:
                     ["auto", "pixel", "latent"],
                     {
                         "default": "auto",
+                        "advanced": True,
                         "tooltip": "auto: pixel for models with three unscaled channels (Chroma Radiance, Imagen), latent "
                         "for all others. pixel: the paper's thresholding in [-1, 1]. latent: by mimic_scale.",
                     },
@@ -88,18 +90,24 @@ class ImagenThresholdModel:
                     {
                         "default": 0.0,
                         "min": 0.0,
+                        "advanced": True,
                         "max": 100.0,
                         "step": 0.1,
                         "tooltip": "Dynamic only: the most that values are divided by; what is still out of range is "
                         "clipped. 0 sets no limit, 1 is static, 1.5 leaves some punch.",
                     },
                 ),
-                "start": share_input(0.0, "Where thresholding begins, on the way from noise (0) to picture (1)."),
-                "end": share_input(1.0, "Where it ends. 0.8 leaves the last, finest steps as the model wants them."),
+                "start": share_input(
+                    0.0, "Where thresholding begins, on the way from noise (0) to picture (1).", advanced=True
+                ),
+                "end": share_input(
+                    1.0, "Where it ends. 0.8 leaves the last, finest steps as the model wants them.", advanced=True
+                ),
                 "curve": (
                     ["constant", "linear", "cosine"],
                     {
                         "default": "constant",
+                        "advanced": True,
                         "tooltip": "How its strength runs from start to end. constant: full throughout. linear, cosine: "
                         "fading to none at end, which leaves late detail more contrast.",
                     },

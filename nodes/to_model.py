@@ -44,6 +44,7 @@ class ImagenToModel:
                     {
                         "default": 0,
                         "min": 0,
+                        "advanced": True,
                         "max": 2**53 - 1,
                         "tooltip": "Super-resolution only: which noise aug_level puts on the small picture. KSampler's seed "
                         "here draws what Imagen Super Resolution draws with that seed.",

@@ -6,11 +6,14 @@ import uuid
 from dataclasses import dataclass, field
 
 WIDTH, GAP, TOP = 340, 54, 90  # of columns
-TITLE, BELOW, ROW, WIDGET, EDGE = 30, 24, 20, 24, 20  # of nodes, as the editor draws them, and a little air
+TITLE, BELOW, ROW, WIDGET, EDGE = 30, 40, 20, 24, 20  # of nodes, as the editor draws them, and a little air
+# Of nodes in Nodes 2.0, measured in 1.58: without title; PACK is the badge of a node that is not ComfyUI's own, FOLD the
+# bar that folds rarely used inputs away.
+ROW_2, WIDGET_2, MULTILINE_2, EDGE_2, PACK, FOLD = 20, 28, 68, 22, 24, 24
 HEADER, FRAME = 80, 20  # of groups: from the frame to the first node's body, and around
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN")
 MULTILINE = 84  # instead of WIDGET
-PREVIEW = 240  # room for the picture that grows on a node while it samples; without, the editor makes the node longer
+PREVIEW = 250  # room for the picture that grows on a node while it samples; without, the editor makes the node longer
 SCREEN, BARS = (1480, 820), (85, 110)  # pixels of a common window, without the editor's bars at the left and the top
 
 
@@ -26,7 +29,21 @@ class Node:
 
 
 def is_widget(spec: list) -> bool:
-    return (isinstance(spec[0], list) or spec[0] in WIDGETS) and not (len(spec) > 1 and spec[1].get("forceInput"))
+    return (isinstance(spec[0], list) or spec[0] in WIDGETS) and not options_of(spec).get("forceInput")
+
+
+def options_of(spec: list) -> dict:
+    return spec[1] if len(spec) > 1 else {}
+
+
+def default_of(spec: list) -> object:
+    """What a widget shows at first."""
+    return options_of(spec).get("default", spec[0][0] if isinstance(spec[0], list) and spec[0] else None)
+
+
+def is_folded(spec: list) -> bool:
+    """Whether Nodes 2.0 shows an input only when asked."""
+    return is_widget(spec) and bool(options_of(spec).get("advanced"))
 
 
 @dataclass
@@ -81,6 +98,8 @@ class Graph:
             raise SystemExit(f"{kind} has no inputs {sorted(unknown)}")
         for name, spec in specs.items():
             self._add_input(node, name, spec, inputs, optional=name in info["input"].get("optional", {}))
+        if any(is_folded(specs[name]) and value != default_of(specs[name]) for name, value in inputs.items()):
+            node["showAdvanced"] = True  # what a graph sets is to be seen in it
         node["inputs"].sort(key=lambda slot: "widget" in slot)  # sockets first, as the editor saves them
         self._link(node, inputs)
         for name, kind_ in zip(info["output_name"], info["output"], strict=True):
@@ -94,10 +113,9 @@ class Graph:
         kind = "COMBO" if isinstance(spec[0], list) else spec[0]
         slot = {"name": name, "type": kind, "link": None}
         if is_widget(spec):
-            options = spec[1] if len(spec) > 1 else {}
-            fallback = options.get("default", spec[0][0] if kind == "COMBO" and spec[0] else None)
+            options = options_of(spec)
             node["inputs"].append({**slot, "widget": {"name": name}})
-            node["widgets_values"].append(inputs.get(name, fallback))
+            node["widgets_values"].append(inputs.get(name, default_of(spec)))
             if options.get("control_after_generate"):
                 node["widgets_values"].append(self.after_run)
             if options.get("image_upload"):
@@ -117,14 +135,25 @@ class Graph:
             origin["outputs"][origin_slot]["links"].append(link[0])
 
     def _height(self, node: dict, specs: dict) -> int:
-        """As the editor would: rows of sockets, then widgets; and room for the picture that a node shows."""
-        sockets = sum("widget" not in slot for slot in node["inputs"])
-        multiline = sum(len(spec) > 1 and bool(spec[1].get("multiline")) for spec in specs.values())
-        height = ROW * max(sockets, len(node["outputs"])) + WIDGET * len(node["widgets_values"]) + EDGE
-        height += multiline * (MULTILINE - WIDGET)
-        if node["type"] in ("SaveImage", "PreviewImage", "LoadImage"):
-            return height + self.width
-        return height + PREVIEW if "steps" in specs else height
+        """Enough for both ways in which the editor draws a node, and for the picture that it shows."""
+        rows = max(sum("widget" not in slot for slot in node["inputs"]), len(node["outputs"]))
+        shows = node["type"] in ("SaveImage", "PreviewImage", "LoadImage")
+        picture = self.width if shows else PREVIEW if "steps" in specs else 0
+        return picture + max(self._on_canvas(node, specs, rows), self._in_nodes_2(node, specs, rows))
+
+    def _on_canvas(self, node: dict, specs: dict, rows: int) -> int:
+        multiline = sum(bool(options_of(spec).get("multiline")) for spec in specs.values())
+        height = ROW * rows + WIDGET * len(node["widgets_values"]) + EDGE
+        return height + multiline * (MULTILINE - WIDGET)
+
+    def _in_nodes_2(self, node: dict, specs: dict, rows: int) -> int:
+        """A seed's control is a part of its widget there."""
+        widgets = [spec for spec in specs.values() if is_widget(spec)]
+        folded = [spec for spec in widgets if is_folded(spec)]
+        shown = len(widgets) if "showAdvanced" in node else len(widgets) - len(folded)
+        multiline = sum(bool(options_of(spec).get("multiline")) for spec in widgets)
+        height = ROW_2 * rows + WIDGET_2 * shown + multiline * (MULTILINE_2 - WIDGET_2) + EDGE_2
+        return height + PACK * node["type"].startswith("Imagen") + FOLD * bool(folded)
 
     def note(self, text: str) -> None:
         """A yellow note with `text`, below the last node."""
