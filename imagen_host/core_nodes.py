@@ -17,7 +17,8 @@ HIDDEN = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}
 class LoadImage:
     DESCRIPTION = "Loads a picture from the input folder, turned upright, with its transparency as a mask."
     CATEGORY = "image"
-    SEARCH_ALIASES = ["open image", "import photo", "upload"]
+    ESSENTIALS_CATEGORY = "Basics"
+    SEARCH_ALIASES = ["open image", "read image", "import photo", "upload image"]
     FUNCTION = "load_image"
     RETURN_TYPES = ("IMAGE", "MASK")
     OUTPUT_TOOLTIPS = ("The picture; several when the file is animated.", "1 where the picture is transparent.")
@@ -48,9 +49,11 @@ class LoadImage:
 class SaveImage:
     DESCRIPTION = "Saves pictures as PNG in the output folder, with the graph that made them inside."
     CATEGORY = "image"
-    SEARCH_ALIASES = ["export", "write png", "output"]
+    ESSENTIALS_CATEGORY = "Basics"
+    SEARCH_ALIASES = ["save", "export image", "write png", "output image", "download"]
     FUNCTION = "save_images"
-    RETURN_TYPES = ()
+    RETURN_TYPES, RETURN_NAMES = ("IMAGE",), ("images",)
+    OUTPUT_TOOLTIPS = ("The pictures as they came in.",)
     OUTPUT_NODE = True
 
     @classmethod
@@ -79,15 +82,16 @@ class SaveImage:
     def save_images(self, images, filename_prefix="ComfyUI", prompt=None, extra_pnginfo=None):
         texts = pictures.graph_texts(prompt, extra_pnginfo)
         saved = pictures.save(images, filename_prefix, runtime.get_output_directory(), texts)
-        return {"ui": {"images": [{**entry, "type": "output"} for entry in saved]}}
+        return {"ui": {"images": [{**entry, "type": "output"} for entry in saved]}, "result": (images,)}
 
 
 class PreviewImage:
     DESCRIPTION = "Shows pictures without keeping them: they go to the temporary folder."
     CATEGORY = "image"
-    SEARCH_ALIASES = ["show image", "view"]
+    SEARCH_ALIASES = ["preview", "show image", "view image", "image viewer"]
     FUNCTION = "preview_images"
-    RETURN_TYPES = ()
+    RETURN_TYPES, RETURN_NAMES = ("IMAGE",), ("images",)
+    OUTPUT_TOOLTIPS = ("The pictures as they came in.",)
     OUTPUT_NODE = True
 
     @classmethod
@@ -97,15 +101,16 @@ class PreviewImage:
     def preview_images(self, images, prompt=None, extra_pnginfo=None):
         texts = pictures.graph_texts(prompt, extra_pnginfo)
         saved = pictures.save(images, "preview", runtime.get_temp_directory(), texts, compress_level=1)
-        return {"ui": {"images": [{**entry, "type": "temp"} for entry in saved]}}
+        return {"ui": {"images": [{**entry, "type": "temp"} for entry in saved]}, "result": (images,)}
 
 
-def _primitive(kind: str, label: str, **options) -> type:
+def _primitive(kind: str, label: str, aliases: tuple[str, ...] = (), **options) -> type:
     """A node whose only output is the constant in its widget."""
 
     class Primitive:
-        DESCRIPTION = f"A constant {label.lower()} that several inputs can share."
-        CATEGORY = "utils/primitive"
+        DESCRIPTION = f"A constant {label} that several inputs can share."
+        CATEGORY = "utilities/primitive"
+        SEARCH_ALIASES = list(aliases)
         FUNCTION = "execute"
         RETURN_TYPES = (kind,)
 
@@ -120,23 +125,26 @@ def _primitive(kind: str, label: str, **options) -> type:
 
 
 LARGEST = 2**63 - 1
+WORDS = ("text", "string", "text box", "prompt")
 NODE_CLASS_MAPPINGS = {
     "LoadImage": LoadImage,
     "SaveImage": SaveImage,
     "PreviewImage": PreviewImage,
-    "PrimitiveInt": _primitive("INT", "Int", min=-LARGEST, max=LARGEST, control_after_generate=True),
-    "PrimitiveFloat": _primitive("FLOAT", "Float", min=-float(LARGEST), max=float(LARGEST)),
-    "PrimitiveString": _primitive("STRING", "String"),
-    "PrimitiveStringMultiline": _primitive("STRING", "String", multiline=True),
-    "PrimitiveBoolean": _primitive("BOOLEAN", "Boolean"),
+    # ComfyUI says control_after_generate="fixed" today; editors of our oldest supported version take nothing but True
+    "PrimitiveInt": _primitive("INT", "integer", min=-LARGEST, max=LARGEST, control_after_generate=True),
+    "PrimitiveFloat": _primitive("FLOAT", "number", min=-LARGEST, max=LARGEST, step=0.1),
+    "PrimitiveString": _primitive("STRING", "text", WORDS, multiline=False),
+    "PrimitiveStringMultiline": _primitive("STRING", "text", (*WORDS, "text multiline"), multiline=True),
+    "PrimitiveBoolean": _primitive("BOOLEAN", "yes or no"),
 }
+NODE_CLASS_MAPPINGS["PrimitiveStringMultiline"].ESSENTIALS_CATEGORY = "Basics"
 NODE_DISPLAY_NAME_MAPPINGS = {
     "LoadImage": "Load Image",
     "SaveImage": "Save Image",
     "PreviewImage": "Preview Image",
     "PrimitiveInt": "Int",
     "PrimitiveFloat": "Float",
-    "PrimitiveString": "String",
-    "PrimitiveStringMultiline": "String (Multiline)",
+    "PrimitiveString": "Text",
+    "PrimitiveStringMultiline": "Text (Multiline)",
     "PrimitiveBoolean": "Boolean",
 }

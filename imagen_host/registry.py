@@ -43,6 +43,7 @@ class Registry:
         info = {
             "input": jsonable(inputs),
             "input_order": {section: list(names) for section, names in inputs.items()},
+            "is_input_list": bool(getattr(node, "INPUT_IS_LIST", False)),
             "output": jsonable(outputs),
             "output_is_list": list(getattr(node, "OUTPUT_IS_LIST", [False] * len(outputs))),
             "output_name": [str(label) for label in getattr(node, "RETURN_NAMES", None) or outputs],
@@ -52,15 +53,17 @@ class Registry:
             "python_module": self.modules.get(name, "nodes"),
             "category": getattr(node, "CATEGORY", "sd"),
             "output_node": bool(getattr(node, "OUTPUT_NODE", False)),
+            "has_intermediate_output": bool(getattr(node, "HAS_INTERMEDIATE_OUTPUT", False)),
             "search_aliases": list(getattr(node, "SEARCH_ALIASES", [])),
         }
         if hasattr(node, "OUTPUT_TOOLTIPS"):
             info["output_tooltips"] = list(node.OUTPUT_TOOLTIPS)
         flags = {"deprecated": "DEPRECATED", "experimental": "EXPERIMENTAL", "dev_only": "DEV_ONLY"}
         info |= {key: True for key, attribute in flags.items() if getattr(node, attribute, False)}
-        if hasattr(node, "ESSENTIALS_CATEGORY"):
-            info["essentials_category"] = node.ESSENTIALS_CATEGORY
-        return info
+        as_they_are = {"api_node": "API_NODE", "essentials_category": "ESSENTIALS_CATEGORY"}
+        return info | {
+            key: getattr(node, attribute) for key, attribute in as_they_are.items() if hasattr(node, attribute)
+        }
 
 
 def jsonable(value: Any) -> Any:

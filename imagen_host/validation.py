@@ -101,17 +101,26 @@ def form_error(prompt: Any, registry: Registry) -> dict | None:
         return problem("no_prompt", "there is no prompt", "expected an object of nodes by id")
     for node, entry in prompt.items():
         where = f"Node ID '#{node}'"
-        if not isinstance(entry, dict) or not isinstance(entry.get("class_type"), str):
-            return problem("invalid_prompt", f"node {node} has no class_type", where)
+        if not isinstance(entry, dict):
+            return problem("invalid_prompt", f"node {node} is not an object", where)
         if not isinstance(entry.setdefault("inputs", {}), dict):
             return problem("invalid_prompt", f"the inputs of node {node} are not an object", where)
-        kind = entry["class_type"]
-        if kind not in registry.classes:
-            near = difflib.get_close_matches(kind, registry.classes, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            message = f"node {node} is of the unknown class {kind!r}{hint} (ComfyUI or another pack may have it)"
-            return problem("invalid_prompt", message, where)
+        if not isinstance(entry.get("class_type"), str) or entry["class_type"] not in registry.classes:
+            return _missing_class(node, entry, registry)
     return None
+
+
+def _missing_class(node: str, entry: dict, registry: Registry) -> dict:
+    kind, meta = entry.get("class_type"), entry.get("_meta")
+    about = {"node_id": node, "class_type": kind if isinstance(kind, str) else None}
+    about["node_title"] = meta.get("title", kind) if isinstance(meta, dict) else kind
+    where = f"Node ID '#{node}'"
+    if not isinstance(kind, str):
+        return problem("missing_node_type", f"node {node} has no class_type", where, **about)
+    near = difflib.get_close_matches(kind, registry.classes, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    message = f"node {node} is of the unknown class {kind!r}{hint} (ComfyUI or another pack may have it)"
+    return problem("missing_node_type", message, where, **about)
 
 
 def ancestors(node: str, prompt: dict) -> set[str]:

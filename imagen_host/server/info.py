@@ -16,6 +16,7 @@ from ._routes import Handler, both
 from .frontend import extension_scripts, frontend_version
 from .security import inside
 from .state import ServerState
+from .websocket import features
 
 # What ComfyUI has and this host does not: an empty answer each, so that the editor asks once and stays quiet.
 EMPTY_LISTS = ("/embeddings", "/models", "/experiment/models", "/models/{folder}", "/experiment/models/{folder}")
@@ -71,7 +72,7 @@ def add_routes(app: web.Application, state: ServerState) -> None:
     both(app.router, "GET", "/workflow_templates/{pack}/{file}", template_file)
     both(app.router, "GET", "/user.css", nothing)
     answer("/users", USERS)
-    answer("/features", {"supports_preview_metadata": True, "max_upload_size": state.max_upload_size})
+    answer("/features", features(state.max_upload_size))
     answer("/templates/index_logo.json", {})
     answer("/internal/logs", "")
     for path in EMPTY_LISTS:
@@ -120,7 +121,7 @@ def statistics(state: ServerState) -> dict:
         "os": platform.system().lower(),
         "ram_total": memory[0],
         "ram_free": memory[1],
-        "comfyui_version": "0.3.64",  # the version whose interface this host follows
+        "comfyui_version": "0.33.0",  # the version whose interface this host follows
         "required_frontend_version": frontend_version(state.frontend),
         "installed_frontend_version": frontend_version(state.frontend),
         "python_version": sys.version,

@@ -86,7 +86,12 @@ class Client:
 
 def features(max_upload_size: int) -> dict:
     """What this server tells a client that it supports."""
-    return {"supports_preview_metadata": True, "max_upload_size": max_upload_size}
+    return {
+        "supports_preview_metadata": True,
+        "max_upload_size": max_upload_size,
+        "node_replacements": True,  # it is asked for them, and has none
+        "assets": False,
+    }
 
 
 def text_message(kind: str, data: Any) -> str:

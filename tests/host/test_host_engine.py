@@ -181,6 +181,14 @@ def picture_prompt(steps=3):
     }
 
 
+@pytest.mark.parametrize("kind", ["SaveImage", "PreviewImage"])
+def test_a_picture_goes_on_behind_the_node_that_keeps_it(engine, kind):
+    named = {"filename_prefix": "a"} if kind == "SaveImage" else {}
+    prompt = picture_prompt() | {"keep": entry(kind, images=["p", 0], **named)}
+    prompt["end"] = entry("SaveImage", images=["keep", 0], filename_prefix="b")
+    assert set(run(engine, prompt).ui) == {"keep", "end"}
+
+
 def test_progress_reaches_the_listener_with_the_nodes_id(engine, events):
     run(engine, picture_prompt())
     progress = [data for kind, data in events if kind == "progress"]

@@ -27,7 +27,15 @@ def test_a_description(object_info):
     assert (info["output"], info["output_is_list"], info["output_name"]) == (["INT"], [False], ["INT"])
     assert (info["output_node"], info["category"], info["python_module"]) == (False, "tiny", "custom_nodes.tiny_pack")
     assert object_info["Number"]["display_name"] == "A Number" and object_info["Show"]["output_node"] is True
+    assert object_info["Gather"]["is_input_list"] is True and info["is_input_list"] is False
+    assert info["has_intermediate_output"] is False and "essentials_category" not in info
     assert object_info["LoadImage"]["output"] == ["IMAGE", "MASK"] and object_info["LoadImage"]["output_tooltips"]
+
+
+@pytest.mark.parametrize("name", ["SaveImage", "PreviewImage"])
+def test_what_keeps_pictures_hands_them_on(object_info, name):
+    info = object_info[name]
+    assert (info["output"], info["output_name"], info["output_node"]) == (["IMAGE"], ["images"], True)
 
 
 def test_infinite_limits_are_left_out(registry, monkeypatch):

@@ -86,9 +86,9 @@ def test_a_socket_refuses_a_constant(registry):
         ({}, "no_prompt"),
         ([], "no_prompt"),
         ({"1": 3}, "invalid_prompt"),
-        ({"1": {"inputs": {}}}, "invalid_prompt"),
+        ({"1": {"inputs": {}}}, "missing_node_type"),
         ({"1": {"class_type": "Number", "inputs": []}}, "invalid_prompt"),
-        ({"1": entry("Numbr", value=1)}, "invalid_prompt"),
+        ({"1": entry("Numbr", value=1)}, "missing_node_type"),
         ({"1": entry("Number", value=1)}, "prompt_no_outputs"),
         (number_shown(), "prompt_outputs_failed_validation"),
     ],
@@ -149,3 +149,11 @@ def test_a_class_whose_check_raises(registry, monkeypatch):
     monkeypatch.setattr(registry.classes["Fussy"], "VALIDATE_INPUTS", classmethod(explode))
     prompt = {"1": entry("Fussy", word="please", number=1), "2": entry("Show", value=["1", 0])}
     assert only_error(prompt, registry)[1]["type"] == "exception_during_validation"
+
+
+def test_a_class_that_is_not_there_is_told_as_the_editor_expects(registry):
+    error = validate({"7": {**entry("Numbr", value=1), "_meta": {"title": "Mine"}}}, registry).error
+    assert error["extra_info"] == {"node_id": "7", "class_type": "Numbr", "node_title": "Mine"}
+    assert (error["type"], error["details"]) == ("missing_node_type", "Node ID '#7'") and "Number" in error["message"]
+    nothing = validate({"7": {"inputs": {}}}, registry).error
+    assert nothing["extra_info"] == {"node_id": "7", "class_type": None, "node_title": None}

@@ -63,7 +63,8 @@ async def test_progress_state_holds_every_node_so_far(server):
 async def test_previews_carry_their_node_for_clients_that_can_read_it(server):
     async with running(server) as site, site.listen("new", supports_preview_metadata=True) as ear:
         answer = await ear.until("feature_flags")
-        assert answer == {"supports_preview_metadata": True, "max_upload_size": 100 * 2**20}
+        expected = {"supports_preview_metadata": True, "max_upload_size": 100 * 2**20, "assets": False}
+        assert answer == {**expected, "node_replacements": True}
         prompt_id = await site.queue(picture_prompt(preview=True), client_id="new")
         await ear.over(prompt_id)
     previews = ear.of(4)

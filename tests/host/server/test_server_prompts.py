@@ -45,7 +45,7 @@ async def test_good_outputs_run_beside_wrong_ones(server):
         assert (await site.ended(answer["prompt_id"]))["outputs"] == {"show": {"values": [5]}}
 
 
-NO_PROMPT, INVALID, REQUEST = "no_prompt", "invalid_prompt", "invalid_request"
+NO_PROMPT, INVALID, REQUEST, MISSING = "no_prompt", "invalid_prompt", "invalid_request", "missing_node_type"
 WRONG_BODIES = [
     (b"", INVALID),
     (b"{", INVALID),
@@ -59,9 +59,9 @@ WRONG_BODIES = [
     ({"prompt": {}}, NO_PROMPT),
     ({"prompt": [1]}, NO_PROMPT),
     ({"prompt": {"1": None}}, INVALID),
-    ({"prompt": {"1": {"inputs": {}}}}, INVALID),
-    ({"prompt": {"1": {"class_type": "Nothing"}}}, INVALID),
-    ({"prompt": {"1": {"class_type": ["Show"]}}}, INVALID),
+    ({"prompt": {"1": {"inputs": {}}}}, MISSING),
+    ({"prompt": {"1": {"class_type": "Nothing"}}}, MISSING),
+    ({"prompt": {"1": {"class_type": ["Show"]}}}, MISSING),
     ({"prompt": {"1": {"class_type": "Show", "inputs": [1]}}}, INVALID),
     ({"prompt": {"1": entry("Number", value=1)}}, "prompt_no_outputs"),
     (b"[" * 100_000, INVALID),
