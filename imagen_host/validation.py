@@ -102,7 +102,7 @@ def form_error(prompt: Any, registry: Registry) -> dict | None:
     for node, entry in prompt.items():
         where = f"Node ID '#{node}'"
         if not isinstance(entry, dict):
-            return problem("invalid_prompt", f"node {node} is not an object", where)
+            return problem("invalid_prompt", f"node {node} has no class_type: it is not an object", where)
         if not isinstance(entry.setdefault("inputs", {}), dict):
             return problem("invalid_prompt", f"the inputs of node {node} are not an object", where)
         if not isinstance(entry.get("class_type"), str) or entry["class_type"] not in registry.classes:
