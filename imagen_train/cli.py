@@ -1,4 +1,4 @@
-"""What does training offer on the command line? `imagen train ...` and `imagen evaluate ...` (heavy imports wait)."""
+"""What does training offer on the command line? `imagen data|train|evaluate ...` (heavy imports wait)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .data_cli import add_data_commands
 from .options import add_train_options, default_models_dir, default_state_root, train_options
 
 STAGES = {
@@ -18,6 +19,7 @@ STAGES = {
     "classifier": "the judge of alignment, from rendered pictures",
     "reader": "the judge of words on signs, from rendered pictures",
     "base64": "64 px pictures from text (needs t5 and pictures)",
+    "things64": "64 px pictures of named things (needs `imagen data stickers`, pictures and a BERT text_encoder)",
     "sr256": "64 -> 256 px (needs pictures)",
     "sr1024": "256 -> 1024 px (needs pictures)",
 }
@@ -30,6 +32,8 @@ PICTURES = (
     "textures256",
     "window1024",
     "window1024_held_out",
+    "things64",
+    "things64_held_out",
 )
 PARTS = ("files", "judge", "text", "seconds", "photographs", "super_resolution", "alignment", "frechet")
 METRICS = {
@@ -40,7 +44,8 @@ METRICS = {
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> None:
-    """Add `train` and `evaluate` to a parser's commands; each sets `handler`, a function of the parsed arguments."""
+    """Add `data`, `train` and `evaluate` to a parser's commands; each sets `handler`, a function of the arguments."""
+    add_data_commands(subparsers)
     train = subparsers.add_parser("train", help="make imagen-mini's weights").add_subparsers(
         required=True, metavar="WHAT"
     )
@@ -51,7 +56,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     _add_pictures(train)
     _add_mini(train)
     command = train.add_parser("export", help="put a stage's averaged weights in the models folder as they are by now")
-    command.add_argument("stage", choices=("base64", "sr256", "sr1024"), help="which one")
+    command.add_argument("stage", choices=("base64", "things64", "sr256", "sr1024"), help="which one")
     add_train_options(command)
     command.set_defaults(handler=_export, max_steps=1)
     evaluate = subparsers.add_parser("evaluate", help="measure the weights")

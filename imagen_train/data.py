@@ -13,20 +13,45 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .options import default_state_root
 from .scenes import SceneBatch, sample_scenes
 from .scenes.renderer import render
 from .scenes.textures import sample_textures
+from .stickers.scene import Mix
+
+
+class Rendered(NamedTuple):
+    """One chunk: pixels (n h w 3) uint8, n captions ("" for none), and n numbers a label."""
+
+    pixels: np.ndarray
+    captions: list[str]
+    labels: dict[str, list[int]]
+
+
+class PictureSource(Protocol):
+    """Where a set of training pictures comes from. `chunk`: pictures a file; chunk `index` is always the same ones.
+
+    `window`: the side of what is kept of a picture, where it is less than `side`.
+    """
+
+    name: str
+    side: int
+    window: int | None
+    chunk: int
+
+    def rendered(self, index: int) -> Rendered: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureKind:
-    """One set of pictures. `window`: keep only a window of this side, where detail is; None keeps the whole frame.
+    """One set of rendered scenes. `window`: keep only a window of this side, where detail is; None keeps the whole frame.
 
     textures: no scenes but dead leaves, gradients, checks, words and noise fields, without captions.
     """
@@ -39,8 +64,48 @@ class PictureKind:
     chunk: int = 512
     first_seed: int = 0
 
+    def rendered(self, index: int) -> Rendered:
+        pixels, batch = render_chunk(self, index)
+        if batch is None:
+            return Rendered(pixels, [""] * len(pixels), {})
+        return Rendered(pixels, batch.captions, {name: values.tolist() for name, values in batch.labels.items()})
 
-KINDS = {
+
+@dataclass(frozen=True, kw_only=True)
+class DrawingKind:
+    """Pictures composed of drawings of named things (`imagen data stickers`). tier: which things take part.
+
+    held_out: colours and things that training never shows.
+    """
+
+    name: str
+    side: int
+    window: int | None = None
+    chunk: int = 2048
+    first_seed: int = 0
+    held_out: bool = False
+    tier: int = 1
+    mix: Mix = Mix()
+
+    def rendered(self, index: int) -> Rendered:
+        from .stickers.pictures import batch, labels, open_library
+
+        pixels, captions, scenes = batch(
+            open_library(drawings_folder()),
+            self.chunk,
+            self.first_seed + index,
+            tier=self.tier,
+            mix=self.mix,
+            held_out=self.held_out,
+            side=self.side,
+        )
+        rows = [labels(scene) for scene in scenes]
+        return Rendered(
+            pixels, [each.text for each in captions], {name: [row[name] for row in rows] for name in rows[0]}
+        )
+
+
+KINDS: dict[str, PictureSource] = {
     kind.name: kind
     for kind in (
         PictureKind(name="base64", side=64),
@@ -51,6 +116,8 @@ KINDS = {
         PictureKind(name="textures256", side=256, chunk=60, first_seed=3_000_000, textures=True),
         PictureKind(name="window1024", side=1024, window=256, chunk=64, first_seed=2_000_000),
         PictureKind(name="window1024_held_out", side=1024, window=256, chunk=32, held_out=True),
+        DrawingKind(name="things64", side=64),
+        DrawingKind(name="things64_held_out", side=64, chunk=512, first_seed=500_000, held_out=True),
     )
 }
 
@@ -74,6 +141,11 @@ def detailed_window(scene: SceneBatch, side: int, window: int, generator: torch.
     return (x, y, window, window)
 
 
+def drawings_folder() -> Path:
+    """Where `imagen data stickers` keeps the rendered drawings."""
+    return default_state_root() / "stickers"
+
+
 def render_chunk(kind: PictureKind, index: int) -> tuple[np.ndarray, SceneBatch | None]:
     """Chunk `index` of a kind: pictures (n h w 3) uint8 and their scenes (None for textures); always the same ones."""
     if kind.textures:
@@ -95,7 +167,7 @@ def _to_pixels(pictures: Tensor) -> np.ndarray:
     return pixels.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def render_pictures(kind: PictureKind, count: int, cache_dir: Path, *, part: int = 0, parts: int = 1) -> None:
+def render_pictures(kind: PictureSource, count: int, cache_dir: Path, *, part: int = 0, parts: int = 1) -> None:
     """Make sure that at least `count` pictures of a kind are in the cache; `parts` processes may share the work."""
     from tqdm import tqdm
 
@@ -105,9 +177,7 @@ def render_pictures(kind: PictureKind, count: int, cache_dir: Path, *, part: int
     for index in tqdm(chunks, unit="chunk", mininterval=10.0, desc=kind.name):
         if (folder / f"{index:05d}.npy").exists():
             continue
-        pixels, batch = render_chunk(kind, index)
-        labels = {name: values.tolist() for name, values in batch.labels.items()} if batch else {}
-        captions = batch.captions if batch else [""] * len(pixels)
+        pixels, captions, labels = kind.rendered(index)
         (folder / f"{index:05d}.json").write_text(json.dumps({"captions": captions, "labels": labels}))
         temporary = folder / f"{index:05d}.part{part}"
         with open(temporary, "wb") as file:
@@ -127,9 +197,9 @@ class PictureCache:
         self.kind, self.folder, self.limit = KINDS[name], cache_dir / name, limit
         self.captions: list[str] = []
         self.labels: dict[str, list[int]] = {}
-        self._chunks: list[np.ndarray] = []
+        self.chunks: list[np.ndarray] = []
         self.refresh()
-        if not self._chunks:
+        if not self.chunks:
             raise ValueError(f"no pictures in {self.folder}: run `imagen train pictures --kind {name}` first")
 
     def __len__(self) -> int:
@@ -137,17 +207,17 @@ class PictureCache:
 
     def refresh(self) -> None:
         """Append chunks that are complete by now, in order."""
-        while (path := self.folder / f"{len(self._chunks):05d}.npy").exists():
+        while (path := self.folder / f"{len(self.chunks):05d}.npy").exists():
             if self.limit is not None and len(self) >= self.limit:
                 return
             about = json.loads(path.with_suffix(".json").read_text())
-            self._chunks.append(np.load(path, mmap_mode="r", allow_pickle=False))
+            self.chunks.append(np.load(path, mmap_mode="r", allow_pickle=False))
             self.captions += about["captions"]
             for name, values in about["labels"].items():
                 self.labels.setdefault(name, []).extend(values)
 
     def _picture(self, index: int) -> np.ndarray:
-        return self._chunks[index // self.kind.chunk][index % self.kind.chunk]
+        return self.chunks[index // self.kind.chunk][index % self.kind.chunk]
 
     def pictures(self, indices: Sequence[int]) -> Tensor:
         """(b 3 h w) float32 in [-1, 1]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,8 @@ class StagePlan:
     batch_size: int = 64
     layout_rates: dict[str, float] = field(default_factory=dict)  # how often a layout is drawn, 1 where not named
     layout_weights: dict[str, float] = field(default_factory=dict)  # what its error counts, 1 where not named
+    route: float = 0.0  # of a U-ViT's positions, around all its blocks but two while training (arXiv 2501.04765) ...
+    route_until: float = 0.8  # ... in this part of the run
     teach_block: int = 2  # whose output a teacher's feature maps are read from, where there is a teacher
     teach_weight: float = 0.05
     teach_until: float = 0.6  # of the run
@@ -71,6 +74,21 @@ def base64_plan(text_dim: int) -> StagePlan:
         batch_size=64,
         loop=LoopConfig(decay_start=0.5),
         defaults={"steps": 20, "sampler": "dpmpp_2m", "guidance_scale": 3.0},
+    )
+
+
+def things64_plan(text_dim: int) -> StagePlan:
+    """64 px pictures of named things: the same network, half of its positions routed around its middle."""
+    plan = base64_plan(text_dim)
+    return dataclasses.replace(
+        plan,
+        pictures="things64",
+        uniform_from=0.75,
+        layout_rates={},
+        layout_weights={},
+        route=0.5,
+        loop=LoopConfig(decay_start=0.6),
+        defaults={"steps": 20, "sampler": "dpmpp_2m", "guidance_scale": 2.5, "thresholding": "static"},
     )
 
 

@@ -24,6 +24,7 @@ from imagen_core.stage import Prompt, Stage
 from imagen_core.super_resolution import augment, resize
 from imagen_core.unets import build_unet
 
+from .caption_files import CaptionEmbeds, encoder_name
 from .classifier import load_classifier
 from .data import PictureCache
 from .loop import Preview, RunState, TrainResult, load_state, train
@@ -31,7 +32,7 @@ from .losses import aug_weight, diffusion_loss, draw_times
 from .metrics import bicubic, psnr
 from .options import TrainOptions
 from .parallel import rank
-from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
+from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan, things64_plan
 from .scenes.vocabulary import LAYOUTS
 from .teaching import Teaching
 
@@ -39,31 +40,6 @@ if TYPE_CHECKING:
     from imagen_core.text.t5 import T5TextEncoder
 
 REFRESH_STEPS = 500  # how often the cache is asked for pictures rendered meanwhile
-
-
-class CaptionEmbeds:
-    """Encoded captions, kept as float16 in memory; `of(indices)` gives a padded TextEmbeds."""
-
-    def __init__(self, encoder: T5TextEncoder, *, batch: int = 256):
-        self.encoder, self.batch = encoder, batch
-        self.rows: list[Tensor] = []  # (l d) float16 each
-
-    @torch.no_grad()
-    def extend(self, captions: list[str]) -> None:
-        """Encode the captions behind those that are known already."""
-        for first in range(len(self.rows), len(captions), self.batch):
-            encoded = self.encoder.encode(captions[first : first + self.batch])
-            lengths = encoded.mask.sum(1).tolist()
-            embeds = encoded.embeds.to("cpu", torch.float16)
-            self.rows += [row[:length].clone() for row, length in zip(embeds, lengths, strict=True)]
-
-    def of(self, indices: list[int], dropped: Tensor) -> TextEmbeds:
-        """TextEmbeds of these captions; where `dropped` (b,) is True, the null prompt: one token of zeros."""
-        rows = [self.rows[i] for i in indices]
-        rows = [torch.zeros_like(row[:1]) if gone else row for row, gone in zip(rows, dropped, strict=True)]
-        embeds = nn.utils.rnn.pad_sequence(rows, batch_first=True).float()  # b l d
-        lengths = torch.tensor([len(row) for row in rows])
-        return TextEmbeds(embeds=embeds, mask=torch.arange(embeds.shape[1]) < lengths[:, None])
 
 
 class _StageTask:
@@ -111,7 +87,8 @@ class BaseTask(_StageTask):
 
     def __init__(self, plan: StagePlan, options: TrainOptions, encoder: T5TextEncoder):
         super().__init__(plan, options)
-        self.texts = CaptionEmbeds(encoder)
+        with torch.autocast(self.device.type, enabled=False):
+            self.texts = CaptionEmbeds(self.cache, encoder, encoder_name(options.models_dir / "text_encoder"))
         self._take_in()
         if options.teacher is not None:
             self.helper = Teaching(load_classifier(options.teacher), plan.unet.width)
@@ -119,7 +96,10 @@ class BaseTask(_StageTask):
     def _take_in(self) -> None:
         """Encode the captions of pictures that are new, and weigh pictures by their layouts."""
         with torch.autocast(self.device.type, enabled=False):  # the encoder is float32, wherever this is called
-            self.texts.extend(self.cache.captions)
+            self.texts.refresh()
+        if not self.plan.layout_rates and not self.plan.layout_weights:
+            self.rates = self.weights = None
+            return
         layouts = torch.tensor(self.cache.labels["layout"])
         self.rates = torch.tensor([self.plan.layout_rates.get(name, 1.0) for name in LAYOUTS])[layouts]
         self.weights = torch.tensor([self.plan.layout_weights.get(name, 1.0) for name in LAYOUTS])[layouts]
@@ -130,17 +110,25 @@ class BaseTask(_StageTask):
         if self.calls % REFRESH_STEPS == 0:
             self.cache.refresh()
             self._take_in()
-        chosen = torch.multinomial(self.rates, self.batch_size, replacement=True, generator=generator)
-        indices, weight = chosen.tolist(), self.weights[chosen].to(self.device)
+        chosen = self._chosen(generator)
+        indices, weight = chosen.tolist(), None if self.weights is None else self.weights[chosen].to(self.device)
         dropped = torch.rand(self.batch_size, generator=generator) < self.plan.null_fraction
         x_0 = self.cache.pictures(indices).to(self.device)
         times, noise = self._time_and_noise(x_0.shape, generator, progress)
         cond = Conditioning(text=model.encode_text(_to(self.texts.of(indices, dropped), self.device)))
+        if self.plan.route:
+            model.routed = self.plan.route if progress < self.plan.route_until else 0.0
         if self.helper is None or progress >= self.plan.teach_until:
             return self._loss(model, x_0, cond, times, noise, weight)
         with self.helper.listening(model.transformer[self.plan.teach_block]):
             loss = self._loss(model, x_0, cond, times, noise, weight)
         return loss + self.plan.teach_weight * self.helper.distance(x_0)
+
+    def _chosen(self, generator: torch.Generator) -> Tensor:
+        """Which pictures make a batch (b,)."""
+        if self.rates is None:
+            return torch.randint(len(self.cache), (self.batch_size,), generator=generator)
+        return torch.multinomial(self.rates, self.batch_size, replacement=True, generator=generator)
 
     def preview(self, model: nn.Module) -> Preview:
         """Twenty-four held-out captions drawn from fixed seeds, and the x_0 error at three times."""
@@ -292,11 +280,12 @@ def export(plan: StagePlan, model: nn.Module, state: RunState, options: TrainOpt
 
 
 def plan_of(stage: str, options: TrainOptions) -> StagePlan:
-    """The shipped plan of a stage; base64's needs the width of the text encoder in the models folder."""
-    if stage != "base64":
+    """The shipped plan of a stage; the base's needs the width of the text encoder in the models folder."""
+    if stage in ("sr256", "sr1024"):
         return {"sr256": sr256_plan, "sr1024": sr1024_plan}[stage]()
     config = json.loads((options.models_dir / "text_encoder" / "config.json").read_text())
-    return base64_plan(config["d_model"])
+    plan = things64_plan if stage == "things64" else base64_plan
+    return plan(config["d_model"] if "d_model" in config else config["hidden_size"])
 
 
 def export_saved(stage: str, options: TrainOptions) -> Path:
@@ -314,7 +303,7 @@ def train_stage(stage: str, options: TrainOptions, *, plan: StagePlan | None = N
     """
     plan = plan or plan_of(stage, options)
     task: BaseTask | SuperResolutionTask
-    if stage == "base64":
+    if stage in ("base64", "things64"):
         from imagen_core.text.t5 import T5TextEncoder
 
         encoder = T5TextEncoder.from_folder(options.models_dir / "text_encoder", device=options.device)

@@ -82,9 +82,7 @@ def _space(rng: Random) -> str:
 
 def _sea(rng: Random) -> str:
     crest = "q4 -2 8 0" + " t8 0" * 8
-    waves = "".join(
-        f'<path d="M-4 {y} {crest}" stroke="#8fd3ee" fill="none" stroke-width=".9"/>' for y in (44, 50, 57)
-    )
+    waves = "".join(f'<path d="M-4 {y} {crest}" stroke="#8fd3ee" fill="none" stroke-width=".9"/>' for y in (44, 50, 57))
     return _sky("#bfe6fb", "#e9f7ff", f'<rect y="38" width="64" height="26" fill="#2f8fc4"/>{waves}')
 
 

@@ -104,7 +104,7 @@ def _subject(
     for placed, words in zip(scene.placed, parts, strict=True):
         thing = vocabulary[placed.thing]
         noun = rng.choice(thing.words) if thing.words and rng.random() < habits.synonym else thing.noun
-        plural_only = noun == thing.noun == thing.plural and noun.endswith("s")
+        plural_only = noun.endswith("s") and (noun != thing.noun or noun == thing.plural) and not noun.endswith("ss")
         phrases.append(" ".join((*words, noun)) if bare or plural_only else with_article(" ".join((*words, noun))))
     if scene.layout == "one":
         return phrases[0], False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -16,11 +17,11 @@ from PIL import Image
 
 from . import backdrops
 from .captions import Caption, write
-from .colors import Array, recolor
+from .colors import COLORS, Array, recolor
 from .names import Thing, codes_by_label, things
 from .packages import obtain
 from .rendering import drawings, render
-from .scene import STYLES, Mix, Placed, Scene, SceneSampler
+from .scene import LAYOUTS, RELATIONS, STYLES, Mix, Placed, Scene, SceneSampler
 from .sources import NAMES, PICTURES, Package
 
 MASTER = 96  # px: a little more than a drawing ever takes of a 64 px picture
@@ -44,13 +45,36 @@ class Library:
         return [i for i in self.complete if self.vocabulary[i].tier <= tier]
 
 
-def build(root: Path, packages: Path, side: int = MASTER) -> Library:
-    """Render every listed thing in every style into `root` (what is there already is kept), and open the library."""
-    codes = codes_by_label(obtain(NAMES[0], packages))
-    for package in PICTURES:
-        if not (root / f"{package.key}.{side}.json").is_file():
+def build(
+    root: Path,
+    packages: Path,
+    *,
+    pictures: tuple[Package, ...] = PICTURES,
+    names: Package = NAMES[0],
+    side: int = MASTER,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Library, dict[str, str]]:
+    """Render every listed thing in every style into `root` (what is there already is kept), and open the library.
+
+    Also returns what is left out, and why. ValueError: a package cannot be had, or is another one.
+    """
+    codes = codes_by_label(obtain(names, packages))
+    skipped = {thing.noun: f"no emoji is called {thing.label}" for thing in things() if thing.label not in codes}
+    for package in pictures:
+        if not _is_current(root / f"{package.key}.{side}.json"):
+            say(f"rendering {package.name} {package.version}")
             _render_package(package, obtain(package, packages), codes, root, side)
-    return open_library(root, side)
+    library = open_library(root, side, pictures)
+    for style, rows in library.rows.items():
+        for i, thing in enumerate(library.vocabulary):
+            if i not in rows:
+                skipped.setdefault(thing.noun, f"the {style} set has no drawing of it")
+    return library, skipped
+
+
+def _is_current(index: Path) -> bool:
+    """Whether the rendered set was made from the list of things as it is now."""
+    return index.is_file() and json.loads(index.read_text())["asked"] == [thing.label for thing in things()]
 
 
 def _render_package(package: Package, path: Path, codes: dict[str, str], root: Path, side: int) -> None:
@@ -58,25 +82,25 @@ def _render_package(package: Package, path: Path, codes: dict[str, str], root: P
     found = {wanted[d.code]: d for d in drawings(package, path) if d.code in wanted}
     root.mkdir(parents=True, exist_ok=True)
     pixels = np.stack([render(drawing, side) for drawing in found.values()])
-    for name, write_to in (
-        (f"{package.key}.{side}.npy", lambda file: np.save(file, pixels, allow_pickle=False)),
-        (f"{package.key}.{side}.json", lambda file: file.write(json.dumps(list(found)).encode())),
-    ):
-        with open(root / f"{name}.part", "wb") as file:
-            write_to(file)
-        os.replace(root / f"{name}.part", root / name)
+    about = {"nouns": list(found), "asked": [thing.label for thing in things()], "version": package.version}
+    name = f"{package.key}.{side}"
+    with open(root / f"{name}.part", "wb") as file:
+        np.save(file, pixels, allow_pickle=False)
+    os.replace(root / f"{name}.part", root / f"{name}.npy")
+    (root / f"{name}.part").write_text(json.dumps(about))
+    os.replace(root / f"{name}.part", root / f"{name}.json")
 
 
-def open_library(root: Path, side: int = MASTER) -> Library:
+def open_library(root: Path, side: int = MASTER, pictures: tuple[Package, ...] = PICTURES) -> Library:
     """The library that `build` made. FileNotFoundError: it is not there."""
     vocabulary = things()
     index = {thing.noun: i for i, thing in enumerate(vocabulary)}
     masters, rows = {}, {}
-    for package in PICTURES:
+    for package in pictures:
         file = root / f"{package.key}.{side}.json"
         if not file.is_file():
             raise FileNotFoundError(f"no drawings of {package.name} in {root}: run `imagen data stickers` first")
-        nouns = json.loads(file.read_text())
+        nouns = json.loads(file.read_text())["nouns"]
         masters[package.style] = np.load(file.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
         rows[package.style] = {index[noun]: row for row, noun in enumerate(nouns) if noun in index}
     return Library(vocabulary, masters, rows)
@@ -107,25 +131,22 @@ def _lay(canvas: Array, placed: Placed, master: np.ndarray) -> None:
     canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - over) + rgb[part] * over
 
 
-LABELS = ("layout", "style", "thing", "thing_2", "color", "color_2", "count", "relation", "backdrop")
-
-
-def labels(scene: Scene, colors: tuple[str, ...]) -> dict[str, int]:
+def labels(scene: Scene) -> dict[str, int]:
     """What is in the scene, as numbers: -1 where there is nothing (a second thing) or nothing to tell (its own colour)."""
     first, second = scene.placed[0], scene.placed[1] if scene.layout == "pair" else None
 
     def color(placed: Placed | None) -> int:
-        return -1 if placed is None or placed.color is None else colors.index(placed.color)
+        return -1 if placed is None or placed.color is None else COLORS.index(placed.color)
 
     return {
-        "layout": ("one", "several", "pair").index(scene.layout),
+        "layout": LAYOUTS.index(scene.layout),
         "style": STYLES.index(scene.style),
         "thing": first.thing,
         "thing_2": -1 if second is None else second.thing,
         "color": color(first),
         "color_2": color(second),
         "count": len(scene.placed),
-        "relation": -1 if scene.relation is None else ("left", "above").index(scene.relation),
+        "relation": -1 if scene.relation is None else RELATIONS.index(scene.relation),
         "backdrop": backdrops.NAMES.index(scene.backdrop),
     }
 
@@ -143,3 +164,16 @@ def batch(
     scenes = [sampler.sample(rng, first=order[i % len(order)]) for i in range(count)]
     captions = [write(scene, library.vocabulary, rng) for scene in scenes]
     return np.stack([paint(scene, library, side) for scene in scenes]), captions, scenes
+
+
+def sheet(library: Library, path: Path, *, columns: int = 16, rows: int = 10, side: int = 64) -> Path:
+    """Write training pictures side by side as a PNG, and their captions in a .txt beside it."""
+    tier = max(thing.tier for thing in library.vocabulary)
+    pixels, captions, _ = batch(library, columns * rows, 0, tier=tier, mix=Mix(), side=side)
+    gap = 2
+    picture = Image.new("RGB", (columns * (side + gap), rows * (side + gap)))
+    for i, tile in enumerate(pixels):
+        picture.paste(Image.fromarray(tile), (i % columns * (side + gap), i // columns * (side + gap)))
+    picture.save(path, "PNG")
+    path.with_suffix(".txt").write_text("\n".join(each.text for each in captions), encoding="utf-8")
+    return path

@@ -67,8 +67,8 @@ def hold_out(vocabulary: tuple[Thing, ...], fraction: float = 0.05) -> Held:
 class Mix:
     """How often what is asked of the network; fractions of all pictures unless said otherwise."""
 
-    several: float = 0.08
-    pair: float = 0.12
+    several: float = 0.06
+    pair: float = 0.08
     recolored: float = 0.45  # of the things
     white: float = 0.2  # of the backdrops
     scenery: float = 0.15  # of the other backdrops

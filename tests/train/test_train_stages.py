@@ -15,6 +15,7 @@ from imagen_core.stage import load_stage
 from imagen_core.text.t5 import T5TextEncoder
 from imagen_core.unets import build_unet
 from imagen_train import cli, data
+from imagen_train.caption_files import CaptionEmbeds
 from imagen_train.classifier import Classifier, save_classifier
 from imagen_train.data import PictureCache, PictureKind, render_pictures
 from imagen_train.losses import diffusion_loss, draw_times, loss_weight
@@ -24,7 +25,6 @@ from imagen_train.precision import autocast
 from imagen_train.scenes.vocabulary import LAYOUTS
 from imagen_train.stages import (
     BaseTask,
-    CaptionEmbeds,
     bicubic,
     export_saved,
     grid,
@@ -260,11 +260,26 @@ def test_crops_come_from_the_pictures_and_repeat_with_their_generator(folder):
 
 
 def test_dropped_captions_become_the_null_prompt(folder):
-    texts = CaptionEmbeds(T5TextEncoder.from_folder(folder / "models" / "text_encoder"))
-    texts.extend(["a red cube", "two large green stars at night"])
+    cache = PictureCache(folder / "cache", "base64")
+    encoder = T5TextEncoder.from_folder(folder / "models" / "text_encoder")
+    texts = CaptionEmbeds(cache, encoder, "tiny")
     embeds = texts.of([0, 1], torch.tensor([True, False]))
     assert embeds.mask[0].tolist() == [True] + [False] * (embeds.mask.shape[1] - 1)
     assert not embeds.embeds[0].any() and embeds.embeds[1].any() and embeds.mask[1].all()
+    expected = encoder.encode([cache.captions[1]]).embeds[0]
+    torch.testing.assert_close(embeds.embeds[1], expected, atol=2e-3, rtol=2e-3)  # float16 on the disk
+
+
+def test_captions_are_encoded_once(folder):
+    cache = PictureCache(folder / "cache", "base64")
+    encoder = T5TextEncoder.from_folder(folder / "models" / "text_encoder")
+    first = CaptionEmbeds(cache, encoder, "once")
+    files = {file: file.stat().st_mtime_ns for file in cache.folder.glob("*.once*")}
+    again = CaptionEmbeds(cache, encoder, "once")
+    assert files and {file: file.stat().st_mtime_ns for file in cache.folder.glob("*.once*")} == files
+    for index in (0, 3):
+        kept = torch.tensor([False])
+        assert torch.equal(first.of([index], kept).embeds, again.of([index], kept).embeds)
 
 
 def test_export_of_a_run_that_goes_on(folder, tmp_path, monkeypatch):

@@ -1,0 +1,89 @@
+"""How are captions read once and not again? Their embeddings lie beside the pictures, in files that are read by memory map.
+
+A chunk of pictures has one file of tokens a text encoder, `00012.<encoder>.npy` (all its captions' tokens, one after
+another, float16) and one of where each caption ends, `00012.<encoder>.ends.npy`. The tokens are moved into place last.
+
+Shapes: b images, l text tokens, d text width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imagen_core.conditioning import TextEmbeds
+from imagen_core.text.t5 import T5TextEncoder
+
+from .data import PictureCache
+
+
+class CaptionEmbeds:
+    """Encoded captions of a cache's pictures; `refresh()` takes in new chunks, `of(indices)` gives a padded TextEmbeds.
+
+    encoder: reads what no file holds yet. name: of the encoder's weights in the files' names.
+    """
+
+    def __init__(self, cache: PictureCache, encoder: T5TextEncoder, name: str, *, batch: int = 256):
+        self.cache, self.encoder, self.name, self.batch = cache, encoder, name, batch
+        self._tokens: list[np.ndarray] = []
+        self._ends: list[np.ndarray] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in, or encode, the captions of chunks that are new in the cache."""
+        for index in range(len(self._tokens), len(self.cache.chunks)):
+            tokens = self.cache.folder / f"{index:05d}.{self.name}.npy"
+            ends = tokens.with_suffix(".ends.npy")
+            if not tokens.exists():
+                self._encode(index, tokens, ends)
+            self._tokens.append(np.load(tokens, mmap_mode="r", allow_pickle=False))
+            self._ends.append(np.load(ends, allow_pickle=False))
+
+    @torch.no_grad()
+    def _encode(self, index: int, tokens: Path, ends: Path) -> None:
+        first = index * self.cache.kind.chunk
+        captions = self.cache.captions[first : first + self.cache.kind.chunk]
+        order = sorted(range(len(captions)), key=lambda i: len(captions[i]))  # prompts of one length share a batch
+        rows: dict[int, np.ndarray] = {}
+        for start in range(0, len(order), self.batch):
+            chosen = order[start : start + self.batch]
+            encoded = self.encoder.encode([captions[i] for i in chosen])
+            for i, row, mask in zip(chosen, encoded.embeds.cpu(), encoded.mask.cpu(), strict=True):
+                rows[i] = row[mask].half().numpy()
+        _write(ends, np.cumsum([len(rows[i]) for i in range(len(captions))]))
+        _write(tokens, np.concatenate([rows[i] for i in range(len(captions))]))
+
+    def of(self, indices: list[int], dropped: Tensor) -> TextEmbeds:
+        """TextEmbeds of these captions; where `dropped` (b,) is True, the null prompt: one token of zeros."""
+        rows = [
+            torch.zeros(1, self.encoder.embed_dim) if gone else self._row(index)
+            for index, gone in zip(indices, dropped.tolist(), strict=True)
+        ]
+        embeds = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # b l d
+        lengths = torch.tensor([len(row) for row in rows])
+        return TextEmbeds(embeds=embeds, mask=torch.arange(embeds.shape[1]) < lengths[:, None])
+
+    def _row(self, index: int) -> Tensor:
+        chunk, place = divmod(index, self.cache.kind.chunk)
+        ends = self._ends[chunk]
+        return torch.from_numpy(np.array(self._tokens[chunk][ends[place - 1] if place else 0 : ends[place]])).float()
+
+
+def _write(path: Path, values: np.ndarray) -> None:
+    part = path.with_suffix(f".part{os.getpid()}")
+    with open(part, "wb") as file:
+        np.save(file, values, allow_pickle=False)
+    os.replace(part, path)
+
+
+def encoder_name(folder: Path) -> str:
+    """Eight letters that change with the encoder's weights or tokenizer."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("tokenizer.json")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:8]

