@@ -107,24 +107,19 @@ def save(
     for key, text in texts.items():
         info.add_text(key, text)
     saved = []
-    for number, frame in enumerate(pixels):
-        picture = to_picture(frame)
-        stem = name.replace("%batch_num%", str(number))
-        filename, counter = _write(picture, Path(folder), stem, counter, info, compress_level)
-        saved.append({"filename": filename, "subfolder": subfolder})
+    with whole_files.drafts(folder) as drafts:
+        for number, frame in enumerate(pixels):
+            with open(drafts / "picture", "xb") as file:
+                to_picture(frame).save(file, format="PNG", pnginfo=info, compress_level=compress_level)
+            stem = name.replace("%batch_num%", str(number))
+            filename, counter = _name(drafts / "picture", Path(folder), stem, counter)
+            saved.append({"filename": filename, "subfolder": subfolder})
     return saved
 
 
-def _write(
-    picture: Image.Image, folder: Path, stem: str, counter: int, info: PngInfo, compress_level: int
-) -> tuple[str, int]:
-    """Write one file under the first free counter; returns its name and the next counter."""
-    with whole_files.temporary_for(folder) as (temporary, file):
-        picture.save(file, format="PNG", pnginfo=info, compress_level=compress_level)
-        whole_files.sync(file)
-        file.close()
-        while True:
-            filename = f"{stem}_{counter:05}_.png"
-            counter += 1
-            if whole_files.claim(temporary, folder / filename):
-                return filename, counter
+def _name(draft: Path, folder: Path, stem: str, counter: int) -> tuple[str, int]:
+    """Give a finished file the first free counter; returns its name and the next counter."""
+    while not whole_files.claim(draft, folder / f"{stem}_{counter:05}_.png"):
+        counter += 1
+    draft.unlink(missing_ok=True)  # a link left it where it was
+    return f"{stem}_{counter:05}_.png", counter + 1

@@ -16,6 +16,7 @@ from imagen_core.samplers import SAMPLERS
 from imagen_core.sampling import super_resolve
 from imagen_core.stage import Stage, load_stage
 from imagen_core.text.t5 import T5TextEncoder
+from imagen_core.whole_files import whole
 
 from .evaluate import EVALUATION_SEED, SamplingSettings, draw_base
 from .scenes import sample_scenes
@@ -76,5 +77,6 @@ def _write_jpeg(path: Path, picture: Tensor, quality: int) -> Path:
     from PIL import Image
 
     pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
-    Image.fromarray(pixels).save(path, quality=quality, optimize=True)
+    with whole(path) as draft:
+        Image.fromarray(pixels).save(draft, format="JPEG", quality=quality, optimize=True)
     return path

@@ -9,7 +9,6 @@ Shapes: b pictures of a batch, n of a chunk, h w pixels.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from imagen_core.whole_files import whole
 
 from .options import default_state_root
 from .scenes import SceneBatch, sample_scenes
@@ -179,10 +180,8 @@ def render_pictures(kind: PictureSource, count: int, cache_dir: Path, *, part: i
             continue
         pixels, captions, labels = kind.rendered(index)
         (folder / f"{index:05d}.json").write_text(json.dumps({"captions": captions, "labels": labels}))
-        temporary = folder / f"{index:05d}.part{part}"
-        with open(temporary, "wb") as file:
+        with whole(folder / f"{index:05d}.npy") as draft, open(draft, "wb") as file:
             np.save(file, pixels, allow_pickle=False)
-        os.replace(temporary, folder / f"{index:05d}.npy")
 
 
 def to_float(pixels: np.ndarray) -> Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from imagen_core.samplers import SAMPLERS
 from imagen_core.sampling import sample_base
 from imagen_core.stage import Prompt, Stage
 from imagen_core.text.t5 import T5TextEncoder
+from imagen_core.whole_files import whole
 
 from .data import to_float
 from .evaluate import SamplingSettings
@@ -78,10 +78,8 @@ class Drawings:
 
     def _write(self, chunk: int, pictures: Tensor) -> None:
         pixels = ((pictures + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
-        temporary = self.folder / f"{chunk:05d}.part"
-        with open(temporary, "wb") as file:
+        with whole(self._path(chunk)) as draft, open(draft, "wb") as file:
             np.save(file, pixels.contiguous().numpy(), allow_pickle=False)
-        os.replace(temporary, self._path(chunk))
 
     def drawn(self) -> Tensor:
         """The pictures from the first on that are there by now: (b 3 64 64) in [-1, 1]."""

@@ -21,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from imagen_core.stage import Stage, load_stage
+from imagen_core.whole_files import whole
 
 from .classifier import FILE as CLASSIFIER_FILE
 from .classifier import head_accuracy, labelled_pictures, load_classifier
@@ -116,9 +117,8 @@ def measure_all(measurement: Measurement, only: list[str] | None = None) -> dict
 
 def _keep(figures: dict[str, object], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(figures), encoding="utf-8")
-    os.replace(part, file)
+    with whole(file) as draft:
+        draft.write_text(json.dumps(figures), encoding="utf-8")
 
 
 def files(m: Measurement) -> dict[str, object]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TypeVar
 
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
+
+from imagen_core.whole_files import whole
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -19,10 +20,8 @@ def save_judge(model: nn.Module, path: Path, figures: dict[str, object], *, kind
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {key: value.detach().cpu().half().contiguous() for key, value in model.state_dict().items()}
     metadata = {"format": f"imagen-{kind}", "heads": json.dumps(heads), "training": json.dumps(figures)}
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata=metadata)
-    os.replace(part, path)
-    path.chmod(0o644)
+    with whole(path) as draft:
+        save_file(tensors, draft, metadata=metadata)
     return path
 
 

@@ -11,7 +11,6 @@ import copy
 import dataclasses
 import json
 import math
-import os
 import signal
 import threading
 import time
@@ -26,6 +25,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
+
+from imagen_core.whole_files import whole
 
 from .optim import OptimConfig, Optimizers
 from .options import TrainOptions
@@ -133,10 +134,9 @@ def save_state(
         groups["helper"] = helper.state_dict()
     tensors = {f"{group}/{k}": v.detach().contiguous() for group, ts in groups.items() for k, v in ts.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{STATE_FILE}.part"
     meta = {"step": state.step, "seconds": state.seconds, "images": state.images}
-    save_file(tensors, part, metadata={"run": json.dumps(meta)})
-    os.replace(part, folder / STATE_FILE)
+    with whole(folder / STATE_FILE) as draft:
+        save_file(tensors, draft, metadata={"run": json.dumps(meta)})
 
 
 def load_state(
@@ -173,12 +173,14 @@ def load_state(
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGINT or SIGTERM has asked us to stop (main thread only)."""
+    """Yield a function that tells whether SIGINT, SIGTERM or SIGHUP has asked us to stop (main thread only)."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    before = {s: signal.signal(s, lambda *_: asked.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores SIGHUP
+    before = {number: signal.signal(number, lambda *_: asked.set()) for number in heeded}
     try:
         yield asked.is_set
     finally:
@@ -191,7 +193,8 @@ def write_picture(path: Path, picture: Tensor) -> None:
     from PIL import Image
 
     pixels = ((picture.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)  # h w 3
-    Image.fromarray(pixels.cpu().numpy()).save(path)
+    with whole(path) as draft:
+        Image.fromarray(pixels.cpu().numpy()).save(draft, format="PNG")
 
 
 class _Log:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ..predictions import prediction_of
 from ..unets import UNetConfig, build_unet, unet_config_from_dict, unet_config_to_dict
+from ..whole_files import whole
 
 FORMAT = "imagen"
 FORMAT_VERSION = 1
@@ -75,12 +76,8 @@ def save_checkpoint(
         raise ValueError("spec.unet_config is not what the network was built from; pass unet_config=unet.config.")
     path = Path(path)
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in unet.state_dict().items()}
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole(path) as draft:
         save_file(tensors, draft, metadata=_spec_to_metadata(spec))
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def read_spec(path: str | os.PathLike[str]) -> StageSpec:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from ..whole_files import sweep, whole
 from .cache import Encoding
 
 LIMIT_BYTES = 512 * 2**20  # about 400 prompts of T5-XXL at 77 tokens
@@ -95,17 +95,12 @@ class PromptFiles:
     def put(self, key: PromptKey, encoding: Encoding) -> None:
         """Keep an encoding, if the disk takes it."""
         described = {"tokens": str(encoding.tokens), "key": key.digest(), "text": key.text, "pad_to": str(key.pad_to)}
-        temporary = None
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.directory, prefix=".new-", suffix=".tmp")
-            os.close(handle)
             readable = {name: text.encode("utf-8", "replace").decode("utf-8") for name, text in described.items()}
-            save_file({"embeds": encoding.embeds.contiguous()}, temporary, metadata=readable)
-            os.replace(temporary, self._path(key))
+            with whole(self._path(key)) as draft:
+                save_file({"embeds": encoding.embeds.contiguous()}, draft, metadata=readable)
         except Exception:  # a full disk, no permission: the prompt is encoded again next time
-            if temporary is not None:
-                self._remove(Path(temporary))
             return
         self._trim()
 
@@ -130,8 +125,7 @@ class PromptFiles:
 
     def clear(self) -> int:
         """Remove every entry, damaged ones and what a crash left behind too; returns how many went."""
-        removed = [self._remove(path) for path in [*self._files(), *self.directory.glob(".new-*.tmp")]]
-        return sum(removed)
+        return sum(self._remove(path) for path in self._files()) + sweep(self.directory)
 
     def _path(self, key: PromptKey) -> Path:
         return self.directory / f"{key.digest()}.safetensors"

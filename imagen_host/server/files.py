@@ -155,27 +155,27 @@ def keep(received: IO[bytes], folder: Path, form: dict[str, str]) -> dict[str, s
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = form["filename"]
-    with whole_files.temporary_for(folder) as (temporary, file):
-        received.seek(0)
-        shutil.copyfileobj(received, file)
-        whole_files.sync(file)
-        file.close()
+    with whole_files.drafts(folder) as drafts:
+        draft = drafts / "upload"
+        with open(draft, "xb") as file:
+            received.seek(0)
+            shutil.copyfileobj(received, file)
         try:
-            pictures.check(temporary)
+            pictures.check(draft)
         except (OSError, ValueError):
             raise refuse(f"{name!r:.100} is not a picture that can be read") from None
         if is_true(form.get("overwrite", "")):
-            os.replace(temporary, inside(folder, name))
+            whole_files.replace(draft, inside(folder, name))
         else:
-            name = _name_new(temporary, folder, Path(name))
+            name = _name_new(draft, folder, Path(name))
     return {"name": name, "subfolder": form.get("subfolder", "").strip("/"), "type": form.get("type") or "input"}
 
 
-def _name_new(temporary: Path, folder: Path, name: Path) -> str:
+def _name_new(draft: Path, folder: Path, name: Path) -> str:
     number, chosen = 0, name.name
-    while not whole_files.claim(temporary, folder / chosen):
+    while not whole_files.claim(draft, folder / chosen):
         taken = folder / chosen
-        if taken.is_file() and not taken.is_symlink() and filecmp.cmp(temporary, taken, shallow=False):
+        if taken.is_file() and not taken.is_symlink() and filecmp.cmp(draft, taken, shallow=False):
             break
         number += 1
         chosen = f"{name.stem} ({number}){name.suffix}"

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from aiohttp import web
 
+from ..whole_files import whole
 from ._routes import both, ids_of, read_object, whole_number
 from .state import MEBIBYTE, ServerState
 
@@ -85,11 +85,9 @@ class History:
             self._rewrite()
 
     def _rewrite(self) -> None:
-        temporary = self.path.with_name(f".{self.path.name}.part")
         try:
-            with open(temporary, "wb") as file:
+            with whole(self.path) as draft, open(draft, "wb") as file:
                 file.writelines(json.dumps(item).encode() + b"\n" for item in self.entries.items())
-            os.replace(temporary, self.path)
             self.written = len(self.entries)
         except OSError as error:
             logging.getLogger(__name__).warning("the history is not kept: %s", error)

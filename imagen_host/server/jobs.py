@@ -43,6 +43,11 @@ def ended_job(entry: dict) -> dict:
     return job
 
 
+def age(job: dict) -> tuple:
+    """What jobs are sorted by: of the same millisecond, by number, and by id last, so that pages never overlap."""
+    return job["create_time"], job["priority"], job["id"]
+
+
 def _shown(outputs: dict) -> Iterator[dict]:
     """The files that nodes show."""
     for node, ui in outputs.items():
@@ -72,9 +77,11 @@ def add_routes(app: web.Application, state: ServerState) -> None:
         wanted = [part for part in request.query.get("status", "").split(",") if part] or STATUSES
         if unknown := [part for part in wanted if part not in STATUSES]:
             raise refuse(f"no status is called {unknown[0]!r:.40}: use {', '.join(STATUSES)}")
-        jobs = [job for job, _ in queued()] + [ended_job(entry) for entry in state.queue.history]
-        jobs = [job for job in jobs if job["status"] in wanted]
-        jobs.sort(key=lambda job: job["create_time"], reverse=request.query.get("sort_order") != "asc")
+        known = {job["id"]: job for job, _ in queued()}
+        ended = (ended_job(entry) for entry in state.queue.history)
+        known |= {job["id"]: job for job in ended if job["id"] not in known}  # one may end between the two readings
+        jobs = [job for job in known.values() if job["status"] in wanted]
+        jobs.sort(key=age, reverse=request.query.get("sort_order") != "asc")
         return web.json_response(page(jobs, whole_number(request, "offset") or 0, whole_number(request, "limit")))
 
     def page(jobs: list[dict], offset: int, limit: int | None) -> dict:

@@ -175,7 +175,7 @@ def test_least_recently_used_entries_go_beyond_the_limit(tmp_path):
     files.put(key("d"), encoding())
     assert [files.get(key(text)) is not None for text in "abcd"] == [True, False, True, True]
     assert len(files.entries()) == 3
-    (tmp_path / ".new-crashed.tmp").write_bytes(b"half")
+    (tmp_path / ".imagen-0123456789ab.part").mkdir()  # what a crash leaves
     (tmp_path / "note.txt").write_text("not ours")
     assert files.clear() == 4 and [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 

@@ -139,7 +139,7 @@ def test_counters_grow_and_never_replace(folders):
     saved = SaveImage().save_images(batch, "sub/a")["ui"]["images"]
     assert saved == [{"filename": f"a_0000{i}_.png", "subfolder": "sub", "type": "output"} for i in (8, 9)]
     assert (folders / "out/sub/a_00007_.png").read_text() == "mine"
-    assert not list((folders / "out").rglob("*.part"))
+    assert not list((folders / "out").rglob(".*"))
 
 
 def test_tokens_in_names(folders):

@@ -215,7 +215,7 @@ async def test_saved_workflows(server):
             assert answer.status == 204
         async with site.http.delete("/userdata/workflows%2Fc.json") as answer:
             assert answer.status == 404
-        assert not list(server["user_directory"].rglob("*.part"))
+        assert not list(server["user_directory"].rglob(".*"))
 
 
 async def test_a_saved_file_has_a_limit(server):

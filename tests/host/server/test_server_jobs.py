@@ -1,7 +1,11 @@
 """Does the newer editor's job panel see what waits, runs and ended, and can it cancel?"""
 
+import itertools
+
 from host_graphs import entry
 from server_client import picture_prompt, running, sum_prompt
+
+from imagen_host.server.jobs import age
 
 BROKEN = {"n": entry("Number", value=1), "b": entry("Broken", value=["n", 0]), "s": entry("Show", value=["b", 0])}
 
@@ -85,3 +89,9 @@ async def test_cancelling(server):
         await ear.over(runs)
         assert await site.post(f"/jobs/{runs}/cancel") == {"cancelled": False}
         assert [job["status"] for job in (await site.get("/jobs"))["jobs"]] == ["cancelled"]
+
+
+def test_jobs_of_the_same_millisecond_have_one_order():
+    jobs = [{"create_time": 5, "priority": number, "id": name} for number, name in ((2, "b"), (1, "c"), (2, "a"))]
+    orders = {tuple(job["id"] for job in sorted(given, key=age)) for given in itertools.permutations(jobs)}
+    assert orders == {("c", "a", "b")}
