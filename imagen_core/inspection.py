@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ._safetensors import opened, safetensors_header
 from .checkpoints import native
 from .checkpoints.deepfloyd_if import is_deepfloyd, opened_deepfloyd
-from .checkpoints.native import StageSpec, opened, safetensors_header
+from .checkpoints.native import StageSpec
 from .text.hub_network import OWN_KINDS
 from .text.loading import kind_of_folder, open_bert_folder
 from .text.t5_weights import open_weights as open_text_encoder
@@ -57,10 +58,9 @@ def _deepfloyd(path: Path) -> dict[str, Any]:
 
 def _safetensors(path: Path) -> dict[str, Any]:
     with opened(path) as file:
-        keys = list(file.keys())
-        parts = [file.get_slice(key) for key in keys]
-        sizes = [(part.get_dtype(), math.prod(part.get_shape())) for part in parts]
-        metadata = file.metadata() or {}
+        keys = list(file.shapes)
+        sizes = [(file.dtypes[key], math.prod(shape)) for key, shape in file.shapes.items()]
+        metadata = file.metadata
     if metadata.get("format") == native.FORMAT:
         return _found(path, STAGE, sizes, [path]) | _of_stage(native.read_spec(path))
     if any("encoder.block.0." in key for key in keys):

@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._safetensors import safetensors_header
 from ..unets import build_unet
 from ..unets.deepfloyd_unet import DeepFloydUNetConfig
 from .deepfloyd_config import config_from_diffusers, config_from_shapes, facts_from_yml, is_complete
 from .deepfloyd_keys import NAMINGS, SIGNATURES, Entry, key_table
-from .native import StageSpec, safetensors_header
+from .native import StageSpec, as_parameter
 from .weights import Variant, Weights, is_shard, open_weights, read_float, shards_of, weight_sets
 
 PUBLISHED = "diffusion_pytorch_model"
@@ -204,9 +205,7 @@ def _check_keys(path: Path, weights: Weights, table: Mapping[str, Entry]) -> Non
 
 
 def _assembled(weights: Weights, entry: Entry, dtype: torch.dtype) -> torch.Tensor:
-    tensor = entry.join([read_float(weights, key, dtype) for key in entry.parts])
-    layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
-    return tensor.contiguous(memory_format=layout)
+    return as_parameter(entry.join([read_float(weights, key, dtype) for key in entry.parts]))
 
 
 def find_stage(path: Path, dtype: torch.dtype = torch.float32) -> Place:

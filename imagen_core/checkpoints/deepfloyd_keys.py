@@ -50,12 +50,17 @@ ATTENTION = {"norm": ("group_norm", "norm"), "text_norm": ("norm_cross", "norm_e
 Parts = dict[str, tuple[int, ...]]
 
 
+def _joined(tensors: list[Tensor]) -> Tensor:
+    """Along the first axis; a tensor that is alone is not copied."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
 @dataclass(frozen=True)
 class Entry:
     """Where one of our tensors comes from: foreign keys with their shapes, and how their tensors are joined."""
 
     parts: Parts
-    join: Callable[[list[Tensor]], Tensor] = torch.cat
+    join: Callable[[list[Tensor]], Tensor] = _joined
 
 
 def key_table(unet: DeepFloydUNet, naming: str) -> dict[str, Entry]:

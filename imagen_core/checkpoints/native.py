@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .._safetensors import SafetensorsFile, aligned, opened, write_safetensors
 from ..predictions import prediction_of
 from ..unets import UNetConfig, build_unet, unet_config_from_dict, unet_config_to_dict
 from ..whole_files import whole
 
 FORMAT = "imagen"
 FORMAT_VERSION = 1
-MAX_HEADER = 100_000_000  # the limit that safetensors sets itself
 STAGES = ("base64", "sr256", "sr1024")
 LOW_RES_RESIZES = ("area_bilinear", "align_corners")
 
@@ -77,13 +73,13 @@ def save_checkpoint(
     path = Path(path)
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in unet.state_dict().items()}
     with whole(path) as draft:
-        save_file(tensors, draft, metadata=_spec_to_metadata(spec))
+        write_safetensors(draft, tensors, _spec_to_metadata(spec))
 
 
 def read_spec(path: str | os.PathLike[str]) -> StageSpec:
     """A checkpoint's description, without reading its weights. Errors as `load_checkpoint`."""
     with opened(Path(path)) as file:
-        return _metadata_to_spec(Path(path), file.metadata())
+        return _metadata_to_spec(Path(path), file.metadata)
 
 
 def is_stage_checkpoint(path: str | os.PathLike[str]) -> bool:
@@ -94,7 +90,7 @@ def is_stage_checkpoint(path: str | os.PathLike[str]) -> bool:
     """
     try:
         with opened(Path(path)) as file:
-            return (file.metadata() or {}).get("format") == FORMAT
+            return file.metadata.get("format") == FORMAT
     except (ValueError, OSError):
         return True
 
@@ -109,25 +105,28 @@ def load_checkpoint(
     """
     path = Path(path)
     with opened(path) as file:
-        spec = _metadata_to_spec(path, file.metadata())
+        spec = _metadata_to_spec(path, file.metadata)
         if expected_stage is not None and spec.stage != expected_stage:
             raise ValueError(f"{path} is a {spec.stage} stage, and {expected_stage} is needed; choose another file.")
         with torch.device("meta"):
             unet = build_unet(spec.unet_config)
         _check_keys(path, file, unet)
-        weights = {key: _as_parameter(file.get_tensor(key), dtype) for key in file.keys()}  # noqa: SIM118
+        weights = {
+            key: as_parameter(file.read(key, dtype, mapped=len(shape) != 4)) for key, shape in file.shapes.items()
+        }
     unet.load_state_dict(weights, assign=True)
     return unet.eval(), spec
 
 
-def _as_parameter(stored: Tensor, dtype: torch.dtype) -> Tensor:
-    layout = torch.channels_last if stored.ndim == 4 else torch.contiguous_format
-    return stored.to(dtype).contiguous(memory_format=layout)
+def as_parameter(tensor: Tensor) -> Tensor:
+    """The weight as networks keep it: convolutions with channels last, on a boundary; itself where it is so already."""
+    layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+    return aligned(tensor.contiguous(memory_format=layout))
 
 
-def _check_keys(path: Path, file: Any, unet: nn.Module) -> None:
+def _check_keys(path: Path, file: SafetensorsFile, unet: nn.Module) -> None:
     expected = unet.state_dict()
-    stored = set(file.keys())
+    stored = file.shapes.keys()
     for problem, keys in (("lacks", expected.keys() - stored), ("has unexpected", stored - expected.keys())):
         if keys:
             raise ValueError(
@@ -135,57 +134,12 @@ def _check_keys(path: Path, file: Any, unet: nn.Module) -> None:
                 "it is damaged or from another version: download it again, or update."
             )
     for key, tensor in expected.items():
-        shape = tuple(file.get_slice(key).get_shape())
+        shape = file.shapes[key]
         if shape != tuple(tensor.shape):
             raise ValueError(
                 f"{path}: {key!r} has shape {shape}, its settings ask for {tuple(tensor.shape)}; "
                 "it is damaged or from another version: download it again, or update."
             )
-
-
-def safetensors_header(path: Path) -> bytes:
-    """The JSON that a safetensors file begins with, or what there is of it; nothing of another file. OSError."""
-    with path.open("rb") as stream:
-        start = stream.read(9)
-        if start[8:] != b"{":
-            return b""
-        return b"{" + stream.read(min(int.from_bytes(start[:8], "little"), MAX_HEADER) - 1)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The file as a memory-mapped safetensors archive, or one clear error."""
-    _refuse_foreign(path)
-    try:
-        file = safe_open(path, framework="pt", device="cpu")
-    except SafetensorError as error:
-        raise ValueError(f"{path} is truncated or damaged ({error}); download or copy it again.") from error
-    with file:
-        yield file
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Tell by content, not by name, what is no safetensors file, and above all what would run code when loaded."""
-    if not path.exists():
-        raise FileNotFoundError(f"No checkpoint at {path}; check the name, or put the file there.")
-    if not path.is_file():
-        raise ValueError(f"{path} is a folder; name the .safetensors file in it.")
-    with path.open("rb") as stream:
-        start = stream.read(512)
-    # Eight bytes of header length, then JSON. The length may look like a pickle's first bytes, so JSON is asked first.
-    if start[8:9] == b"{":
-        return
-    pickled = start.startswith(b"PK") or start[257:262] == b"ustar" or (start[:1] == b"\x80" and start[1:2] <= b"\x05")
-    if pickled and len(start) > 1:
-        raise ValueError(
-            f"{path} is a pickle (.pt, .pth, .ckpt): loading it could run any code, so it is refused. "
-            "Ask its author for .safetensors, or convert it on a machine you can spare."
-        )
-    if start.startswith(b"version https://git-lfs"):
-        raise ValueError(f"{path} is a Git LFS pointer, not the weights; run `git lfs pull`.")
-    raise ValueError(
-        f"{path} is no .safetensors file, or is truncated ({path.stat().st_size} bytes); download or copy it again."
-    )
 
 
 def _spec_to_metadata(spec: StageSpec) -> dict[str, str]:
@@ -204,8 +158,8 @@ def _spec_to_metadata(spec: StageSpec) -> dict[str, str]:
     }
 
 
-def _metadata_to_spec(path: Path, metadata: dict[str, str] | None) -> StageSpec:
-    if not metadata or metadata.get("format") != FORMAT:
+def _metadata_to_spec(path: Path, metadata: dict[str, str]) -> StageSpec:
+    if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path} holds weights, but not an Imagen stage of this pack (its metadata lacks format={FORMAT!r}) nor a "
             "DeepFloyd IF stage; choose another checkpoint."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import pickle
 import re
 from collections.abc import Iterator
@@ -15,10 +14,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .native import opened
+from .._safetensors import DTYPES, SafetensorsFile, aligned, dtype_name, opened
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
-SAFETENSORS_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 SHARD = re.compile(r"^(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<rest>\..+)$")
 
 
@@ -29,7 +27,9 @@ class Weights(Protocol):
     shapes: dict[str, tuple[int, ...]]
     dtypes: dict[str, str]
 
-    def read(self, key: str) -> Tensor: ...
+    def read(self, key: str, dtype: torch.dtype) -> Tensor:
+        """One tensor as `dtype`, on a boundary (see _safetensors)."""
+        ...
 
 
 @contextmanager
@@ -43,24 +43,22 @@ def open_weights(files: list[Path]) -> Iterator[Weights]:
         yield _Archive(files)
         return
     with ExitStack() as stack:
-        yield _Safetensors(files, [stack.enter_context(opened(file)) for file in files])
+        yield _Safetensors([stack.enter_context(opened(file)) for file in files])
 
 
 class _Safetensors:
-    def __init__(self, files: list[Path], handles: list[Any]) -> None:
-        self.files = files
-        self._where: dict[str, Any] = {}
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.dtypes: dict[str, str] = {}
-        for file, handle in zip(files, handles, strict=True):
-            for key in handle.keys():  # noqa: SIM118
-                _refuse_twice(key, self.shapes, file)
-                part = handle.get_slice(key)
-                self._where[key] = handle
-                self.shapes[key], self.dtypes[key] = tuple(part.get_shape()), part.get_dtype()
+    def __init__(self, files: list[SafetensorsFile]) -> None:
+        self.files = [file.path for file in files]
+        self._where: dict[str, SafetensorsFile] = {}
+        for file in files:
+            for key in file.shapes:
+                _refuse_twice(key, self._where, file.path)
+                self._where[key] = file
+        self.shapes = {key: file.shapes[key] for key, file in self._where.items()}
+        self.dtypes = {key: file.dtypes[key] for key, file in self._where.items()}
 
-    def read(self, key: str) -> Tensor:
-        return self._where[key].get_tensor(key)
+    def read(self, key: str, dtype: torch.dtype) -> Tensor:
+        return self._where[key].read(key, dtype, mapped=len(self.shapes[key]) != 4)
 
 
 class _Archive:
@@ -74,11 +72,10 @@ class _Archive:
                 _refuse_twice(key, self._tensors, file)
                 self._tensors[key] = tensor
         self.shapes = {key: tuple(tensor.shape) for key, tensor in self._tensors.items()}
-        names = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
-        self.dtypes = {key: names.get(tensor.dtype, str(tensor.dtype)) for key, tensor in self._tensors.items()}
+        self.dtypes = {key: dtype_name(tensor.dtype) for key, tensor in self._tensors.items()}
 
-    def read(self, key: str) -> Tensor:
-        return self._tensors[key]
+    def read(self, key: str, dtype: torch.dtype) -> Tensor:
+        return aligned(self._tensors[key].to(dtype))
 
 
 def _refuse_twice(key: str, known: dict[str, Any], file: Path) -> None:
@@ -120,19 +117,12 @@ def _first_line(error: Exception) -> str:
 
 def read_float(weights: Weights, key: str, dtype: torch.dtype) -> Tensor:
     """One tensor as `dtype`; ValueError for one that is not a plain floating-point number."""
-    tensor = weights.read(key)
-    if tensor.dtype not in FLOATS:
+    if DTYPES.get(weights.dtypes[key]) not in FLOATS:
         raise ValueError(
-            f"{weights.files[0]}: {key!r} is stored as {tensor.dtype}, a quantised form that this pack does not read for"
-            " U-Nets; get the fp16 or fp32 file."
+            f"{weights.files[0]}: {key!r} is stored as {weights.dtypes[key]}, a quantised form that this pack does not"
+            " read for U-Nets; get the fp16 or fp32 file."
         )
-    return tensor.to(dtype)
-
-
-def stored_bytes(weights: Weights) -> int:
-    """Bytes that the tensors take on disk."""
-    widths = {key: SAFETENSORS_FLOATS.get(dtype, 1) for key, dtype in weights.dtypes.items()}
-    return sum(math.prod(shape) * widths[key] for key, shape in weights.shapes.items())
+    return weights.read(key, dtype)
 
 
 @dataclass(frozen=True)

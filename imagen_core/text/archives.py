@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
+from .._safetensors import opened, read_into_memory
 from .gguf_header import read_gguf_header
 from .stored_weight import FloatWeight, GgufWeight, StoredWeight
 
@@ -48,17 +48,8 @@ class SafetensorsArchive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self._dtypes: dict[str, str] = {}
-        try:
-            with safe_open(path, framework="pt", device="cpu") as archive:
-                for key in sorted(archive.keys()):
-                    entry = archive.get_slice(key)
-                    self.shapes[key], self._dtypes[key] = tuple(entry.get_shape()), entry.get_dtype()
-        except SafetensorError as error:
-            raise ValueError(
-                f"{path} is truncated, or no .safetensors file ({error}); download or copy it again."
-            ) from error
+        with opened(path) as file:
+            self.shapes, self._dtypes = file.shapes, file.dtypes
         self._scaled = any(key.endswith("scaled_fp8") for key in self.shapes)
 
     def check(self, name: str) -> None:
@@ -88,10 +79,10 @@ class SafetensorsArchive:
     def read(self, name: str) -> FloatWeight:
         scale = self._scale_of(name)
         try:
-            with safe_open(self.path, framework="pt", device="cpu") as archive:
-                stored = archive.get_tensor(name)
-                factor = None if scale is None else archive.get_tensor(scale)
-        except (SafetensorError, OSError) as error:  # the file changed since it was opened
+            with opened(self.path) as file:
+                stored = file.read(name)
+                factor = None if scale is None else file.read(scale)
+        except (ValueError, KeyError, OSError) as error:  # the file changed since it was opened
             raise ValueError(f"{self.path}: {name!r} cannot be read ({error}); copy the file again.") from error
         if factor is not None and factor.numel() > 1:
             factor = factor.reshape(-1, 1)  # one scale a row
@@ -150,12 +141,9 @@ class GgufArchive:
     def read(self, name: str) -> StoredWeight:
         tensor, (rows, row_bytes) = self._tensors[name], self._rows(name)
         try:
-            raw = np.fromfile(self.path, np.uint8, rows * row_bytes, offset=tensor.offset)
-        except OSError as error:
+            stored = read_into_memory(self.path, tensor.offset, rows * row_bytes)
+        except (ValueError, OSError) as error:  # the file changed since it was opened
             raise ValueError(f"{self.path}: {name!r} cannot be read ({error}); copy the file again.") from error
-        if raw.size != rows * row_bytes:
-            raise ValueError(f"{self.path}: {name!r} cannot be read, the file changed; copy it again.")
-        stored = torch.from_numpy(raw)
         if tensor.kind in _GGUF_FLOATS:
             return FloatWeight(stored=stored.view(_GGUF_FLOATS[tensor.kind]).reshape(tensor.shape))
         return GgufWeight(stored=stored.reshape(rows, row_bytes), kind=tensor.kind)

@@ -63,7 +63,7 @@ def test_round_trip(unet, path):
     assert spec == SPEC == read_spec(path)
     assert not loaded.training and all(p.device.type == "cpu" for p in loaded.parameters())
     assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), unet.state_dict().values(), strict=True))
-    torch.testing.assert_close(draw(loaded), draw(unet), atol=1e-6, rtol=0)  # mapped weights are aligned otherwise
+    assert torch.equal(draw(loaded), draw(unet))
     assert loaded.stem.weight.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -173,19 +173,14 @@ def test_text_instead_of_weights(tmp_path, content):
     refused(path, "git lfs pull" if b"lfs" in content else "no .safetensors file")
 
 
-def test_a_header_whose_length_looks_like_a_pickle_is_read(unet, tmp_path):
+def test_a_header_whose_length_looks_like_a_pickle_is_read(path):
     """A safetensors file starts with its header's length, whose bytes may be a pickle's 0x80 0x02."""
-    path = tmp_path / "odd.safetensors"
-    for filler in range(0, 70_000, 8):
-        if filler == 0:
-            save_checkpoint(path, unet, spec=dataclasses.replace(SPEC, training={"note": ""}))
-            length = int.from_bytes(path.read_bytes()[:8], "little")
-            continue
-        if (length + filler) & 0xFFFF == 0x0280:
-            break
-    save_checkpoint(path, unet, spec=dataclasses.replace(SPEC, training={"note": "x" * filler}))
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    longer = length + (0x0280 - length) % 0x10000
+    path.write_bytes(longer.to_bytes(8, "little") + raw[8 : 8 + length].ljust(longer) + raw[8 + length :])
     assert path.read_bytes()[:2] == b"\x80\x02"
-    assert load_checkpoint(path)[1].training == {"note": "x" * filler}
+    assert load_checkpoint(path)[1] == SPEC
 
 
 def test_another_stage(path):

@@ -282,7 +282,7 @@ def rewrite(folder: Path, change) -> None:
         ),
         (
             lambda w: w.update({"conv_out.bias": torch.zeros(6, dtype=torch.int8)}),
-            "conv_out.bias.*int8.*quantised",
+            "conv_out.bias.*I8.*quantised",
         ),
     ],
 )
