@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import math
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -11,6 +15,9 @@ from ..reading import parse
 from ..validation import finite
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+MOST_VALUES = 1_000_000  # in one body: a graph of 5,000 nodes has a third of them
+AT_ONCE = 2**16  # bytes that are parsed on the event loop; more would hold everybody up
+JSON = "application/json"
 
 
 def both(router: web.UrlDispatcher, method: str, path: str, handler: Handler) -> None:
@@ -24,18 +31,81 @@ def both(router: web.UrlDispatcher, method: str, path: str, handler: Handler) ->
 
 def refuse(message: str, kind: type[web.HTTPError] = web.HTTPBadRequest) -> web.HTTPError:
     """An exception to raise for a request that is wrong; its body is `{"error": message}`."""
-    return kind(text=web.json_response({"error": message}).text, content_type="application/json")
+    return kind(text=as_text({"error": message}), content_type=JSON)
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """`value` as the JSON that is sent."""
+    return web.Response(text=as_text(value), status=status, headers=headers, content_type=JSON)
+
+
+def answer_text(text: bytes) -> web.Response:
+    """JSON that was made before as the answer."""
+    return web.Response(body=text, content_type=JSON, charset="utf-8")
+
+
+async def answer_file(request: web.Request, path: Path, headers: dict[str, str]) -> web.FileResponse:
+    """A file as the answer. Raises OSError when it cannot be opened: later, while it is sent, is too late to say so."""
+    try:
+        request.http_range  # noqa: B018  raises for what is no range
+    except ValueError:
+        raise refuse("the header Range names no range of bytes", web.HTTPRequestRangeNotSatisfiable) from None
+    await asyncio.to_thread(lambda: open(path, "rb").close())
+    return web.FileResponse(path, headers=headers)
+
+
+def as_text(value: Any) -> str:
+    """JSON that every reader takes: what JSON cannot say becomes text, and a number that is not finite null."""
+    try:
+        return json.dumps(value, allow_nan=False, default=str)
+    except ValueError:
+        return json.dumps(_without_nan(value), allow_nan=False, default=str)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_without_nan_key(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _without_nan_key(key: Any) -> Any:
+    return str(key) if isinstance(key, float) else key
+
+
+def parse_body(body: bytes) -> Any:
+    """The JSON of a request's body. Raises ValueError for all else, for absurd nesting and for too many values."""
+    if body.count(b",") > MOST_VALUES:  # before parsing, which takes seconds and gigabytes
+        raise TooMany(f"the request's body holds more than {MOST_VALUES:,} values: send less at once")
+    return parse(body, "the request's body")
+
+
+class TooMany(ValueError):
+    """A body that is too large to be parsed."""
 
 
 async def read_json(request: web.Request) -> Any:
-    """The request's JSON body. Answers 400 to anything else, to absurd nesting and to numbers that JSON has not."""
+    """The request's JSON body. Answers 400 to anything else and to numbers that JSON has not, 413 to too many values."""
+    body = await request.read()
+    return await asyncio.to_thread(_json_of, body) if len(body) > AT_ONCE else _json_of(body)
+
+
+def _json_of(body: bytes) -> Any:
     try:
-        data = parse(await request.read(), "the request's body")
+        data = parse_body(body)
+    except TooMany as error:
+        raise refuse_too_large(str(error)) from None
     except ValueError as error:
         raise refuse(str(error)) from None
     if not finite(data):
         raise refuse("the request's body holds a number that is not finite: JSON has none")
     return data
+
+
+def refuse_too_large(message: str) -> web.HTTPError:
+    """An exception to raise for a request that is larger than this server takes."""
+    return web.HTTPRequestEntityTooLarge(0, 0, text=as_text({"error": message}), content_type=JSON)
 
 
 async def read_object(request: web.Request) -> dict:

@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from PIL import Image, ImageOps
 
 from .. import pictures, runtime, whole_files
-from ._routes import both, refuse
+from ._routes import answer, answer_file, both, refuse
 from .security import LONGEST_NAME, inside, served_type
 from .state import MEBIBYTE, ServerState
 from .userdata import is_true
@@ -39,7 +39,7 @@ def add_routes(app: web.Application, state: ServerState) -> None:
         headers["Content-Disposition"] = f'filename="{ascii_name(path.name)}"'
         channel, preview = request.query.get("channel", "rgba"), request.query.get("preview")
         if channel not in ("rgb", "a") and not preview:
-            return web.FileResponse(path, headers=headers)
+            return await answer_file(request, path, headers)
         try:
             kind, data = await asyncio.to_thread(convert, path, channel, preview)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -50,7 +50,7 @@ def add_routes(app: web.Application, state: ServerState) -> None:
         with tempfile.TemporaryFile() as received:
             form = await receive(request, received, state.max_upload_size)
             folder = _folder(host, form)
-            return web.json_response(await asyncio.to_thread(keep, received, folder, form))
+            return answer(await asyncio.to_thread(keep, received, folder, form))
 
     async def upload_mask(request: web.Request) -> web.Response:
         with tempfile.TemporaryFile() as received, tempfile.TemporaryFile() as masked:
@@ -61,7 +61,7 @@ def add_routes(app: web.Application, state: ServerState) -> None:
             except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 raise refuse(f"the mask cannot be applied: {error}") from error
             form["filename"] = str(Path(form["filename"]).with_suffix(".png"))
-            return web.json_response(await asyncio.to_thread(keep, masked, _folder(host, form), form))
+            return answer(await asyncio.to_thread(keep, masked, _folder(host, form), form))
 
     both(app.router, "GET", "/view", view)
     both(app.router, "POST", "/upload/image", upload_image)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from ._routes import answer_file
 from .security import inside
 from .state import ServerState
 
@@ -24,6 +25,7 @@ STAY_HERE = "; ".join(
         "font-src 'self' data:",
         "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
         "frame-src 'self' blob:",
+        "frame-ancestors 'self'",
     ]
 )
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".json": "application/json"}
@@ -56,7 +58,7 @@ def add_routes(app: web.Application, state: ServerState) -> None:
 
     def files_of(folder: Path, unchanging: tuple[str, ...] = ()):
         async def handler(request: web.Request) -> web.StreamResponse:
-            answer = serve(folder, request.match_info["path"] or "index.html", unchanging)
+            answer = await serve(request, folder, request.match_info["path"] or "index.html", unchanging)
             if answer.headers["Content-Type"] == "text/html":
                 answer.headers["Content-Security-Policy"] = STAY_HERE.format(host=request.host)
             return answer
@@ -80,13 +82,12 @@ def extension_scripts(state: ServerState) -> list[str]:
     return sorted(own) + sorted(packs)
 
 
-def serve(folder: Path, name: str, unchanging: tuple[str, ...] = ()) -> web.FileResponse:
+async def serve(request: web.Request, folder: Path, name: str, unchanging: tuple[str, ...] = ()) -> web.FileResponse:
     """A file of a web folder; what lies under `unchanging` has a hash in its name, and the browser may keep it."""
     path = inside(folder, name)
     if not path.is_file():
         raise web.HTTPNotFound()
     kept = bool(unchanging) and name.startswith(unchanging)
     kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return web.FileResponse(
-        path, headers={"Cache-Control": "public, max-age=86400" if kept else "no-cache", "Content-Type": kind}
-    )
+    headers = {"Cache-Control": "public, max-age=86400" if kept else "no-cache", "Content-Type": kind}
+    return await answer_file(request, path, headers)

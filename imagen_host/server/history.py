@@ -15,7 +15,7 @@ from pathlib import Path
 from aiohttp import web
 
 from ..whole_files import whole
-from ._routes import both, ids_of, read_object, whole_number
+from ._routes import answer, both, ids_of, read_object, whole_number
 from .state import MEBIBYTE, ServerState
 
 MOST_ENTRIES = 500
@@ -114,12 +114,12 @@ def add_routes(app: web.Application, state: ServerState) -> None:
 
     async def page(request: web.Request) -> web.Response:
         max_items, offset = (whole_number(request, name) for name in ("max_items", "offset"))
-        return web.json_response(state.queue.history.page(max_items, offset))
+        return answer(state.queue.history.page(max_items, offset))
 
     async def one(request: web.Request) -> web.Response:
         prompt_id = request.match_info["prompt_id"]
         entry = state.queue.history.get(prompt_id)
-        return web.json_response({} if entry is None else {prompt_id: entry})
+        return answer({} if entry is None else {prompt_id: entry})
 
     async def change(request: web.Request) -> web.Response:
         body = await read_object(request)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from .. import runtime
 from ..reading import describe, missing_classes, shipped
-from ._routes import Handler, both
+from ._routes import Handler, answer, answer_file, both
 from .frontend import extension_scripts, frontend_version
 from .security import inside
 from .state import ServerState
@@ -28,35 +28,35 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 def add_routes(app: web.Application, state: ServerState) -> None:
     pack = state.pack
 
-    def answer(path: str, value: Any) -> None:
+    def always(path: str, value: Any) -> None:
         both(app.router, "GET", path, constant(value))
 
     async def object_info(request: web.Request) -> web.Response:
-        return web.json_response(await asyncio.to_thread(described, state))
+        return answer(await asyncio.to_thread(described, state))
 
     async def one_class(request: web.Request) -> web.Response:
         name = request.match_info["name"]
         known = name in state.registry.classes
-        return web.json_response(await asyncio.to_thread(described, state, [name]) if known else {})
+        return answer(await asyncio.to_thread(described, state, [name]) if known else {})
 
     async def extensions(request: web.Request) -> web.Response:
-        return web.json_response(await asyncio.to_thread(extension_scripts, state))
+        return answer(await asyncio.to_thread(extension_scripts, state))
 
     async def system_stats(request: web.Request) -> web.Response:
-        return web.json_response(await asyncio.to_thread(statistics, state))
+        return answer(await asyncio.to_thread(statistics, state))
 
     async def template_names(request: web.Request) -> web.Response:
-        return web.json_response({pack.name: list(await asyncio.to_thread(templates, state))})
+        return answer({pack.name: list(await asyncio.to_thread(templates, state))})
 
     async def template_cards(request: web.Request) -> web.Response:
         cards = [card(name, text) for name, text in (await asyncio.to_thread(templates, state)).items()]
-        return web.json_response([{"moduleName": pack.name, "title": pack.name, "type": "image", "templates": cards}])
+        return answer([{"moduleName": pack.name, "title": pack.name, "type": "image", "templates": cards}])
 
     async def template_file(request: web.Request) -> web.StreamResponse:
         path = inside(pack / "workflows", request.match_info["file"])
         if request.match_info["pack"] != pack.name or path.suffix not in (".json", *PICTURES) or not path.is_file():
             raise web.HTTPNotFound()
-        return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
+        return await answer_file(request, path, {"Cache-Control": "no-cache"})
 
     async def nothing(request: web.Request) -> web.Response:
         return web.Response(content_type="text/css")
@@ -71,21 +71,21 @@ def add_routes(app: web.Application, state: ServerState) -> None:
     both(app.router, "GET", "/templates/index.json", template_cards)
     both(app.router, "GET", "/workflow_templates/{pack}/{file}", template_file)
     both(app.router, "GET", "/user.css", nothing)
-    answer("/users", USERS)
-    answer("/features", features(state.max_upload_size))
-    answer("/templates/index_logo.json", {})
-    answer("/internal/logs", "")
+    always("/users", USERS)
+    always("/features", features(state.max_upload_size))
+    always("/templates/index_logo.json", {})
+    always("/internal/logs", "")
     for path in EMPTY_LISTS:
-        answer(path, [])
+        always(path, [])
     for path in EMPTY_OBJECTS:
-        answer(path, {})
+        always(path, {})
 
 
 def constant(value: Any) -> Handler:
     """A handler that always answers `value` as JSON."""
 
     async def handler(request: web.Request) -> web.Response:
-        return web.json_response(value)
+        return answer(value)
 
     return handler
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ._routes import both, ids_of, read_object, refuse, whole_number
+from ._routes import answer, both, ids_of, read_object, refuse, whole_number
 from .queue import Job
 from .state import ServerState
 
@@ -82,7 +82,7 @@ def add_routes(app: web.Application, state: ServerState) -> None:
         known |= {job["id"]: job for job in ended if job["id"] not in known}  # one may end between the two readings
         jobs = [job for job in known.values() if job["status"] in wanted]
         jobs.sort(key=age, reverse=request.query.get("sort_order") != "asc")
-        return web.json_response(page(jobs, whole_number(request, "offset") or 0, whole_number(request, "limit")))
+        return answer(page(jobs, whole_number(request, "offset") or 0, whole_number(request, "limit")))
 
     def page(jobs: list[dict], offset: int, limit: int | None) -> dict:
         limit = len(jobs) if limit is None else limit
@@ -100,16 +100,16 @@ def add_routes(app: web.Application, state: ServerState) -> None:
         return details(ended_job(entry), entry["prompt"], entry)
 
     async def one(request: web.Request) -> web.Response:
-        return web.json_response(find(request.match_info["prompt_id"]))
+        return answer(find(request.match_info["prompt_id"]))
 
     async def cancel(request: web.Request) -> web.Response:
         prompt_id = request.match_info["prompt_id"]
         find(prompt_id)
-        return web.json_response({"cancelled": state.queue.cancel(prompt_id)})
+        return answer({"cancelled": state.queue.cancel(prompt_id)})
 
     async def cancel_several(request: web.Request) -> web.Response:
         ids = ids_of(await read_object(request), "job_ids")
-        return web.json_response({"cancelled": [prompt_id for prompt_id in ids if state.queue.cancel(prompt_id)]})
+        return answer({"cancelled": [prompt_id for prompt_id in ids if state.queue.cancel(prompt_id)]})
 
     both(app.router, "GET", "/jobs", listed)
     both(app.router, "POST", "/jobs/cancel", cancel_several)

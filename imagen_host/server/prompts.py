@@ -14,7 +14,7 @@ from aiohttp import web
 
 from ..reading import parse
 from ..validation import finite, problem, validate
-from ._routes import both, ids_of, read_object
+from ._routes import answer, both, ids_of, read_object
 from .queue import Job, QueueFull
 from .state import ServerState
 from .websocket import LONGEST_ID
@@ -109,24 +109,24 @@ def add_routes(app: web.Application, state: ServerState) -> None:
             job, node_errors = await asyncio.get_running_loop().run_in_executor(checker, job_of, body, number, state)
             state.queue.put(job)
         except Refused as refused:
-            return web.json_response(refused.body, status=refused.status)
+            return answer(refused.body, status=refused.status)
         except QueueFull:
             error = problem("queue_full", "too many prompts wait", "wait until some have run, or clear the queue")
-            return web.json_response(Refused(error).body, status=429)
+            return answer(Refused(error).body, status=429)
         except ValueError as error:
-            return web.json_response(Refused(problem("invalid_request", str(error))).body, status=400)
+            return answer(Refused(problem("invalid_request", str(error))).body, status=400)
         except web.HTTPRequestEntityTooLarge as error:
             too_large = problem("request_too_large", "the request is too large", error.text or "")
-            return web.json_response(Refused(too_large).body, status=413)
-        return web.json_response({"prompt_id": job.prompt_id, "number": job.number, "node_errors": node_errors})
+            return answer(Refused(too_large).body, status=413)
+        return answer({"prompt_id": job.prompt_id, "number": job.number, "node_errors": node_errors})
 
     async def remaining(request: web.Request) -> web.Response:
-        return web.json_response(state.queue.status()["status"])
+        return answer(state.queue.status()["status"])
 
     async def show(request: web.Request) -> web.Response:
         running, waiting = state.queue.split()
         listed = {"queue_running": running, "queue_pending": waiting}
-        return web.json_response({key: [job.item() for job in jobs] for key, jobs in listed.items()})
+        return answer({key: [job.item() for job in jobs] for key, jobs in listed.items()})
 
     async def change(request: web.Request) -> web.Response:
         body = await read_object(request)

@@ -15,10 +15,19 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from ._routes import refuse
+from .errors import errors_are_json
 from .state import ServerState
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LONGEST_NAME = 200  # bytes of one part of a path; most systems stop at 255, and a counter may be added
+PAGES = ("/", "/index.html")  # that a link elsewhere may lead to
+OWN_SITES = ("same-origin", "none")  # none: typed in, or a bookmark
+LABELS = {
+    "X-Content-Type-Options": "nosniff",  # a file is what we say it is
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "frame-ancestors 'self'",
+    "X-Frame-Options": "SAMEORIGIN",
+}
 PLAIN_TYPES = ("application/json", "text/plain")  # besides pictures, what a user's file is served as
 
 
@@ -27,18 +36,35 @@ def middlewares(state: ServerState) -> list:
     known = {name.strip("[]").lower() for name in state.host_names}
 
     @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if reason := refusal(request.headers, request.method, known):
-            raise refuse(reason, web.HTTPForbidden)
+    async def label(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")  # a file is what we say it is
+        if not response.prepared:
+            label_with(response)
         return response
 
-    return [guard]
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if reason := refusal(request.headers, request.method, request.path, known):
+            raise refuse(reason, web.HTTPForbidden)
+        response = await handler(request)
+        label_with(response)
+        return response
+
+    return [label, errors_are_json, guard]
 
 
-def refusal(headers: Mapping[str, str], method: str, known: Collection[str]) -> str | None:
-    """Why a request is refused, or None. An IP address as Host is safe: rebinding needs a name."""
+def label_with(response: web.StreamResponse) -> None:
+    """Say with an answer what other pages may do with it: neither read it, nor show it, nor frame it."""
+    if not response.prepared:
+        for name, value in LABELS.items():
+            response.headers.setdefault(name, value)
+
+
+def refusal(headers: Mapping[str, str], method: str, path: str, known: Collection[str]) -> str | None:
+    """Why a request is refused, or None. An IP address as Host is safe: rebinding needs a name.
+
+    Another port of this machine is another site, though browsers call it the same; only programs say nothing.
+    """
     host = headers.get("Host", "")
     name = hostname(host)
     if name is None or not (name in known or is_address(name)):
@@ -46,10 +72,15 @@ def refusal(headers: Mapping[str, str], method: str, known: Collection[str]) -> 
     origin = headers.get("Origin")
     if origin is not None and host_of_origin(origin) != host.lower():
         return f"a page of {origin!r:.100} may not use this server"
-    opened = headers.get("Sec-Fetch-Mode") == "navigate" and method == "GET"
-    if headers.get("Sec-Fetch-Site") == "cross-site" and not opened:
-        return "a page of another site may not use this server"
+    if headers.get("Sec-Fetch-Site", "none") not in OWN_SITES and not opens_editor(headers, method, path):
+        return "a page of another site or port may not use this server"
     return None
+
+
+def opens_editor(headers: Mapping[str, str], method: str, path: str) -> bool:
+    """Whether a link to the editor was followed, which any page may hold; but not to a picture, a list, or in a frame."""
+    opened = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest", "document") == "document"
+    return opened and method in ("GET", "HEAD") and path in PAGES
 
 
 def host_of_origin(origin: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from .. import whole_files
-from ._routes import both, read_json, refuse
+from ._routes import answer, answer_file, both, read_json, refuse
 from .security import inside, served_type
 from .state import ServerState
 
@@ -39,17 +39,18 @@ def _add_files(app: web.Application, root: Path) -> None:
         folder = inside(root, request.query.get("dir", "").strip("/"))
         if not folder.is_dir():
             raise refuse("no such folder", web.HTTPNotFound)
-        return web.json_response(await asyncio.to_thread(listing, folder, **wanted))
+        return answer(await asyncio.to_thread(listing, folder, **wanted))
 
     async def read_file(request: web.Request) -> web.StreamResponse:
         path = _existing(root, request)
-        return web.FileResponse(path, headers={"Content-Type": served_type(path), "Cache-Control": "no-cache"})
+        headers = {"Content-Type": served_type(path), "Cache-Control": "no-cache"}
+        return await answer_file(request, path, headers)
 
     async def write_file(request: web.Request) -> web.Response:
         data = await request.read()
         path = _target(root, request, "file")
         await asyncio.to_thread(whole_files.write, path, data)
-        return web.json_response(_answer(path, root, request))
+        return answer(_answer(path, root, request))
 
     async def delete_file(request: web.Request) -> web.Response:
         _existing(root, request).unlink()
@@ -59,7 +60,7 @@ def _add_files(app: web.Application, root: Path) -> None:
         source, target = _existing(root, request), _target(root, request, "target")
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(source, target)
-        return web.json_response(_answer(target, root, request))
+        return answer(_answer(target, root, request))
 
     both(app.router, "GET", "/userdata", list_files)
     both(app.router, "GET", "/userdata/{file:.+}", read_file)
@@ -70,10 +71,10 @@ def _add_files(app: web.Application, root: Path) -> None:
 
 def _add_settings(app: web.Application, root: Path) -> None:
     async def get_settings(request: web.Request) -> web.Response:
-        return web.json_response(settings(root))
+        return answer(settings(root))
 
     async def get_setting(request: web.Request) -> web.Response:
-        return web.json_response(settings(root).get(request.match_info["id"]))
+        return answer(settings(root).get(request.match_info["id"]))
 
     async def set_settings(request: web.Request) -> web.Response:
         name, change = request.match_info.get("id"), await read_json(request)

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from ._routes import both
+from ._routes import as_text, both
 from .state import ServerState
 
 LONGEST_OUTBOX = 2000  # messages; a few hundred KiB
@@ -95,7 +95,7 @@ def features(max_upload_size: int) -> dict:
 
 
 def text_message(kind: str, data: Any) -> str:
-    return json.dumps({"type": kind, "data": data}, default=str)
+    return as_text({"type": kind, "data": data})
 
 
 class Clients:

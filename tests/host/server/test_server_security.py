@@ -116,6 +116,57 @@ async def test_foreign_pages_are_refused(server, headers):
         assert await site.get("/users")
 
 
+PRIVATE = (
+    "/view?filename=x.png", "/history", "/history/x", "/queue", "/jobs", "/jobs/x", "/userdata?dir=", "/userdata/a.json",
+    "/settings", "/settings/a", "/ws", "/prompt", "/object_info", "/object_info/LoadImage", "/system_stats",
+)  # fmt: skip
+
+
+async def test_a_page_of_another_port_sees_nothing_of_a_persons(server):
+    """Browsers call it the same site, and send no Origin for pictures, scripts and frames."""
+    (server["user_directory"]).mkdir(parents=True)
+    (server["user_directory"] / "a.json").write_text("{}")
+    loads = [{"Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest} for mode, dest in (
+        ("no-cors", "image"), ("no-cors", "script"), ("cors", "empty"), ("websocket", "websocket"),
+        ("navigate", "iframe"), ("navigate", "document"), ("navigate", "embed"))]  # fmt: skip
+    async with running(server) as site:
+        for path in (*PRIVATE, *(f"/api{path}" for path in PRIVATE)):
+            for load in loads:
+                for where in ("same-site", "cross-site", "nonsense"):
+                    async with site.http.get(path, headers={"Sec-Fetch-Site": where, **load}) as answer:
+                        assert answer.status == 403 and "error" in await answer.json(), (path, load)
+        for where in ("same-origin", "none"):
+            async with site.http.get("/userdata/a.json", headers={"Sec-Fetch-Site": where}) as answer:
+                assert answer.status == 200
+
+
+async def test_a_link_to_the_editor_opens_it_but_not_in_a_frame_nor_with_a_form(server):
+    link = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"}
+    async with running(server) as site:
+        for headers, status in (
+            ({**link, "Sec-Fetch-Dest": "document"}, 200),
+            (link, 200),
+            ({**link, "Sec-Fetch-Dest": "iframe"}, 403),
+            ({**link, "Sec-Fetch-Mode": "cors"}, 403),
+        ):
+            async with site.http.get("/?template=x", headers=headers) as answer:
+                assert answer.status == status, headers
+        async with site.http.post("/", headers=link) as answer:
+            assert answer.status == 403
+
+
+async def test_every_answer_says_that_other_pages_may_neither_frame_nor_show_it(server):
+    async with running(server) as site:
+        for path, policy in (("/", "frame-src 'self' blob:; frame-ancestors 'self'"), ("/view?filename=none.png", ""),
+                             ("/queue", ""), ("/api/nothing", ""), ("/userdata?dir=none", "")):  # fmt: skip
+            async with site.http.get(path) as answer:
+                assert "frame-ancestors 'self'" in answer.headers["Content-Security-Policy"], path
+                assert policy in answer.headers["Content-Security-Policy"]
+                assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+                assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 async def test_own_page_and_opened_links_are_answered(server):
     async with running(server) as site:
         own = str(site.http.make_url("/")).rstrip("/")
