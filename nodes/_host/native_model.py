@@ -23,6 +23,7 @@ from ...imagen_core import (
     Stage,
     TextEmbeds,
     low_res_conditioning,
+    prediction_of,
     sigma_ve_table,
     sigma_ve_to_t,
     t_to_sigma_ve,
@@ -60,7 +61,7 @@ class ScheduleSampling(nn.Module):
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
         self.schedule = schedule
-        self._time_of_1 = float(schedule.network_time(torch.ones((), dtype=torch.float64)))
+        self._time_ends = schedule.network_time(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
         sigmas = sigma_ve_table(schedule)
         self.register_buffer("sigmas", sigmas.float(), persistent=False)
         self.register_buffer("log_sigmas", sigmas.log().float(), persistent=False)
@@ -78,8 +79,9 @@ class ScheduleSampling(nn.Module):
         return self.schedule.network_time(sigma_ve_to_t(self.schedule, sigma)).to(sigma)
 
     def sigma(self, timestep: Tensor) -> Tensor:
-        """The inverse of `timestep`."""
-        return t_to_sigma_ve(self.schedule, timestep / self._time_of_1).to(timestep)
+        """The inverse of `timestep`, which every schedule has linear in t."""
+        first, last = self._time_ends
+        return t_to_sigma_ve(self.schedule, (timestep - first) / (last - first)).to(timestep)
 
     def percent_to_sigma(self, percent: float) -> float:
         """sigma_ve at a share of the way from noise to picture; beyond every sigma at the ends, as ComfyUI has it."""
@@ -88,6 +90,24 @@ class ScheduleSampling(nn.Module):
         if percent >= 1.0:
             return 0.0
         return float(t_to_sigma_ve(self.schedule, torch.tensor(1.0 - percent, dtype=torch.float64)))
+
+
+class AnyPrediction(model_sampling.EPS):
+    """The way in and out where ComfyUI has no conversion: other prediction types, and inputs that a schedule scales."""
+
+    prediction_type: str
+    schedule: Schedule
+
+    def calculate_input(self, sigma: Tensor, noise: Tensor) -> Tensor:
+        x_t = super().calculate_input(sigma, noise)
+        scale = self.schedule.input_scale(sigma_ve_to_t(self.schedule, sigma))
+        return x_t if scale is None else x_t * model_sampling.reshape_sigma(scale, x_t.ndim)
+
+    def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor:
+        x_t = super().calculate_input(sigma, model_input)
+        sigma = model_sampling.reshape_sigma(sigma, x_t.ndim)
+        alpha = (1.0 + sigma**2) ** -0.5
+        return prediction_of(self.prediction_type).to_x_0(model_output, x_t, alpha, sigma * alpha)
 
 
 class Tokens(conds.CONDRegular):
@@ -225,8 +245,10 @@ def _mask_option(mask: Tensor) -> dict[str, Tensor]:
 def _sampling(stage: Stage) -> nn.Module:
     """`ScheduleSampling` with the conversion of the stage's prediction type."""
 
-    class ImagenSampling(ScheduleSampling, CONVERSIONS[stage.spec.prediction_type]):
-        pass
+    wanted, unscaled = stage.spec.prediction_type, stage.schedule.input_scale(torch.ones(())) is None
+
+    class ImagenSampling(ScheduleSampling, CONVERSIONS.get(wanted, AnyPrediction) if unscaled else AnyPrediction):
+        prediction_type = wanted
 
     return ImagenSampling(stage.schedule)
 

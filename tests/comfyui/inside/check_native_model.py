@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 SCHEDULES = {
     "cosine": {"name": "cosine", "logsnr_min": -3.0, "logsnr_max": 8.0},  # not so noisy that random weights burn
     "linear": {"name": "linear", "logsnr_min": -3.0},
+    "flow": {"name": "flow", "logsnr_min": -3.0, "logsnr_max": 8.0},
     "discrete": {"name": "discrete", "betas": "squaredcos_cap_v2", "num_timesteps": 1000},
 }
 STEPS = 6
@@ -63,8 +64,8 @@ def assert_same(theirs, ours):
     assert ours.std() > 0.05 and (ours.abs() < 0.999).float().mean() > 0.1, "a flat or a burned picture proves nothing"
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "linear"])
-@pytest.mark.parametrize("prediction_type", ["eps", "v", "x_0"])
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "flow"])
+@pytest.mark.parametrize("prediction_type", ["eps", "v", "x_0", "flow"])
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
 def test_ksampler_draws_what_our_sampler_draws(
     run, sample, sample_ours, make_stage, prompt, schedule, prediction_type, cfg
