@@ -4,6 +4,7 @@ Text-to-image in four calls: `T5TextEncoder.from_folder`, `load_stage`, `encode_
 `super_resolve`, twice. Importing this package reads, prints and downloads nothing.
 """
 
+from ._walk import find_files
 from .checkpoints.formats import find_stages, is_stage_checkpoint, read_spec, trained_in_half
 from .checkpoints.native import StageSpec, load_checkpoint, save_checkpoint
 from .conditioning import Conditioning, TextEmbeds
@@ -56,6 +57,7 @@ __all__ = [
     "Thresholding",
     "build_unet",
     "encode_prompt",
+    "find_files",
     "find_stages",
     "find_text_encoders",
     "inspect_checkpoint",

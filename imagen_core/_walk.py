@@ -1,4 +1,4 @@
-"""How are models found in a folder? Deep, by name, and past what a model folder itself holds."""
+"""How are models and files found in a folder? Deep, by name, past what a model itself holds or nobody may read."""
 
 from __future__ import annotations
 
@@ -13,19 +13,34 @@ def find_models(
 ) -> Iterator[Path]:
     """The folders and files that are models, in order of name; what lies in such a folder is not looked at again.
 
-    Hidden entries and folders that cannot be read are passed over; folders behind links are followed.
+    Hidden entries and folders that may not be read (a disk's lost+found) are passed over; folders behind links are
+    followed.
     """
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            if is_folder(entry):
+    for entry in _entries(folder):
+        if _answers(Path.is_dir, entry):
+            if _answers(is_folder, entry):
                 yield entry
             elif depth:
                 yield from find_models(entry, is_folder, is_file, depth=depth - 1)
-        elif is_file(entry):
+        elif _answers(is_file, entry):
             yield entry
+
+
+def find_files(folder: Path, *names: str) -> Iterator[Path]:
+    """Every file under `folder` that has one of these names, or any name when none is given, as `find_models` walks."""
+    return find_models(folder, lambda _: False, lambda file: (not names or file.name in names) and file.is_file())
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _answers(question: Callable[[Path], bool], entry: Path) -> bool:
+    """What `question` says of `entry`; False where the disk lets nobody look."""
+    try:
+        return question(entry)
+    except OSError:
+        return False

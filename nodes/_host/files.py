@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ...imagen_core import find_files
 from .which import folder_paths, runtime
 
 PACK_MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -29,44 +31,27 @@ def model_folders(*kinds: str) -> list[Path]:
     return [*dict.fromkeys(Path(folder) for kind in known for folder in folder_paths.get_folder_paths(kind))]
 
 
-def model_names(accept: Callable[[Path], bool], pattern: str) -> list[str]:
-    """Names, relative to a model folder and with forward slashes, of the files or folders that `accept` takes."""
-    found = {
-        path.relative_to(folder).as_posix(): None
-        for folder in model_folders()
-        if folder.is_dir()
-        for path in sorted(folder.rglob(pattern))
-        if accept(path)
-    }
-    return list(found)
-
-
 def stage_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
-    """Names, as `model_names` gives them, of the stages that `find` finds in each folder for U-Nets."""
+    """Names, relative to a model folder and with forward slashes, of the stages that `find` finds in those for U-Nets."""
     return _names_found(find, UNET_KINDS)
 
 
 def text_encoder_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
-    """Names, as `model_names` gives them, of what `find` finds in each folder for text encoders."""
+    """Names, as `stage_names` gives them, of what `find` finds in each folder for text encoders."""
     return _names_found(find, TEXT_KINDS)
 
 
 def tokenizer_places() -> list[Path]:
     """Files and folders where a T5's tokenizer may lie when none is beside it; ComfyUI ships one of its own."""
     searched = model_folders(*TEXT_KINDS)
-    found = [path for folder in searched for name in ("spiece.model", "tokenizer.json") for path in folder.rglob(name)]
+    found = [path for folder in searched for path in find_files(folder, "spiece.model", "tokenizer.json")]
     shipped = [] if folder_paths is None else [Path(folder_paths.base_path, "comfy", "text_encoders", "t5_tokenizer")]
     return [*sorted(found), *shipped]
 
 
 def _names_found(find: Callable[[Path], Iterable[Path]], kinds: tuple[str, ...]) -> list[str]:
     return list(
-        {
-            path.relative_to(folder).as_posix(): None
-            for folder in model_folders(*kinds)
-            if folder.is_dir()
-            for path in find(folder)
-        }
+        {path.relative_to(folder).as_posix(): None for folder in model_folders(*kinds) for path in find(folder)}
     )
 
 
@@ -78,7 +63,7 @@ def model_path(name: str, *kinds: str) -> Path:
     folders = model_folders(*kinds)
     if ".." not in Path(name).parts and not Path(name).is_absolute():
         for folder in folders:
-            if (folder / name).exists():
+            if os.path.exists(folder / name):  # False, too, where nobody may look
                 return folder / name
     searched = ", ".join(map(str, folders))
     raise FileNotFoundError(f"no model {name!r} in {searched}: put it there, or choose another in the node's list")
@@ -87,5 +72,5 @@ def model_path(name: str, *kinds: str) -> Path:
 def fingerprint(name: str, *kinds: str) -> str:
     """What changes when a model's files change: their sizes and times, for IS_CHANGED."""
     path = model_path(name, *kinds)
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = [path] if path.is_file() else find_files(path)
     return ";".join(f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files)
