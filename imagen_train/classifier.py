@@ -90,7 +90,7 @@ class ConvBlock(nn.Module):
 class Classifier(nn.Module):
     """(b 3 64 64) in [-1, 1] -> logits (b classes) a head."""
 
-    def __init__(self, channels: tuple[int, int, int] = (48, 96, 160)):
+    def __init__(self, channels: tuple[int, int, int] = (48, 96, 160), heads: dict[str, int] = HEADS):
         super().__init__()
         self.channels = channels
         fine, middle, coarse = channels
@@ -113,7 +113,7 @@ class Classifier(nn.Module):
         )
         self.squeeze = nn.Conv2d(coarse, 32, 1)
         self.to_features = nn.Linear(32 * 8 * 8, FEATURES)
-        self.heads = nn.ModuleDict({name: nn.Linear(FEATURES, count) for name, count in HEADS.items()})
+        self.heads = nn.ModuleDict({name: nn.Linear(FEATURES, count) for name, count in heads.items()})
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Feature maps at a quarter and an eighth of the size of pictures of any size: (b c h/4 w/4), (b c h/8 w/8)."""

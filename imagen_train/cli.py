@@ -18,6 +18,7 @@ STAGES = {
     "teacher": "a classifier from another seed, whose feature maps base64 --teacher learns (needs pictures)",
     "classifier": "the judge of alignment, from rendered pictures",
     "reader": "the judge of words on signs, from rendered pictures",
+    "things_judge": "the judge of things, styles, colours and places (needs `imagen data stickers` and pictures)",
     "base64": "64 px pictures from text (needs t5 and pictures)",
     "things64": "64 px pictures of named things (needs `imagen data stickers`, pictures and a BERT text_encoder)",
     "sr256": "64 -> 256 px (needs pictures)",
@@ -34,6 +35,7 @@ PICTURES = (
     "window1024_held_out",
     "things64",
     "things64_held_out",
+    "things64_test",
 )
 PARTS = ("files", "judge", "text", "seconds", "photographs", "super_resolution", "alignment", "frechet")
 METRICS = {
@@ -66,6 +68,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
         _add_evaluate_options(command, metric)
         command.set_defaults(handler=_evaluate, metric=metric)
     _add_evaluate_all(commands)
+    _add_evaluate_things(commands)
     sheet = commands.add_parser("sheet", help="draw unpicked pictures at 64, 256 and 1024 px as contact sheets")
     sheet.add_argument("--out", type=Path, required=True, help="folder for the JPEGs")
     sheet.add_argument("--count", type=int, default=64, help="pictures (default: %(default)s)")
@@ -150,6 +153,25 @@ def _add_evaluate_all(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(handler=_evaluate_all)
 
 
+def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("things", help="does a base draw the things, styles, colours and places asked for?")
+    add = command.add_argument
+    add("--base", type=Path, required=True, help="the base's checkpoint")
+    add("--models-dir", type=Path, default=default_models_dir(), help="folder with text_encoder/ (and the judge)")
+    add("--judge", type=Path, help="the judge's file (default: things_judge.safetensors in --models-dir)")
+    add("--count", type=int, default=512, help="captions, in training's colours and in others (default: %(default)s)")
+    add("--tier", type=int, default=1, help="things up to this tier of the list (default: %(default)s)")
+    add("--guidance-scale", type=float, help="default: the checkpoint's own")
+    add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
+    add("--pictures", type=Path, help="write the first 64 pictures as one PNG, captions beside it")
+    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    _add_dtype(command)
+    command.set_defaults(handler=_evaluate_things)
+    text = commands.add_parser("text", help="does a text encoder know that a bunny is a rabbit?")
+    text.add_argument("--encoder", type=Path, default=default_models_dir() / "text_encoder", help="its folder or file")
+    text.set_defaults(handler=_evaluate_text)
+
+
 def _train(args: argparse.Namespace) -> int:
     options = train_options(args, args.stage)
     if args.stage == "t5":
@@ -166,6 +188,10 @@ def _train(args: argparse.Namespace) -> int:
         from .reader import train_reader
 
         _say(train_reader(options))
+    elif args.stage == "things_judge":
+        from .stickers.judge import train_judge
+
+        _say(train_judge(options))
     else:
         from .stages import train_stage
 
@@ -234,6 +260,34 @@ def _evaluate(args: argparse.Namespace) -> int:
         print(json.dumps(figures))
     else:
         _say(figures)
+    return 0
+
+
+def _evaluate_things(args: argparse.Namespace) -> int:
+    import torch
+
+    from .evaluate import SamplingSettings
+    from .stickers.evaluate import evaluate_things
+
+    torch.set_num_threads(args.threads)
+    settings = SamplingSettings(steps=args.steps, guidance_scale=args.guidance_scale, dtype=args.dtype)
+    figures = evaluate_things(
+        args.base,
+        args.models_dir,
+        judge=args.judge,
+        count=args.count,
+        tier=args.tier,
+        settings=settings,
+        pictures_out=args.pictures,
+    )
+    _say(figures)
+    return 0
+
+
+def _evaluate_text(args: argparse.Namespace) -> int:
+    from .stickers.text_probe import probe
+
+    _say(probe(args.encoder))
     return 0
 
 

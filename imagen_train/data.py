@@ -76,7 +76,7 @@ class PictureKind:
 class DrawingKind:
     """Pictures composed of drawings of named things (`imagen data stickers`). tier: which things take part.
 
-    held_out: colours and things that training never shows.
+    held_out: colours that training never shows, on all things. all_things: training's colours, on all things.
     """
 
     name: str
@@ -85,6 +85,7 @@ class DrawingKind:
     chunk: int = 2048
     first_seed: int = 0
     held_out: bool = False
+    all_things: bool = False
     tier: int = 1
     mix: Mix = Mix()
 
@@ -98,6 +99,7 @@ class DrawingKind:
             tier=self.tier,
             mix=self.mix,
             held_out=self.held_out,
+            all_things=self.all_things,
             side=self.side,
         )
         rows = [labels(scene) for scene in scenes]
@@ -119,6 +121,7 @@ KINDS: dict[str, PictureSource] = {
         PictureKind(name="window1024_held_out", side=1024, window=256, chunk=32, held_out=True),
         DrawingKind(name="things64", side=64),
         DrawingKind(name="things64_held_out", side=64, chunk=512, first_seed=500_000, held_out=True),
+        DrawingKind(name="things64_test", side=64, chunk=512, first_seed=700_000, all_things=True),
     )
 }
 

@@ -38,17 +38,20 @@ RELATION_PHRASES = {
         "{a} to the left of {b}",
         "{a} left of {b}",
         "{a} on the left and {b} on the right",
-        "{a} and {b}",
-        "{a} next to {b}",
+        "{b} to the right of {a}",
+        "{b} right of {a}",
     ),
-    "above": ("{a} above {b}", "{a} on top of {b}", "{a} over {b}"),
+    "above": (
+        "{a} above {b}",
+        "{a} on top of {b}",
+        "{a} over {b}",
+        "{b} below {a}",
+        "{b} under {a}",
+        "{b} beneath {a}",
+    ),
 }
-REVERSED = {
-    "left": ("{b} to the right of {a}", "{b} right of {a}", "{b} beside {a}"),
-    "above": ("{b} below {a}", "{b} under {a}", "{b} beneath {a}"),
-}
-SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
 UNORDERED = ("{a} and {b}", "{a} next to {b}", "{b} beside {a}")
+SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Habits:
     color: float = 0.95  # of a recoloured thing; its own colour is never said
     backdrop: float = 0.8  # of one that is not white
     white: float = 0.4
+    relation: float = 0.8  # of a pair: else "a fox and an owl", however they lie
     synonym: float = 0.12
     keywords: float = 0.05  # "red fox, pink background" without articles
 
@@ -108,8 +112,9 @@ def _subject(
         phrases.append(" ".join((*words, noun)) if bare or plural_only else with_article(" ".join((*words, noun))))
     if scene.layout == "one":
         return phrases[0], False
-    pattern = rng.choice(RELATION_PHRASES[scene.relation] + REVERSED[scene.relation])
-    return pattern.format(a=phrases[0], b=phrases[1]), pattern not in UNORDERED
+    ordered = rng.random() < habits.relation
+    pattern = rng.choice(RELATION_PHRASES[scene.relation] if ordered else UNORDERED)
+    return pattern.format(a=phrases[0], b=phrases[1]), ordered
 
 
 def _plural(thing: Thing, rng: Random, habits: Habits) -> str:

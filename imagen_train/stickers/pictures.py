@@ -152,13 +152,21 @@ def labels(scene: Scene) -> dict[str, int]:
 
 
 def batch(
-    library: Library, count: int, seed: int, *, tier: int, mix: Mix, held_out: bool = False, side: int = 64
+    library: Library,
+    count: int,
+    seed: int,
+    *,
+    tier: int,
+    mix: Mix,
+    held_out: bool = False,
+    all_things: bool = False,
+    side: int = 64,
 ) -> tuple[np.ndarray, list[Caption], list[Scene]]:
     """`count` pictures (n s s 3) with captions and scenes; the same seed gives the same ones, whatever was drawn before.
 
     Things take turns, so that each is shown equally often.
     """
-    sampler = SceneSampler(library.vocabulary, library.available(tier), mix, held_out=held_out)
+    sampler = SceneSampler(library.vocabulary, library.available(tier), mix, held_out=held_out, all_things=all_things)
     rng = Random(f"stickers {seed} {held_out}")
     order = rng.sample(sampler.things, len(sampler.things))
     scenes = [sampler.sample(rng, first=order[i % len(order)]) for i in range(count)]

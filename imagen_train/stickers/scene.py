@@ -76,11 +76,23 @@ class Mix:
 
 
 class SceneSampler:
-    """Draws scenes of the things `drawn[style]` has drawings of, by the mix; `held_out` shows what training never does."""
+    """Draws scenes of the available things, by the mix.
 
-    def __init__(self, vocabulary: tuple[Thing, ...], available: list[int], mix: Mix, *, held_out: bool = False):
+    held_out: every thing, and only in colours that training never shows on it. all_things: every thing, in training's
+    colours.
+    """
+
+    def __init__(
+        self,
+        vocabulary: tuple[Thing, ...],
+        available: list[int],
+        mix: Mix,
+        *,
+        held_out: bool = False,
+        all_things: bool = False,
+    ):
         self.held, self.mix, self.held_out = hold_out(vocabulary), mix, held_out
-        self.things = [i for i in available if held_out or i not in self.held.things]
+        self.things = [i for i in available if held_out or all_things or i not in self.held.things]
 
     def sample(self, rng: Random, first: int | None = None) -> Scene:
         """One scene. first: the first thing, else any."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import tarfile
@@ -15,9 +16,12 @@ from PIL import Image
 
 pytest.importorskip("resvg_py")
 
-from imagen_train.stickers import backdrops
-from imagen_train.stickers.captions import UNORDERED, write
+from imagen_train import data
+from imagen_train.options import TrainOptions
+from imagen_train.stickers import backdrops, judge
+from imagen_train.stickers.captions import write
 from imagen_train.stickers.colors import COLORS, HUES, lab_to_rgb, recolor, rgb_to_lab
+from imagen_train.stickers.evaluate import asked, judged, rendered, share
 from imagen_train.stickers.names import regular_plural, things, with_article
 from imagen_train.stickers.packages import digest, obtain
 from imagen_train.stickers.pictures import batch, build, labels, open_library, paint
@@ -60,19 +64,24 @@ def webp(color: tuple[int, int, int]) -> bytes:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     """Three tiny packages of drawings and one of names, in a folder; and a library built of them."""
-    folder, root = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("root")
+    folder, root = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("training") / "stickers"
     names = [{"label": thing, "hexcode": CODES[thing].upper()} for thing in THINGS]
     emojibase = archive(folder, "emojibase-data", {"en/data.json": json.dumps(names).encode()})
     pictures = [
-        archive(folder, "@x/solid", {f"assets/{CODES[t]}.webp": webp((200, 80, 30)) for t in THINGS[:3]}, style="3d")
+        archive(
+            folder,
+            "@lobehub/fluent-emoji-3d",
+            {f"assets/{CODES[t]}.webp": webp((200, 80, 30)) for t in THINGS[:3]},
+            style="3d",
+        )
     ]
-    for style in ("flat", "cartoon"):
+    for style, name in (("flat", "fluent-emoji-flat"), ("cartoon", "noto")):
         body = '<circle cx="8" cy="8" r="6" fill="#c8501e"/>'
         icons = {"icons": {t: {"body": body} for t in THINGS}, "width": 16, "height": 16}
         members = {"icons.json": icons, "chars.json": {CODES[t]: t for t in THINGS}}
         held = {name: json.dumps(content).encode() for name, content in members.items()}
-        pictures.append(archive(folder, f"@iconify-json/{style}", held, style=style))
-    library, skipped = build(root, folder, pictures=tuple(pictures), names=emojibase, side=32)
+        pictures.append(archive(folder, f"@iconify-json/{name}", held, style=style))
+    library, skipped = build(root, folder, pictures=tuple(pictures), names=emojibase)
     return folder, root, tuple(pictures), library, skipped
 
 
@@ -114,12 +123,11 @@ def test_a_built_library_is_kept_and_opened(shop):
         folder,
         pictures=pictures,
         names=Package(**vars(archive(folder, "emojibase-data", {"en/data.json": b"[]"}))),
-        side=32,
     )
     assert {file: file.stat().st_mtime_ns for file in root.iterdir()} == before
-    assert open_library(root, 32, pictures).rows == library.rows
+    assert open_library(root).rows == library.rows
     with pytest.raises(FileNotFoundError, match="imagen data stickers"):
-        open_library(root, 33, pictures)
+        open_library(root, 33)
 
 
 def test_a_drawing_lies_where_the_scene_says(shop):
@@ -215,3 +223,28 @@ def test_batches_repeat_and_show_every_thing_equally_often(shop):
     assert len(set(shown.values())) == 1
     row = labels(scenes[0])
     assert LAYOUTS[row["layout"]] == scenes[0].layout and row["count"] == len(scenes[0].placed)
+
+
+def test_the_judge_is_trained_tested_and_read_again(shop, tmp_path, monkeypatch):
+    _, root, *_ = shop
+    monkeypatch.setenv("IMAGEN_TRAINING_DIR", str(root.parent))
+    for name in ("things64", "things64_held_out", "things64_test"):
+        monkeypatch.setitem(data.KINDS, name, dataclasses.replace(data.KINDS[name], chunk=8))
+    monkeypatch.setattr(judge, "HELD_OUT_PICTURES", 8)
+    data.render_pictures(data.KINDS["things64"], 16, tmp_path)
+    options = TrainOptions(state_dir=tmp_path / "s", cache_dir=tmp_path, models_dir=tmp_path, max_steps=2, batch_size=6)
+    figures = judge.train_judge(options)
+    assert set(figures["accuracy"]) == set(judge.heads())
+    network = judge.load_things_judge(tmp_path / judge.FILE)
+    *_, library, _ = shop
+    wanted = asked(library, 24, 5, tier=1)
+    seen = judged(network, rendered(library, wanted), wanted)
+    assert seen["thing"]["count"] + seen["relation"]["count"] == 24 and 0 <= seen["thing_top_5"]["mean"] <= 1
+    for caption, drawn in zip(wanted.captions, wanted.scenes, strict=True):
+        assert {"style", "color", "backdrop"} <= caption.stated and (
+            "relation" in caption.stated or drawn.layout != "pair"
+        )
+
+
+def test_a_share_has_its_standard_error():
+    assert share([True, True, False, False]) == {"mean": 0.5, "se": 0.25, "count": 4}
