@@ -41,6 +41,7 @@ class Pixels(latent_formats.LatentFormat):
     """Three channels that are red, green and blue in [-1, 1], to be shown as they are."""
 
     latent_channels = 3
+    spacial_downscale_ratio = 1  # its name in newer ComfyUIs, which fit an EmptyLatentImage by it: a pixel is a pixel
 
     def __init__(self) -> None:
         self.latent_rgb_factors = torch.eye(3).tolist()

@@ -68,7 +68,7 @@ class Server:
 
     def run(self, prompt: dict, react: Callable[[str, dict], str | None] | None = None) -> Run:
         """Run a prompt to its end. react(type, data) sees each message and may name a route to post to."""
-        return asyncio.run(asyncio.wait_for(self._run(prompt, react), timeout=240))
+        return asyncio.run(asyncio.wait_for(self._run(prompt, react), timeout=900))
 
     async def _run(self, prompt: dict, react) -> Run:
         run, client = Run(), uuid.uuid4().hex
@@ -127,7 +127,7 @@ def comfyui(folder: Path, *packs: Path, flags: tuple[str, ...] = ()) -> Iterator
         process.wait(20)
 
 
-def _wait_until_ready(server: Server, process: subprocess.Popen, limit: float = 180.0) -> None:
+def _wait_until_ready(server: Server, process: subprocess.Popen, limit: float = 900.0) -> None:
     deadline = time.monotonic() + limit
     while True:
         try:

@@ -55,7 +55,7 @@ class Heard:
     """What one server says about one prompt, without what differs from run to run."""
 
     def __init__(self, url, body, free=False):
-        asyncio.run(asyncio.wait_for(self.listen(url, body, free), timeout=120))
+        asyncio.run(asyncio.wait_for(self.listen(url, body, free), timeout=900))
 
     async def listen(self, url, body, free):
         flags = {"type": "feature_flags", "data": {"supports_preview_metadata": True}}

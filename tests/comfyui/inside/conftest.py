@@ -19,7 +19,7 @@ args.cpu = not torch.cuda.is_available()
 import comfy.model_patcher  # noqa: E402
 import comfy.supported_models  # noqa: E402
 from comfy import model_base, model_management  # noqa: E402
-from comfy_extras.nodes_custom_sampler import NODE_CLASS_MAPPINGS as CUSTOM_SAMPLING  # noqa: E402
+from comfy_extras import nodes_custom_sampler  # noqa: E402
 
 import nodes as host_nodes  # noqa: E402
 
@@ -91,7 +91,8 @@ def run():
     """run("NodeId", input=...) -> the node's outputs, with its defaults for the inputs not named."""
 
     def call(name, **inputs):
-        node = (NODES | host_nodes.NODE_CLASS_MAPPINGS | CUSTOM_SAMPLING)[name]
+        known = NODES | host_nodes.NODE_CLASS_MAPPINGS
+        node = known.get(name) or getattr(nodes_custom_sampler, name)  # a class in either form of node, V1 or V3
         wanted = node.INPUT_TYPES()["required"]
         defaults = {key: spec[1]["default"] for key, spec in wanted.items() if len(spec) > 1 and "default" in spec[1]}
         return getattr(node(), node.FUNCTION)(**{**defaults, **inputs})
