@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _layout import Graph, save
-from graphs_mini import Slot
+from graphs_mini import YOUR_OWN, Slot, example
 
 STAGE_I, STAGE_II = "IF-I-M-v1.0", "IF-II-M-v1.0"
 T5_XXL = "t5xxl_fp8_e4m3fn.safetensors"
@@ -101,8 +101,10 @@ def deepfloyd_if_img2img(graph: Graph) -> None:
     text = write_prompt(graph, "a watercolour painting of a heart and a star")
     stage_1, stage_2 = load(graph)
     graph.column("Your picture")
-    photo = graph.add("LoadImage", image="example.png")["IMAGE"]
-    graph.note("strength says how much of the picture may change: 0.3 little, 0.7 all but its layout, 1 everything.")
+    photo = example(graph, "example.png")["image"]
+    graph.note(
+        "strength says how much of the picture may change: 0.3 little, 0.7 all but its layout, 1 everything.\n" + YOUR_OWN
+    )
     settings = {"init_image": photo, "steps": 80, "guidance_scale": 10.0, "spacing": "uniform"}
     drawn = draw(graph, stage_1, text, strength=0.7, **settings)
     larger = enlarge(graph, stage_2, drawn, text, init_image=photo, strength=0.8)
@@ -114,13 +116,13 @@ def deepfloyd_if_inpaint(graph: Graph) -> None:
     text = write_prompt(graph, "a green glass ball to the left of a blue and white star on a yellow ground")
     stage_1, stage_2 = load(graph)
     graph.column("Your picture and mask")
-    photo = graph.add("LoadImage", image="example_inpaint.png")
+    photo = example(graph, "example_inpaint.png")
     graph.note(
-        "The mask is where the picture is transparent: right-click Load Image, Open in MaskEditor, and paint.\n"
-        "In ComfyUI choose a picture of yours first: this one lies in the pack's input folder.\n"
+        f"The mask is where the picture is transparent. {YOUR_OWN}\n"
+        "To paint a mask: right-click Load Image, Open in MaskEditor.\n"
         "resample makes new and old fit together (RePaint); time grows with it."
     )
-    hole = {"init_image": photo["IMAGE"], "mask": photo["MASK"], "strength": 1.0}
+    hole = {"init_image": photo["image"], "mask": photo["mask"], "strength": 1.0}
     drawn = draw(graph, stage_1, text, **hole, steps=50, spacing="smart50", resample=4)
     save(graph, enlarge(graph, stage_2, drawn, text, **hole), "deepfloyd_if_inpaint")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from _layout import Graph, save
 
 DEFAULT_PROMPT = "a red sphere to the left of a blue cube"
+YOUR_OWN = "Your own picture: choose it in the list of Your picture, or put Load Image in that node's place."
 Slot = tuple[dict, int]  # a node and the number of its output
 
 
@@ -34,6 +35,13 @@ def enlarge(graph: Graph, unet: Slot, image: Slot, side: int, **settings) -> Slo
     """A column that enlarges a picture four times."""
     graph.column(f"Enlarge to {side}x{side}")
     return graph.add("ImagenSuperRes", f"Super resolution {side}", unet=unet, image=image, **settings)["image"]
+
+
+def example(graph: Graph, file: str) -> dict[str, Slot]:
+    """A picture of the pack's, in the column begun: the user's own takes its place. Returns its outputs by name."""
+    picture = graph.add("ImagenExamplePicture", "Your picture", image=f"imagen-nodes/{file}")
+    graph.add("PreviewImage", "What you begin with", images=picture["image"])
+    return picture
 
 
 def text_to_image_64(graph: Graph) -> None:
@@ -66,9 +74,11 @@ def text_to_image_1024(graph: Graph) -> None:
 def super_resolve_photo(graph: Graph) -> None:
     """Any picture, shrunk to 64 pixels and brought to 1024 by both super-resolution stages."""
     graph.column("Your picture")
-    photo = graph.add("LoadImage", image="example.png")
-    small = graph.add("ImagenResize", "Shrink to 64", image=photo["IMAGE"])
-    graph.note("Pictures of 64 to 256 pixels: leave the shrinking out, and start at the second enlargement.")
+    photo = example(graph, "example.png")
+    small = graph.add("ImagenResize", "Shrink to 64", image=photo["image"])
+    graph.note(
+        f"{YOUR_OWN}\nPictures of 64 to 256 pixels: leave the shrinking out, and start at the second enlargement."
+    )
     sr256, sr1024 = load(graph, "sr256", "sr1024")
     larger = enlarge(graph, sr256, small["image"], 256, aug_level=0.03, steps=4)
     graph.add("PreviewImage", "256x256", images=larger)
@@ -115,10 +125,12 @@ def aug_level_sweep(graph: Graph) -> None:
 def mini_img2img(graph: Graph) -> None:
     """A picture redrawn in the words of a prompt."""
     text = write_prompt(graph, "a red sphere to the left of a blue sphere on a green background")
-    graph.note("strength says how much of the picture may change: 0.3 little, 0.7 all but its layout, 1 everything.")
+    graph.note(
+        "strength says how much of the picture may change: 0.3 little, 0.7 all but its layout, 1 everything.\n" + YOUR_OWN
+    )
     base64, sr256 = load(graph, "base64", "sr256")
     graph.column("Your picture")
-    photo = graph.add("LoadImage", image="example.png")["IMAGE"]
+    photo = example(graph, "example.png")["image"]
     drawn = draw(graph, base64, text, init_image=photo, strength=0.75, steps=30)
     save(graph, enlarge(graph, sr256, drawn, 256, aug_level=0.04, steps=4), "mini_img2img")
 
@@ -127,14 +139,14 @@ def mini_inpaint(graph: Graph) -> None:
     """The masked part of a picture redrawn in the words of a prompt; the rest stays as it was, in full detail."""
     text = write_prompt(graph, "a green sphere to the left of a blue star on a yellow background")
     graph.note(
-        "The mask is where the picture is transparent: right-click Load Image, Open in MaskEditor, and paint.\n"
-        "In ComfyUI choose a picture of yours first: this one lies in the pack's input folder.\n"
+        f"The mask is where the picture is transparent. {YOUR_OWN}\n"
+        "To paint a mask: right-click Load Image, Open in MaskEditor.\n"
         "resample makes new and old fit together (RePaint); time grows with it."
     )
     base64, sr256 = load(graph, "base64", "sr256")
     graph.column("Your picture and mask")
-    photo = graph.add("LoadImage", image="example_inpaint.png")
-    hole = {"init_image": photo["IMAGE"], "mask": photo["MASK"], "strength": 1.0}
+    photo = example(graph, "example_inpaint.png")
+    hole = {"init_image": photo["image"], "mask": photo["mask"], "strength": 1.0}
     drawn = draw(graph, base64, text, **hole, sampler="ddpm", steps=25, resample=3)
     save(graph, enlarge(graph, sr256, drawn, 256, **hole, aug_level=0.04, steps=4), "mini_inpaint")
 

@@ -14,6 +14,7 @@ from .files import (
     text_encoder_names,
     tokenizer_places,
 )
+from .input_pictures import load_picture, picture_fingerprint, picture_names, problem_with_picture
 from .memory import device, load_device, loaded, managed, unet_dtype
 from .pictures import empty_latent, image_from_core, image_from_latent, image_to_core, latent_from_image, mask_to_core
 from .progress import layer_reporter, step_reporter
@@ -32,11 +33,15 @@ __all__ = [
     "latent_from_image",
     "layer_reporter",
     "load_device",
+    "load_picture",
     "loaded",
     "managed",
     "mask_to_core",
     "model_folders",
     "model_path",
+    "picture_fingerprint",
+    "picture_names",
+    "problem_with_picture",
     "stage_names",
     "step_reporter",
     "text_encoder_names",
