@@ -1,8 +1,8 @@
-"""How does a validated prompt run: in which order, with which cached results, and what is told to whom?
+"""How does a validated prompt run, and what is told to whom?
 
 Events go to one callback as (type, data) with the names and data of ComfyUI's websocket messages; "progress" also holds a
-preview or None, and "finished" of our own follows each node that is done. One engine runs one prompt at a time, on the
-calling thread.
+preview or None. Three kinds are our own: "finished" follows each node that is done, "expanded" names the nodes that one
+expanded into, "blocked" says why a node was not run. One engine runs one prompt at a time, on the calling thread.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import runtime
-from .cache import Cache, Entry, keys_of
-from .calls import call_lazy, call_node, gather_inputs, is_blocked
-from .registry import Registry, options_of
-from .validation import input_specs, is_link
+from .awaiting import Awaiter
+from .cache import Cache, Entry
+from .declared import Declarations
+from .graph import Graph
+from .plan import Plan
+from .registry import Registry
+from .results import Results
+from .work import Work
 
 EventCallback = Callable[[str, dict], None]
 SUCCESS, ERROR, INTERRUPTED = "success", "error", "interrupted"
@@ -34,10 +38,15 @@ class Failure:
 
 @dataclass(kw_only=True)
 class Result:
-    """What became of a prompt. `seconds` holds the nodes that ran, `cached` those whose earlier result served."""
+    """What became of a prompt. `seconds` holds the nodes that ran, `cached` those whose earlier result served.
+
+    `ui` is what nodes show, `meta` where each of these is: both also of nodes that others expanded into. A failure beside
+    success is the first node that an ExecutionBlocker with a message stopped; all that did not depend on it ran.
+    """
 
     status: str = SUCCESS
     ui: dict[str, dict] = field(default_factory=dict)
+    meta: dict[str, dict] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     cached: list[str] = field(default_factory=list)
     failure: Failure | None = None
@@ -62,7 +71,13 @@ class Engine:
         self.cache = Cache()
 
     def run(
-        self, prompt: dict, outputs: Collection[str], *, prompt_id: str = "", extra_data: dict | None = None
+        self,
+        prompt: dict,
+        outputs: Collection[str],
+        *,
+        prompt_id: str = "",
+        extra_data: dict | None = None,
+        declarations: Declarations | None = None,
     ) -> Result:
         """Run what `outputs` need; `prompt` must have passed `validate`. Failure and interruption are in the result."""
         import torch
@@ -71,8 +86,9 @@ class Engine:
             run.emit("progress", value=value, max=total, node=node, preview=preview)
 
         self.host.on_progress = on_progress
-        with runtime.use(self.host), torch.inference_mode():
-            run = _Run(self, prompt, outputs, prompt_id, extra_data or {})
+        graph = Graph(prompt, Declarations(self.registry.classes) if declarations is None else declarations)
+        with runtime.use(self.host), torch.inference_mode(), Awaiter() as awaiter:
+            run = _Run(self, graph, outputs, awaiter, prompt_id, extra_data or {})
             try:
                 return run.execute()
             finally:
@@ -80,20 +96,24 @@ class Engine:
 
 
 class _Run:
-    """One prompt on its way. `waiting` maps each node that still has to run to the nodes it waits for."""
+    """One prompt on its way."""
 
     def __init__(
-        self, engine: Engine, prompt: dict, outputs: Collection[str], prompt_id: str, extra_data: dict
+        self,
+        engine: Engine,
+        graph: Graph,
+        outputs: Collection[str],
+        awaiter: Awaiter,
+        prompt_id: str,
+        extra_data: dict,
     ) -> None:
-        self.engine, self.cache, self.prompt, self.outputs = engine, engine.cache, prompt, list(outputs)
-        self.prompt_id, self.extra_data = prompt_id, extra_data
-        self.classes = {node: engine.registry.classes[entry["class_type"]] for node, entry in prompt.items()}
+        self.engine, self.graph, self.outputs = engine, graph, list(outputs)
+        self.awaiter, self.prompt_id = awaiter, prompt_id
         self.result = Result()
-        self.done: dict[str, None] = {}  # in order
-        self.waiting: dict[str, set[str]] = {}
-        self.links: dict[str, dict[str, list]] = {}  # by node and input
-        self.lazy: dict[str, set[str]] = {}  # linked inputs that wait until the node asks
-        self.known: list[str] = []  # whose results are cached from the start
+        self.results = Results(graph, engine.cache, awaiter, keep=engine.keep_results)
+        self.plan = Plan(self._needs, lambda node: graph.declared(node).is_output, self._is_urgent)
+        self.work = Work(self.results, self.plan, awaiter, engine.host, self.emit, self._block, extra_data)
+        self.known: set[str] = set()  # whose results are cached from the start
         self.node: str | None = None
 
     def emit(self, kind: str, **data: Any) -> None:
@@ -102,128 +122,98 @@ class _Run:
     def execute(self) -> Result:
         self.emit("execution_start", timestamp=_now())
         try:
-            self._prepare()
-            while self.waiting:
-                self.node = self._next()
-                self._step(self.node)
+            self._execute()
         except (runtime.Interrupted, KeyboardInterrupt):
             self.result.status = INTERRUPTED
             self.emit("execution_interrupted", **self._where(), timestamp=_now())
         except Exception as error:
             self._fail(error)
         else:
+            self._tell_what_was_passed_over()
             self.emit("execution_success", timestamp=_now())
+        self.result.seconds = dict(self.work.seconds)
+        self.results.close()
         return self.result
 
-    def _prepare(self) -> None:
-        self.keys = keys_of(self.prompt, self.engine.registry, self.outputs)
-        self.cache.keep_only(self.keys, self.prompt)
-        for node in self.keys:
-            self._read_links(node)
-        self.known = [node for node, key in self.keys.items() if key in self.cache.entries]
-        self.emit("execution_cached", nodes=self.known, timestamp=_now())
-        for output in self.outputs:
-            self._add(output)
+    def _execute(self) -> None:
+        known = self.results.prepare(self.outputs)
+        self.known = set(known)
+        self.emit("execution_cached", nodes=known, timestamp=_now())
+        self.plan.add(self.outputs)
+        while self.plan:
+            self.node = self._next()
+            self._step(self.node)
+            self.awaiter.turn()
 
-    def _add(self, node: str) -> None:
-        """Plan a node and what it needs at once; lazy inputs come later, when the node asks for them."""
-        new = [node]
-        while new:
-            node = new.pop()
-            if node in self.waiting or node in self.done:
-                continue
-            known = self.keys[node] in self.cache.entries
-            strong = () if known else self.links[node].keys() - self.lazy[node]
-            sources = [link[0] for name, link in self.links[node].items() if name in strong]
-            needs = [source for source in sources if source not in self.done]
-            self.waiting[node] = set(needs)
-            new += reversed(needs)
+    def _needs(self, node: str) -> list[str]:
+        """The nodes that must run before this one; lazy inputs come later, when it asks for them."""
+        if self.results.entry(node) is not None:
+            return []
+        inputs, links = self.graph.declared(node).inputs, self.graph.links(node).items()
+        return self.results.missing(link[0] for name, link in links if name not in inputs or not inputs[name].lazy)
 
-    def _read_links(self, node: str) -> None:
-        """Note the linked inputs that the class declares, once: INPUT_TYPES may search folders."""
-        inputs = self.prompt[node]["inputs"]
-        specs = {name: spec for name, spec, _ in input_specs(self.classes[node].INPUT_TYPES())}
-        self.links[node] = {name: inputs[name] for name in specs if is_link(inputs.get(name))}
-        self.lazy[node] = {name for name in self.links[node] if options_of(specs[name]).get("lazy")}
+    def _is_urgent(self, node: str) -> bool:
+        declared = self.graph.declared(node)
+        return declared.is_output or declared.is_async
 
     def _next(self) -> str:
-        """The ready node to run now: an output first, then what feeds one, else the order of planning."""
-        ready = [node for node, needs in self.waiting.items() if not needs]
-        if not ready:
-            raise RuntimeError(f"nodes {', '.join(self.waiting)} wait for each other")
-        feeding = {source for node in self.waiting if self._is_output(node) for source in self.waiting[node]}
-        return min(ready, key=lambda node: 0 if self._is_output(node) else 1 if node in feeding else 2)
-
-    def _is_output(self, node: str) -> bool:
-        return bool(getattr(self.classes[node], "OUTPUT_NODE", False))
+        """A node whose coroutines ended, one to begin, or the first whose coroutines end."""
+        while (node := self.work.ended() or self.plan.next()) is None:
+            if not self.work.coroutines:
+                stuck = list(self.plan.waiting)
+                self.node = next((node for node in stuck if node in self.graph.inner), stuck[0])
+                raise RuntimeError(f"nodes {', '.join(stuck[:10])} wait for each other")
+            self.work.wait()
+        return node
 
     def _step(self, node: str) -> None:
-        """Run a ready node, or take its earlier result; a node that asks for lazy inputs stays planned."""
-        entry = self.cache.entries.get(self.keys[node])
+        """Begin or go on with a node, or take its earlier result; what waits for others stays planned."""
+        entry = self.results.entry(node)
         cached = entry is not None
         if cached:
-            self.result.cached.append(node)
+            self.result.cached += [node] if node in self.graph.prompt else []
         else:
-            entry = self._call(node)
+            entry = self.work.step(node)
             if entry is None:
                 return
-            self.cache.put(self.keys[node], node, entry)
-        if entry.ui:
-            self.result.ui[node] = entry.ui
+            self.results.put(node, entry)
         told = node in self.known and node not in self.outputs  # execution_cached said all there is to say
-        if entry.ui or (cached and not told):
-            self.emit("executed", node=node, display_node=node, output=entry.ui or None)
-        self._finish(node)
+        self._tell(node, entry, always=cached and not told)
+        self.plan.done(node)
+        self.results.finish(node)
         if not told:
             self.emit("finished", node=node)
 
-    def _call(self, node: str) -> Entry | None:
-        """The result of one node; None when it first needs more of its lazy inputs."""
-        self.engine.host.node_id = node
-        self.engine.host.check_interrupt()
-        self.emit("executing", node=node, display_node=node)
-        start = time.perf_counter()
-        cls = self.classes[node]
-        instance = self.cache.instance(node, self.prompt[node]["class_type"], cls)
-        links = self.links[node]
-        results = {name: self._result_of(link) for name, link in links.items() if link[0] in self.done}
-        hidden = {"PROMPT": self.prompt, "UNIQUE_ID": node, "EXTRA_PNGINFO": self.extra_data.get("extra_pnginfo")}
-        inputs = gather_inputs(cls, self.prompt[node]["inputs"], results, hidden)
-        if is_blocked(inputs):
-            return Entry(outputs=[[runtime.ExecutionBlocker()] for _ in getattr(cls, "RETURN_TYPES", ())])
-        wanted = call_lazy(instance, inputs)
-        missing = [links[name][0] for name in links if name in wanted and links[name][0] not in self.done]
-        if missing:
-            self.waiting[node] = set(missing)
-            for source in missing:
-                self._add(source)
-            return None
-        entry = call_node(instance, inputs)
-        self.result.seconds[node] = self.result.seconds.get(node, 0.0) + time.perf_counter() - start
-        return entry
+    def _tell(self, node: str, entry: Entry, *, always: bool = False) -> None:
+        """Say what a node shows."""
+        names = self.graph.names(node)
+        if entry.ui:
+            self.result.ui[node], self.result.meta[node] = entry.ui, names
+        if entry.ui or always:
+            self.emit("executed", node=node, display_node=names["display_node"], output=entry.ui or None)
 
-    def _result_of(self, link: list) -> list:
-        return self.cache.entries[self.keys[link[0]]].outputs[link[1]]
-
-    def _finish(self, node: str) -> None:
-        del self.waiting[node]
-        self.done[node] = None
-        for needs in self.waiting.values():
-            needs.discard(node)
-        if not self.engine.keep_results:
-            self._release()
-
-    def _release(self) -> None:
-        """Forget results that nothing can read any more; a lazy input may be asked for at any time."""
-        left = [node for node in self.keys if node not in self.done]
-        read = {link[0] for node in left for link in self.links[node].values()}
-        kept = {self.keys[node] for node in read.union(left)}
-        self.cache.entries = {key: entry for key, entry in self.cache.entries.items() if key in kept}
+    def _tell_what_was_passed_over(self) -> None:
+        """A cached node that is no output but shows something all the same has not come up; an editor wants to know."""
+        for node in self.known:
+            passed_over = getattr(self.graph.declared(node).cls, "HAS_INTERMEDIATE_OUTPUT", False)
+            if passed_over and node not in self.result.ui and (entry := self.results.entry(node)) is not None:
+                self._tell(node, entry)
 
     def _where(self) -> dict:
-        kind = self.prompt[self.node]["class_type"] if self.node else ""
-        executed = [node for node in self.done if node not in self.known]
-        return {"node_id": self.node or "", "node_type": kind, "executed": executed}
+        """The node of the prompt that runs, and all that have run."""
+        node = self.graph.get_real_node_id(self.node) if self.node else ""
+        kind = self.graph.prompt[node]["class_type"] if node else ""
+        executed = [node for node in self.results.done if node not in self.known]
+        return {"node_id": node, "node_type": kind, "executed": executed}
+
+    def _block(self, node: str, blocker: runtime.ExecutionBlocker) -> None:
+        """Tell that a node was not run although it was asked to; the run goes on without it."""
+        where = self._where()
+        error = RuntimeError(f"execution blocked: {blocker.message}")
+        failure = Failure(node=where["node_id"], class_type=where["node_type"], exception=error)
+        self.result.failure = self.result.failure or failure
+        about = {"exception_message": str(error), "exception_type": "ExecutionBlocked", "traceback": []}
+        self.emit("blocked", **{**where, "node_id": node}, **about, current_inputs={}, current_outputs=[])
 
     def _fail(self, error: Exception) -> None:
         where = self._where()
@@ -236,7 +226,7 @@ class _Run:
             exception_type=type(error).__name__,
             traceback=traceback.format_tb(error.__traceback__),
             current_inputs={},
-            current_outputs=list(self.done),
+            current_outputs=list(self.results.done),
             timestamp=_now(),
         )
 

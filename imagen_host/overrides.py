@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .declared import input_specs
 from .registry import Registry, choices_of
 from .ui_graph import WorkflowError, read_link
-from .validation import input_specs
 from .widgets import widget_places
 
 TEXT_ENCODERS = ("ImagenTextEncode",)

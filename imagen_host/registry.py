@@ -18,7 +18,8 @@ from typing import Any
 
 from . import core_nodes, runtime
 
-WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+CASTS = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+WIDGET_TYPES = (*CASTS, "COMBO")
 SECTIONS = ("required", "optional")
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class Runtime:
     open_paths: bool = False
     preview: bool = False
     on_progress: ProgressCallback | None = None
-    node_id: str | None = None  # the node that runs now
+    node_id: str | None = None  # the node that began last
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def interrupt(self, stop: bool = True) -> None:
@@ -80,6 +81,24 @@ def use(runtime: Runtime) -> Iterator[Runtime]:
         _installed.remove(runtime)
 
 
+_node: ContextVar[str | None] = ContextVar("node", default=None)
+
+
+@contextmanager
+def running(node: str) -> Iterator[None]:
+    """Say which node the code inside a `with` block belongs to; coroutines that begin there remember it."""
+    token = _node.set(node)
+    try:
+        yield
+    finally:
+        _node.reset(token)
+
+
+def running_node() -> str | None:
+    """The node that calls; in a thread of its own, the node that began last."""
+    return _node.get() or current().node_id
+
+
 class ProgressBar:
     """A node's progress; every update is also a place where the run can be stopped."""
 
@@ -92,7 +111,7 @@ class ProgressBar:
         self.value = min(value, self.total)
         runtime = current()
         if runtime.on_progress is not None:
-            runtime.on_progress(self.node_id or runtime.node_id, self.value, self.total, preview)
+            runtime.on_progress(self.node_id or running_node(), self.value, self.total, preview)
         runtime.check_interrupt()
 
     def update(self, n: int = 1) -> None:

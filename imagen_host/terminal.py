@@ -19,14 +19,18 @@ class Progress:
         self.prompt, self.quiet = prompt, quiet
         self.bar: Any = None
         self.node: str | None = None
+        self.outer: dict[str, str] = {}  # by node inside another: the one of the prompt
 
     def __call__(self, kind: str, data: dict) -> None:
         if self.quiet:
             return
-        if kind == "progress" and data["node"] is not None:
-            self._advance(data["node"], data["value"], data["max"])
+        node = self.outer.get(data.get("node"), data.get("node"))
+        if kind == "expanded":
+            self.outer |= {inner: names["real_node_id"] for inner, names in data["nodes"].items()}
+        elif kind == "progress" and node is not None:
+            self._advance(node, data["value"], data["max"])
         elif kind == "executing" and sys.stderr.isatty():
-            self._open(data["node"], total=None, bar_format="{desc} ...", leave=False)
+            self._open(node, total=None, bar_format="{desc} ...", leave=False)
         elif kind.startswith("execution_"):
             self.close()
 

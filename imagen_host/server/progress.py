@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import json
+from collections import deque
 from typing import Any
 
 from .websocket import Clients
 
+MOST_FINISHED = 100  # nodes that a message of progress still lists: each goes with every message
 KEPT = ("execution_start", "execution_cached", "execution_success", "execution_error", "execution_interrupted")
 
 
@@ -21,6 +23,8 @@ class Announcer:
         self.clients, self.prompt_id, self.sid = clients, prompt_id, sid
         self.kept: list[tuple[str, dict]] = []
         self.nodes: dict[str, dict] = {}
+        self.finished: deque[str] = deque()
+        self.inner: dict[str, dict] = {}  # nodes that others expanded into, by id
         self.executing: dict | None = None
 
     def __call__(self, kind: str, data: dict) -> None:
@@ -28,6 +32,10 @@ class Announcer:
             self.kept.append((kind, data))
         if kind == "finished":
             return self._finish(data["node"])
+        if kind == "expanded":
+            return self.inner.update(data["nodes"])
+        if kind == "blocked":  # an error on the node, of which the history, as ComfyUI's, knows nothing
+            return self._tell("execution_error", data)
         if kind == "executing":
             self.executing = data
             self._progress(data["node"], 0, 1, "running")
@@ -48,14 +56,24 @@ class Announcer:
     def _finish(self, node: str) -> None:
         total = self.nodes.get(node, {}).get("max", 1)
         self._progress(node, total, total, "finished")
+        self.finished.append(node)
+        if len(self.finished) > MOST_FINISHED:
+            self.nodes.pop(self.finished.popleft(), None)
 
     def _progress(self, node: str, value: int, total: int, state: str) -> None:
         self.nodes[node] = {"value": value, "max": total, "state": state, **self._names(node)}
         self._tell("progress_state", {"prompt_id": self.prompt_id, "nodes": self.nodes})
 
     def _names(self, node: str) -> dict:
-        names = {"node_id": node, "display_node_id": node, "parent_node_id": None, "real_node_id": node}
-        return {**names, "prompt_id": self.prompt_id}
+        names = self.inner.get(node, {"display_node": node, "parent_node": None, "real_node_id": node})
+        shown, parent = names["display_node"], names["parent_node"]
+        about = {
+            "node_id": node,
+            "display_node_id": shown,
+            "parent_node_id": parent,
+            "real_node_id": names["real_node_id"],
+        }
+        return {**about, "prompt_id": self.prompt_id}
 
     def _preview(self, node: str, form: str, picture: Any, longest: int) -> None:
         """Encoded here, on the engine's thread, and only when somebody looks."""

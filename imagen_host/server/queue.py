@@ -169,15 +169,11 @@ class PromptQueue:
             gc.collect()
         success = result.status == SUCCESS
         status = {"status_str": "success" if success else "error", "completed": success}
-        meta = {
-            node: {"node_id": node, "display_node": node, "parent_node": None, "real_node_id": node}
-            for node in result.ui
-        }
         return {
             "prompt": job.item(),
             "outputs": as_json(result.ui),
             "status": {**status, "messages": self.announcer.kept},
-            "meta": meta,
+            "meta": result.meta,
         }
 
     def _done(self, job: Job) -> None:
