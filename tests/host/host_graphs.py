@@ -2,12 +2,25 @@
 
 from pathlib import Path
 
+from imagen_host.validation import validate
+
 PACK = Path(__file__).parent / "tiny_pack"
 
 
 def entry(kind, /, title=None, **inputs):
     """One node of an API prompt."""
     return {"class_type": kind, "inputs": inputs, **({"_meta": {"title": title}} if title else {})}
+
+
+def run(engine, prompt, **more):
+    """Check a prompt, which must be right, and run it."""
+    checked = validate(prompt, engine.registry)
+    assert checked.error is None and not checked.node_errors, (checked.error, checked.node_errors)
+    return engine.run(prompt, checked.outputs, prompt_id="p", **more)
+
+
+def shown(result, node="show"):
+    return result.ui[node]["values"]
 
 
 class Ui:

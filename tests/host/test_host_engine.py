@@ -4,20 +4,9 @@ import threading
 
 import pytest
 import torch
-from host_graphs import entry
+from host_graphs import entry, run, shown
 
 from imagen_host.engine import Engine
-from imagen_host.validation import validate
-
-
-def run(engine, prompt, **more):
-    checked = validate(prompt, engine.registry)
-    assert checked.error is None and not checked.node_errors, (checked.error, checked.node_errors)
-    return engine.run(prompt, checked.outputs, prompt_id="p", **more)
-
-
-def shown(result, node="show"):
-    return result.ui[node]["values"]
 
 
 def sum_prompt(a=2, b=3):
@@ -170,8 +159,45 @@ def test_a_wrong_answer_is_explained(engine):
 def test_a_blocker_skips_what_depends_on_it(engine, flow):
     result = run(engine, {"b": entry("Block", value=1), "show": entry("Show", value=["b", 0])})
     assert result.status == "success" and result.ui == {} and flow.CALLS == []
-    result = run(engine, {"b": entry("Block", value=51), "show": entry("Show", value=["b", 0])})
-    assert "no" in str(result.failure.exception)
+
+
+def test_a_blocker_with_a_message_is_told_on_the_node_and_the_rest_runs(engine, events):
+    prompt = {"b": entry("Block", value=51), "show": entry("Show", value=["b", 0])}
+    result = run(engine, prompt | {"n": entry("Number", value=1), "other": entry("Show", value=["n", 0])})
+    assert (result.status, result.failure.node) == ("success", "show") and "no" in str(result.failure.exception)
+    assert shown(result, "other") == [1]
+    blocked = dict(events)["blocked"]
+    assert (blocked["node_id"], blocked["exception_message"]) == ("show", "execution blocked: no")
+
+
+def test_a_blocker_in_a_list_blocks_its_item_only(engine):
+    prompt = {
+        "many": entry("Many", count=5),
+        "odd": entry("NoEvens", value=["many", 0]),
+        "add": entry("Add", a=["odd", 0], b=10),
+        "show": entry("Show", value=["add", 0]),
+        "sum": entry("Gather", values=["odd", 0]),
+        "show_sum": entry("Show", value=["sum", 0]),
+    }
+    result = run(engine, prompt)
+    assert shown(result) == [11, 13] and "show_sum" not in result.ui
+
+
+def test_inputs_that_are_not_declared_arrive_where_the_function_takes_them(engine):
+    numbers = {str(i): entry("Number", value=i) for i in range(3)}
+    prompt = numbers | {"sum": entry("SumAll", first=["0", 0], x=["1", 0], y=["2", 0], z=40)}
+    assert shown(run(engine, prompt | {"show": entry("Show", value=["sum", 0])})) == [3]
+    prompt["add"] = entry("Add", a=["2", 0], b=1, stale=["1", 0])  # a link from an older graph
+    assert shown(run(engine, prompt | {"show": entry("Show", value=["add", 0])})) == [3]
+
+
+def test_what_shows_something_on_the_way_is_shown_from_the_cache(engine, events):
+    prompt = {"n": entry("Number", value=4), "look": entry("Glance", value=["n", 0])}
+    prompt["show"] = entry("Show", value=["look", 0])
+    for _ in range(2):
+        events.clear()
+        assert run(engine, prompt).ui["look"] == {"glance": [4]}
+    assert [data["node"] for kind, data in events if kind == "executed"] == ["show", "look"]
 
 
 def picture_prompt(steps=3):
@@ -271,6 +297,29 @@ def test_a_lazy_input_finds_a_result_that_others_have_read_before(registry, host
         "show": entry("Show", value=["pick", 0]),
     }
     assert shown(run(Engine(registry, host, keep_results=False), prompt)) == [4]
+
+
+def test_a_node_that_asks_for_an_input_that_is_not_there_is_named(engine, monkeypatch):
+    pick = engine.registry.classes["Pick"]
+    monkeypatch.setattr(pick, "check_lazy_status", lambda self, **inputs: ["c"])
+    result = run(engine, {"pick": entry("Pick", use_a=True), "show": entry("Show", value=["pick", 0])})
+    assert result.failure.node == "pick" and "'c'" in str(result.failure.exception)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_graph_deeper_than_pythons_stack_runs_and_reads_each_class_once(registry, host, monkeypatch, keep):
+    read = []
+    for kind in ("Number", "Add", "Pick", "Show"):
+        inputs = registry.classes[kind].INPUT_TYPES()
+        monkeypatch.setattr(
+            registry.classes[kind], "INPUT_TYPES", classmethod(lambda cls, k=kind, i=inputs: read.append(k) or i)
+        )
+    prompt = {"0": entry("Number", value=0)}
+    prompt |= {str(i): entry("Add", a=[str(i - 1), 0], b=1) for i in range(1, 1200)}
+    prompt |= {str(i): entry("Pick", use_a=True, a=[str(i - 1), 0]) for i in range(1200, 2400)}
+    prompt |= {"show": entry("Show", value=["2399", 0])}
+    assert shown(run(Engine(registry, host, keep_results=keep), prompt)) == [1199]
+    assert sorted(read) == sorted(["Number", "Add", "Pick", "Show"] * 2)  # to check it, and to run it
 
 
 def test_a_long_chain_and_a_wide_diamond_stay_quick(engine):

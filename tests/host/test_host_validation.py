@@ -1,5 +1,6 @@
 """Is every wrong prompt refused with the error type that ComfyUI's editor knows, and every right one passed?"""
 
+import json
 import math
 
 import pytest
@@ -157,3 +158,39 @@ def test_a_class_that_is_not_there_is_told_as_the_editor_expects(registry):
     assert (error["type"], error["details"]) == ("missing_node_type", "Node ID '#7'") and "Number" in error["message"]
     nothing = validate({"7": {"inputs": {}}}, registry).error
     assert nothing["extra_info"] == {"node_id": "7", "class_type": None, "node_title": None}
+
+
+def test_a_constant_fits_an_input_that_a_widget_may_write(registry):
+    prompt = {"e": entry("Either", value="red"), "show": entry("Show", value=["e", 0])}
+    assert validate(prompt, registry).error is None and prompt["e"]["inputs"]["value"] == "red"
+
+
+def test_answers_grow_with_the_graph_and_not_with_its_square(registry):
+    def answer(count):
+        ring = {str(i): entry("Add", a=[str((i + 1) % count), 0], b=-5) for i in range(count)}
+        ring |= {f"s{i}": entry("Show", value=[str(i), 0]) for i in range(count)}
+        checked = validate(ring, registry)
+        assert len(checked.node_errors) == count and checked.error["type"] == "prompt_outputs_failed_validation"
+        errors = checked.node_errors["7"]
+        assert [error["type"] for error in errors["errors"]] == ["dependency_cycle", "value_smaller_than_min"]
+        assert len(errors["dependent_outputs"]) == 20
+        return len(json.dumps(checked.node_errors))
+
+    assert answer(600) < 2.2 * answer(300)
+
+
+def test_every_ring_is_found_and_only_its_nodes_are_blamed(registry):
+    prompt = {f"{name}{i}": entry("Add", a=[f"{other}{i}", 0], b=0) for i in range(3) for name, other in ("ab", "ba")}
+    prompt |= {"self": entry("Add", a=["self", 0], b=0), "after": entry("Add", a=["a0", 0], b=0)}
+    prompt |= {f"s{i}": entry("Show", value=[f"a{i}", 0]) for i in range(3)}
+    prompt |= {"s": entry("Show", value=["self", 0]), "t": entry("Show", value=["after", 0])}
+    checked = validate(prompt, registry)
+    rings = {node: report["errors"][0]["details"] for node, report in checked.node_errors.items()}
+    assert set(rings) == {"a0", "b0", "a1", "b1", "a2", "b2", "self"}
+    assert rings["self"] == "self -> self" and rings["b1"] in ("a1 -> b1 -> a1", "b1 -> a1 -> b1")
+
+
+def test_a_link_that_is_not_declared_but_taken_must_lead_somewhere(registry):
+    prompt = {"n": entry("Number", value=1), "sum": entry("SumAll", first=["n", 0], more=["gone", 0])}
+    checked = validate(prompt | {"show": entry("Show", value=["sum", 0])}, registry)
+    assert checked.node_errors["sum"]["errors"][0]["type"] == "bad_linked_input"
