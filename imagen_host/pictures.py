@@ -8,60 +8,56 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
-from . import runtime, whole_files
+from . import picture_colours, picture_files, runtime, whole_files
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-
-
-def check(path: Path) -> None:
-    """Raise ValueError when `path` is no picture; reads its header only."""
-    try:
-        with Image.open(path) as picture:
-            picture.size  # noqa: B018
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} is not a picture that can be read: give a PNG, JPEG, WebP, GIF or TIFF") from None
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path} is too large: {error}") from None
+SUFFIXES = picture_files.SUFFIXES
+check = picture_files.check
 
 
 def load(path: Path) -> tuple[Any, Any]:
-    """IMAGE (b h w 3) and MASK (b h w) of a file; frames that differ in size from the first are left out.
+    """IMAGE (b h w 3) and MASK (b h w) of a file, in sRGB; frames that differ in size from the first are left out.
 
-    Raises ValueError when the file is damaged.
+    Raises ValueError, in one line that names the file, when it cannot be read, is too large or is damaged.
     """
     import torch
 
-    check(path)
-    try:
-        with Image.open(path) as picture:
-            frames = list(_frames(picture))
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is damaged ({error}): save it again, or name another") from error
-    images, masks = zip(*(frame for frame in frames if frame[0].shape == frames[0][0].shape), strict=True)
-    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks))
+    with picture_files.opened(path) as picture:
+        images, masks = _batch(picture, str(path))
+    return torch.from_numpy(images), torch.from_numpy(masks)
 
 
-def _frames(picture: Image.Image) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each frame upright, as pixels (h w 3) and mask (h w)."""
-    for raw in ImageSequence.Iterator(picture):
-        frame = ImageOps.exif_transpose(raw)
-        if frame.mode.startswith("I"):  # 16 bits a pixel, grey
-            grey = np.clip(np.asarray(frame, dtype=np.float32) / 65535.0, 0.0, 1.0)
-            yield np.repeat(grey[..., None], 3, axis=-1), np.zeros_like(grey)
+def shown(source: Path | IO[bytes], name: str) -> Image.Image:
+    """The first frame of a file, upright and in sRGB, with 8 bits a colour: RGB or RGBA. Raises ValueError."""
+    with picture_files.opened(source, name) as picture:
+        return picture_colours.as_picture(picture, name)
+
+
+def _batch(picture: Image.Image, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (b h w 3) and masks (b h w), each put in its place as it is decoded: a second copy may be large."""
+    frames = picture_files.frames_of(picture)
+    images = masks = None
+    count = 0
+    for raw in islice(ImageSequence.Iterator(picture), frames):
+        if images is not None and set(raw.size) != set(images.shape[1:3]):
             continue
-        transparent = "A" in frame.getbands() or "transparency" in frame.info
-        frame = frame.convert("RGBA" if transparent else "RGB")
-        pixels = np.asarray(frame, dtype=np.float32) / 255.0  # h w 3|4
-        mask = 1.0 - pixels[..., 3] if transparent else np.zeros(pixels.shape[:2], dtype=np.float32)
-        yield np.ascontiguousarray(pixels[..., :3]), mask
+        colours, mask = picture_colours.as_arrays(raw, name)
+        if images is None:
+            images = colours[None] if frames == 1 else np.empty((frames, *colours.shape), dtype=np.float32)
+            masks = np.zeros((frames, *colours.shape[:2]), dtype=np.float32)
+        if colours.shape == images.shape[1:]:
+            images[count] = colours
+            masks[count] = 0 if mask is None else mask
+            count += 1
+    return images[:count], masks[:count]
 
 
 def graph_texts(prompt: Any, extra_pnginfo: Mapping[str, Any] | None) -> dict[str, str]:
