@@ -32,7 +32,11 @@ class LoadImage:
 
     @classmethod
     def IS_CHANGED(cls, image):
-        return hashlib.sha256(Path(runtime.get_annotated_filepath(image)).read_bytes()).hexdigest()
+        digest = hashlib.sha256()
+        with open(runtime.get_annotated_filepath(image), "rb") as file:
+            while part := file.read(2**20):
+                digest.update(part)
+        return digest.hexdigest()
 
     @classmethod
     def VALIDATE_INPUTS(cls, image):

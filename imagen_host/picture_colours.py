@@ -18,7 +18,7 @@ ORIENTATION = 0x0112  # EXIF
 TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
 TURNS |= {6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF
-FULL_SCALES = (255, 1023, 4095, 16383, 65535, 2**31 - 1, 2**32 - 1)  # what white may be where no file says it
+FULL_SCALES = (255, 1023, 4095, 16383, 65535)  # what white may be where a file does not say it
 OVERSHOOT = 0.1  # of floats: sharpening and resampling leave a little below black and above white
 
 
@@ -142,8 +142,10 @@ def _deep_grey(frame: Image.Image, numbers: Numbers) -> tuple[np.ndarray, np.nda
 def _stored(frame: Image.Image, numbers: Numbers) -> np.ndarray:
     """The numbers as the file has them: Pillow shows unsigned ones as signed, and signed bytes as unsigned."""
     stored, signed = np.asarray(frame), numbers.tag(SAMPLE_FORMAT, 1) == 2
-    if frame.mode == "I" and not signed and numbers.tag(BITS, 16) == 32:
+    if frame.mode == "I" and numbers.tag(BITS, 16) == 32 and not signed:
         return stored.view(np.uint32)
+    if frame.mode == "I" and numbers.tag(BITS, 16) == 16 and signed:
+        return stored.astype(np.int16)
     return stored.view(np.int8) if stored.dtype == np.uint8 and signed else stored
 
 
@@ -162,7 +164,9 @@ def _full_scale(stored: np.ndarray, name: str) -> float:
     room = OVERSHOOT if stored.dtype.kind == "f" else 0.0
     if -room <= low and high <= 1 + room:
         return 1.0
-    full = 127 if stored.dtype == np.int8 else next((scale for scale in FULL_SCALES if high <= scale < 4 * high), None)
+    end = np.iinfo(stored.dtype).max if stored.dtype.kind != "f" else FULL_SCALES[-1]
+    scales = [*(scale for scale in FULL_SCALES if scale < end), end]
+    full = next((scale for scale in scales if high <= scale < 4 * high), None)
     if not low >= 0 or full is None:
         raise PictureError(
             f"{name} has numbers from {low:.6g} to {high:.6g} for grey, which is no usual scale (0 to 1, 0 to 255,"

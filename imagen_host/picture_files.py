@@ -7,6 +7,7 @@ has some forty, and one of them starts Ghostscript), and sizes are looked at bef
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import IO
 
 from PIL import Image, UnidentifiedImageError, features
 
+from .gif_frames import gif_frame_sizes
 from .png_chunks import without_large_texts
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", *(["AVIF"] if features.check("avif") else []))
@@ -24,6 +26,13 @@ MOST_PIXELS = 64 * 2**20  # of all frames together, 8192x8192; as an IMAGE and a
 MOST_FRAMES = 4096
 LARGEST_FILE = 2**30  # bytes; some readers take a file into memory whole
 STARTS = {  # what people take for pictures, by how it begins
+    b"\x89PNG": "a damaged PNG",
+    b"\xff\xd8\xff": "a damaged JPEG",
+    b"GIF8": "a damaged GIF",
+    b"BM": "a damaged BMP",
+    b"RIFF": "a damaged WebP, or another RIFF file",
+    b"II*\0": "a TIFF that is damaged, or of a kind that is not read; 8 and 16 bits a colour are",
+    b"MM\0*": "a TIFF that is damaged, or of a kind that is not read; 8 and 16 bits a colour are",
     b"%!PS": "an EPS drawing",
     b"%PDF": "a PDF",
     b"8BPS": "a Photoshop file",
@@ -71,6 +80,8 @@ def opened(source: Path | IO[bytes], name: str | None = None) -> Iterator[Image.
         raise
     except UnidentifiedImageError:
         raise PictureError(f"{name} is not a picture that can be read{_seems(start)}: give a {NAMES}") from None
+    except Image.DecompressionBombError:
+        raise PictureError(f"{name} is too large: at most {_most()} are read, make it smaller") from None
     except MemoryError:
         raise PictureError(f"{name} needs more memory than there is: save it smaller") from None
     except OSError as error:
@@ -101,30 +112,30 @@ def _check_frames(file: IO[bytes], name: str) -> None:
     """Add up what decoding would take. PictureError beyond the limits."""
     pixels = 0
     with _open(file) as picture:
-        for number, (width, height) in enumerate(_frame_sizes(picture), start=1):
+        sizes = gif_frame_sizes(file) if picture.format == "GIF" else _frame_sizes(picture)
+        for number, (width, height) in enumerate(sizes, start=1):
             pixels += width * height
             if number > MOST_FRAMES:
                 raise PictureError(f"{name} has more than {MOST_FRAMES} frames: split it")
             if pixels > MOST_PIXELS:
                 frames = f" in {number} frames or more" if number > 1 else ""
-                raise PictureError(
-                    f"{name} is too large, {width}x{height} pixels{frames}: at most {MOST_PIXELS >> 20} million are"
-                    " read (8192x8192), make it smaller"
-                )
+                size = f"{width}x{height} pixels{frames}"
+                raise PictureError(f"{name} is too large, {size}: at most {_most()} are read, make it smaller")
+
+
+def _most() -> str:
+    return f"{MOST_PIXELS / 1e6:.0f} million pixels ({math.isqrt(MOST_PIXELS)} squared)"
 
 
 def _frame_sizes(picture: Image.Image) -> Iterator[tuple[int, int]]:
     """Width and height of every frame, without decoding one."""
     yield picture.size
-    if picture.format not in ("GIF", "TIFF"):
+    if picture.format != "TIFF":  # a page of a TIFF has a size of its own
         yield from (picture.size for _ in range(1, frames_of(picture)))
         return
     for number in range(1, MOST_FRAMES + 1):
         try:
-            if picture.format == "GIF":  # its public seek would decode all frames before
-                picture._seek(number, False)
-            else:
-                picture.seek(number)
+            picture.seek(number)
         except EOFError:
             return
         yield picture.size
@@ -132,7 +143,7 @@ def _frame_sizes(picture: Image.Image) -> Iterator[tuple[int, int]]:
 
 def _damaged(name: str, error: Exception) -> PictureError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return PictureError(f"{name} is damaged ({reason:.200}): save it again, or name another")
+    return PictureError(f"{name} is a damaged picture ({reason:.200}): save it again, or name another")
 
 
 def _seems(start: bytes) -> str:

@@ -127,7 +127,7 @@ def _png_texts(path: Path) -> dict[str, str]:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=["PNG"]) as picture:
             picture.load()
             texts = {key: text for key, text in picture.text.items() if key in ("prompt", "workflow")}
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

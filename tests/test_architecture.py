@@ -90,6 +90,18 @@ def test_core_and_host_do_not_import_each_other_or_training():
     assert offenders(files("imagen_train"), lambda name: top(name) in ("nodes",)) == []
 
 
+def test_only_named_formats_are_ever_decoded():
+    loose = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for part in (*PARTS, "workflows", "clients", "benchmarks")
+        for path in files(part)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Image.open", "PIL.Image.open")
+        if "formats" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert loose == []  # Pillow has some forty readers; imagen_host/picture_files.py opens what people name
+
+
 @pytest.mark.parametrize("module", ["transformers", "torchvision", "diffusers", "imagen_train", "imagen_host"])
 def test_importing_the_core_leaves_out(module):
     code = f"import sys, imagen_core; sys.exit({module!r} in sys.modules)"

@@ -35,7 +35,7 @@ def sheet(pictures: Sequence[Path], labels: Sequence[str]) -> Image.Image:
     pen, font = ImageDraw.Draw(whole), ImageFont.load_default(17)
     for i, (path, label) in enumerate(zip(pictures, labels, strict=True)):
         left, top = i % 2 * (CELL + GAP), i // 2 * (CELL + LABEL)
-        whole.paste(fitted(Image.open(path).convert("RGB"), CELL, CELL), (left, top))
+        whole.paste(fitted(Image.open(path, formats=["PNG", "JPEG"]).convert("RGB"), CELL, CELL), (left, top))
         lines = "\n".join(textwrap.wrap(label, 28))
         middle = (left + CELL // 2, top + CELL + LABEL // 2)
         pen.multiline_text(middle, lines, fill="white", font=font, anchor="mm", align="center")

@@ -70,7 +70,7 @@ def save(picture: Image.Image, path: Path) -> None:
 
 def thumbnail(paths: Sequence[Path]) -> Image.Image:
     """One square picture of what a graph drew: one large, two side by side, else in two rows."""
-    pictures = [Image.open(path).convert("RGB") for path in paths][:4]
+    pictures = [Image.open(path, formats=["PNG", "JPEG"]).convert("RGB") for path in paths][:4]
     if len(pictures) == 1:
         return fitted(pictures[0], SIDE, SIDE)
     half = (SIDE - 4) // 2

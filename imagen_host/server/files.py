@@ -14,7 +14,7 @@ from typing import IO
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .. import pictures, runtime, whole_files
 from ._routes import answer, answer_file, both, refuse
@@ -23,7 +23,6 @@ from .state import MEBIBYTE, ServerState
 from .userdata import is_true
 
 LARGEST_FIELD = 4096  # bytes of a form's other fields
-LARGEST_PREVIEW = 64 * MEBIBYTE  # pixels of a picture that is converted before it is sent
 PREVIEW_FORMATS = {"webp": "WEBP", "jpeg": "JPEG", "jpg": "JPEG"}
 IN_PARTS = 2**18  # bytes
 
@@ -42,7 +41,7 @@ def add_routes(app: web.Application, state: ServerState) -> None:
             return await answer_file(request, path, headers)
         try:
             kind, data = await asyncio.to_thread(convert, path, channel, preview)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError) as error:
             raise refuse(f"{path.name} cannot be converted: {error}") from error
         return web.Response(body=data, headers={**headers, "Content-Type": kind})
 
@@ -58,7 +57,7 @@ def add_routes(app: web.Application, state: ServerState) -> None:
             original = _original(host, form)
             try:
                 await asyncio.to_thread(put_mask, original, received, masked)
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            except (OSError, ValueError) as error:
                 raise refuse(f"the mask cannot be applied: {error}") from error
             form["filename"] = str(Path(form["filename"]).with_suffix(".png"))
             return answer(await asyncio.to_thread(keep, masked, _folder(host, form), form))
@@ -161,9 +160,9 @@ def keep(received: IO[bytes], folder: Path, form: dict[str, str]) -> dict[str, s
             received.seek(0)
             shutil.copyfileobj(received, file)
         try:
-            pictures.check(draft)
-        except (OSError, ValueError):
-            raise refuse(f"{name!r:.100} is not a picture that can be read") from None
+            pictures.check(draft, repr(name)[:100])
+        except ValueError as error:
+            raise refuse(str(error)) from None
         if is_true(form.get("overwrite", "")):
             whole_files.replace(draft, inside(folder, name))
         else:
@@ -187,37 +186,25 @@ def convert(path: Path, channel: str, preview: str | None) -> tuple[str, bytes]:
     form, _, quality = (preview or "").partition(";")
     chosen = PREVIEW_FORMATS.get(form, "WEBP") if preview else "PNG"
     options = {"quality": max(1, min(100, int(quality))) if quality.isdigit() else 90} if preview else {}
-    with Image.open(path) as picture:
-        _check_size(picture)
-        if channel == "a":
-            alpha = picture.convert("RGBA").getchannel("A")
-            picture = Image.merge("RGBA", [Image.new("L", picture.size), *[Image.new("L", picture.size)] * 2, alpha])
-        elif channel == "rgb" or chosen == "JPEG":
-            picture = picture.convert("RGB")
-        elif picture.mode not in ("RGB", "RGBA"):
-            picture = picture.convert("RGBA")
-        out = io.BytesIO()
-        picture.save(out, format=chosen, **options)
+    picture = pictures.shown(path, path.name)
+    if channel == "a":
+        alpha = picture.convert("RGBA").getchannel("A")
+        picture = Image.merge("RGBA", [Image.new("L", picture.size)] * 3 + [alpha])
+    elif channel == "rgb" or chosen == "JPEG":
+        picture = picture.convert("RGB")
+    out = io.BytesIO()
+    picture.save(out, format=chosen, **options)
     return f"image/{chosen.lower()}", out.getvalue()
 
 
 def put_mask(original: Path, mask: IO[bytes], result: IO[bytes]) -> None:
     """Write `original` as PNG with the alpha channel of the picture `mask`, which must be of its size."""
-    mask.seek(0)
-    with Image.open(original) as picture, Image.open(mask) as drawn:
-        _check_size(picture)
-        _check_size(drawn)
-        upright = ImageOps.exif_transpose(picture).convert("RGBA")
-        alpha = drawn.convert("RGBA").getchannel("A")
-        if alpha.size != upright.size:
-            raise ValueError(f"the mask is {alpha.size[0]}x{alpha.size[1]}, not {upright.size[0]}x{upright.size[1]}")
-        upright.putalpha(alpha)
-        upright.save(result, format="PNG")
-
-
-def _check_size(picture: Image.Image) -> None:
-    if picture.width * picture.height > LARGEST_PREVIEW:
-        raise ValueError(f"{picture.width}x{picture.height} pixels are more than this server converts")
+    picture = pictures.shown(original, original.name).convert("RGB")
+    alpha = pictures.shown(mask, "the mask").convert("RGBA").getchannel("A")
+    if alpha.size != picture.size:
+        raise ValueError(f"the mask is {alpha.size[0]}x{alpha.size[1]}, not {picture.size[0]}x{picture.size[1]}")
+    picture.putalpha(alpha)
+    picture.save(result, format="PNG")
 
 
 def ascii_name(name: str) -> str:

@@ -2,9 +2,11 @@
 
 import io
 import json
+import struct
 from urllib.parse import quote
 
 import numpy as np
+import picture_samples as samples
 import pytest
 from aiohttp import FormData
 from PIL import Image
@@ -161,6 +163,24 @@ async def test_a_mask_becomes_the_pictures_alpha(server, folder):
         for wrong in ("", "{", "[]", json.dumps({"filename": "../x"}), json.dumps({"filename": "none.png"})):
             await upload(site, file.getvalue(), status=400, path="/upload/mask", **{**fields, "original_ref": wrong})
         await upload(site, png(size=(9, 9)), status=400, path="/upload/mask", **fields)
+
+
+async def test_deep_grey_bombs_and_strangers(server, folder):
+    """Seen as they are or refused in a line that names them, at upload and at view; never decoded to find out."""
+    levels = samples.chunk(b"tRNS", struct.pack(">H", 1000))
+    (folder / "deep.png").write_bytes(samples.png(2, 1, 16, 0, struct.pack(">2H", 1000, 40000), levels))
+    refused = {"bomb.png": samples.bomb(13300, 13300), "eps.png": b"%!PS-Adobe-3.0 EPSF-3.0\n"}
+    async with running(server) as site:
+        async with site.http.get("/view?filename=deep.png&type=input&channel=rgb") as answer:
+            picture = Image.open(io.BytesIO(await answer.read()))
+        assert [picture.getpixel((x, 0)) for x in (0, 1)] == [(4, 4, 4), (156, 156, 156)]
+        for name, data in refused.items():
+            assert name in await upload(site, data, status=400, filename=name)
+            (folder / name).write_bytes(data)
+            for query in ("channel=rgb", "channel=a", "preview=webp;90"):
+                async with site.http.get(f"/view?filename={name}&type=input&{query}") as answer:
+                    text = (await answer.json())["error"]
+                    assert answer.status == 400 and name in text and str(folder) not in text
 
 
 async def test_previews_and_channels(server, folder):
