@@ -36,6 +36,10 @@ PICTURES = (
     "things64",
     "things64_held_out",
     "things64_test",
+    "things256",
+    "things256_held_out",
+    "things1024",
+    "things1024_held_out",
 )
 PARTS = ("files", "judge", "text", "seconds", "photographs", "super_resolution", "alignment", "frechet")
 METRICS = {

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,10 @@ from .scenes import SceneBatch, sample_scenes
 from .scenes.renderer import render
 from .scenes.textures import sample_textures
 from .stickers.scene import Mix
+
+if TYPE_CHECKING:
+    from .stickers.pictures import Library
+    from .stickers.vectors import VectorLibrary
 
 
 class Rendered(NamedTuple):
@@ -90,11 +94,11 @@ class DrawingKind:
     mix: Mix = Mix()
 
     def rendered(self, index: int) -> Rendered:
-        from .stickers.pictures import batch, labels, open_library
+        from .stickers.pictures import batch, labels
 
         pixels, captions, scenes = batch(
-            open_library(drawings_folder()),
-            self.chunk,
+            self.library(),
+            self.chunk // WINDOWS if self.window else self.chunk,
             self.first_seed + index,
             tier=self.tier,
             mix=self.mix,
@@ -102,10 +106,40 @@ class DrawingKind:
             all_things=self.all_things,
             side=self.side,
         )
+        if self.window:
+            generator = torch.Generator().manual_seed(index)
+            cut = [w for picture in pixels for w in lively_windows(picture, self.window, WINDOWS, generator)]
+            return Rendered(np.stack(cut), [each.text for each in captions for _ in range(WINDOWS)], {})
         rows = [labels(scene) for scene in scenes]
         return Rendered(
             pixels, [each.text for each in captions], {name: [row[name] for row in rows] for name in rows[0]}
         )
+
+    def library(self) -> Library | VectorLibrary:
+        """Small pictures are made of rendered masters, large ones of the drawings themselves."""
+        from .stickers.pictures import open_library
+        from .stickers.vectors import open_vectors
+
+        folder = drawings_folder()
+        return open_library(folder) if self.side <= 64 else open_vectors(folder / "packages", side=self.side)
+
+
+WINDOWS = 4  # of one large picture: drawing it costs more than cutting it
+
+
+def lively_windows(picture: np.ndarray, window: int, count: int, generator: torch.Generator) -> list[np.ndarray]:
+    """Windows (w w 3) of a picture (s s 3) around points drawn where its detail is."""
+    side, cell = picture.shape[0], 8
+    small = torch.from_numpy(np.ascontiguousarray(picture[::cell, ::cell])).permute(2, 0, 1)[None].float()
+    density = detail(small)[0].flatten() + 1.0
+    places = torch.multinomial(density, count, replacement=True, generator=generator).tolist()
+    jitter = torch.randint(-window // 3, window // 3 + 1, (count, 2), generator=generator).tolist()
+    columns, found = side // cell, []
+    for place, (down, right) in zip(places, jitter, strict=True):
+        y = min(max(place // columns * cell - window // 2 + down, 0), side - window)
+        x = min(max(place % columns * cell - window // 2 + right, 0), side - window)
+        found.append(picture[y : y + window, x : x + window])
+    return found
 
 
 KINDS: dict[str, PictureSource] = {
@@ -122,6 +156,12 @@ KINDS: dict[str, PictureSource] = {
         DrawingKind(name="things64", side=64),
         DrawingKind(name="things64_held_out", side=64, chunk=512, first_seed=500_000, held_out=True),
         DrawingKind(name="things64_test", side=64, chunk=512, first_seed=700_000, all_things=True),
+        DrawingKind(name="things256", side=256, chunk=128, first_seed=1_000_000, tier=2),
+        DrawingKind(name="things256_held_out", side=256, chunk=32, first_seed=1_500_000, tier=2, held_out=True),
+        DrawingKind(name="things1024", side=1024, window=256, chunk=64, first_seed=2_000_000, tier=2),
+        DrawingKind(
+            name="things1024_held_out", side=1024, window=256, chunk=32, first_seed=2_500_000, tier=2, held_out=True
+        ),
     )
 }
 

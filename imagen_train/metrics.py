@@ -54,7 +54,9 @@ def judge_words(read: Sequence[str], batch: SceneBatch, *, longest: int = 5) -> 
     letters strung together at random.
     """
     rows = [
-        (word in WORDS, seen == word) for seen, word in zip(read, batch.words, strict=True) if word and len(word) <= longest
+        (word in WORDS, seen == word)
+        for seen, word in zip(read, batch.words, strict=True)
+        if word and len(word) <= longest
     ]
     return {
         "words": share([right for _, right in rows]),

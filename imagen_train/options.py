@@ -52,7 +52,11 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     add("--max-steps", type=int, help="limit in optimiser steps; whichever limit is nearer its end counts")
     add("--resume", action="store_true", help="go on from the state directory's last save")
     add("--from-weights", type=Path, help="begin a new run (new warm-up, new schedule) from these .safetensors weights")
-    add("--teacher", type=Path, help="base64 only: a classifier's .safetensors whose feature maps the network learns too")
+    add(
+        "--teacher",
+        type=Path,
+        help="base64 only: a classifier's .safetensors whose feature maps the network learns too",
+    )
     add("--state-dir", type=Path, help="where states, logs and sample pictures go")
     add("--cache-dir", type=Path, help="where rendered pictures are kept between runs")
     add("--models-dir", type=Path, help="where the finished weights go (default: models/imagen-mini)")

@@ -33,8 +33,7 @@ class StagePlan:
     null_fraction: float = 0.1  # captions dropped (Imagen, section 2.2)
     max_aug_level: float = 0.5
     clean_fraction: float = 0.25  # how often the low-res picture gets no noise at all
-    textures: str | None = None  # second set of pictures, without captions, for super-resolution
-    texture_fraction: float = 0.5  # how many crops of a batch come from there
+    mixture: dict[str, float] = field(default_factory=dict)  # super-resolution: other sets, and their share of a batch
     batch_size: int = 64
     layout_rates: dict[str, float] = field(default_factory=dict)  # how often a layout is drawn, 1 where not named
     layout_weights: dict[str, float] = field(default_factory=dict)  # what its error counts, 1 where not named
@@ -101,7 +100,7 @@ def sr256_plan() -> StagePlan:
         unet=_enlarger(patch_size=4, channels=(64, 96)),
         batch_size=16,
         max_aug_level=0.3,
-        textures="textures256",
+        mixture={"textures256": 0.5},
         defaults={"steps": 4, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.04},
     )
 
@@ -115,7 +114,7 @@ def sr1024_plan() -> StagePlan:
         unet=_enlarger(patch_size=8, channels=(96, 96)),
         batch_size=16,
         max_aug_level=0.3,
-        textures="textures256",
+        mixture={"textures256": 0.5},
         defaults={"steps": 2, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.0},
     )
 

@@ -166,17 +166,17 @@ class BaseTask(_StageTask):
 
 
 class SuperResolutionTask(_StageTask):
-    """Small picture -> four times its side, on crops of scenes and (where the plan names some) textures."""
+    """Small picture -> four times its side, on crops of one set of pictures and (where the plan names some) others."""
 
     def __init__(self, plan: StagePlan, options: TrainOptions):
         super().__init__(plan, options)
-        self.textures = PictureCache(options.cache_dir, plan.textures) if plan.textures else None
+        self.others = {PictureCache(options.cache_dir, name): share for name, share in plan.mixture.items()}
 
     def _crops(self, generator: torch.Generator) -> Tensor:
-        """A batch (b 3 s s), textures last."""
-        plan, textures = self.plan, round(self.batch_size * self.plan.texture_fraction) if self.textures else 0
-        crops = self.cache.crops(self.batch_size - textures, plan.crop, generator)
-        return torch.cat([crops, self.textures.crops(textures, plan.crop, generator)]) if textures else crops
+        """A batch (b 3 s s), the plan's own set first."""
+        counts = {cache: round(self.batch_size * share) for cache, share in self.others.items()}
+        parts = {self.cache: self.batch_size - sum(counts.values()), **counts}
+        return torch.cat([cache.crops(count, self.plan.crop, generator) for cache, count in parts.items() if count])
 
     def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:
         """Loss of one batch of crops, their low-res versions noised by a random aug_level."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .sources import NAMES, PICTURES, TEXT, Package
+from .sources import LARGE_3D, NAMES, PICTURES, TEXT, Package
 
 INTRODUCTION = """# What imagen-mini was made of
 
@@ -15,7 +15,7 @@ its artist is to be credited as named here.
 
 def credits_page() -> str:
     """Markdown: a table of packages, with licence and credit."""
-    parts = (("Drawings", PICTURES), ("Names and keywords", NAMES), ("Text encoder", TEXT))
+    parts = (("Drawings", (*PICTURES, LARGE_3D)), ("Names and keywords", NAMES), ("Text encoder", TEXT))
     return "\n".join([INTRODUCTION, *(_table(title, packages) for title, packages in parts)])
 
 

@@ -20,9 +20,10 @@ from .captions import Caption, write
 from .colors import COLORS, Array, recolor
 from .names import Thing, codes_by_label, things
 from .packages import obtain
-from .rendering import drawings, render
+from .rendering import drawings, fitted, render
 from .scene import LAYOUTS, RELATIONS, STYLES, Mix, Placed, Scene, SceneSampler
 from .sources import NAMES, PICTURES, Package
+from .vectors import VectorLibrary
 
 MASTER = 96  # px: a little more than a drawing ever takes of a 64 px picture
 
@@ -43,6 +44,10 @@ class Library:
     def available(self, tier: int) -> list[int]:
         """Complete things up to a tier."""
         return [i for i in self.complete if self.vocabulary[i].tier <= tier]
+
+    def draw(self, style: str, thing: int, size: int) -> np.ndarray:
+        """RGBA (size size 4) uint8, straight alpha."""
+        return fitted(Image.fromarray(np.asarray(self.masters[style][self.rows[style][thing]])), size)
 
 
 def build(
@@ -106,21 +111,19 @@ def open_library(root: Path, side: int = MASTER, pictures: tuple[Package, ...] =
     return Library(vocabulary, masters, rows)
 
 
-def paint(scene: Scene, library: Library, side: int = 64) -> np.ndarray:
+def paint(scene: Scene, library: Library | VectorLibrary, side: int = 64) -> np.ndarray:
     """The scene's picture (s s 3), uint8."""
     canvas = backdrops.paint(scene.backdrop, side, scene.seed, gradient=scene.gradient)
     for placed in scene.placed:
-        master = library.masters[scene.style][library.rows[scene.style][placed.thing]]
-        _lay(canvas, placed, master)
+        size = max(4, round(placed.size * side))
+        _lay(canvas, placed, library.draw(scene.style, placed.thing, size))
     return (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _lay(canvas: Array, placed: Placed, master: np.ndarray) -> None:
-    """Put one drawing on the canvas (s s 3), in place; what would leave the picture is cut off."""
-    side = canvas.shape[0]
-    size = max(4, round(placed.size * side))
-    drawing = Image.fromarray(np.ascontiguousarray(master[:, ::-1] if placed.flipped else master))
-    drawing = np.asarray(drawing.convert("RGBa").resize((size, size), Image.LANCZOS).convert("RGBA"), np.float32) / 255
+def _lay(canvas: Array, placed: Placed, drawing: np.ndarray) -> None:
+    """Put one drawing (z z 4) on the canvas (s s 3), in place; what would leave the picture is cut off."""
+    side, size = canvas.shape[0], drawing.shape[0]
+    drawing = np.asarray(drawing[:, ::-1] if placed.flipped else drawing, np.float32) / 255
     rgb, alpha = drawing[..., :3], drawing[..., 3]
     if placed.color:
         rgb = recolor(rgb, alpha, placed.color)
@@ -152,7 +155,7 @@ def labels(scene: Scene) -> dict[str, int]:
 
 
 def batch(
-    library: Library,
+    library: Library | VectorLibrary,
     count: int,
     seed: int,
     *,

@@ -33,21 +33,25 @@ def code_key(code: str) -> str:
     return re.sub("-?(fe0f|200d)", "", code.lower()).strip("-")
 
 
-def drawings(package: Package, path: Path) -> Iterator[Drawing]:
-    """Every drawing of a package that stands for an emoji, in the package's order."""
+def drawings(package: Package, path: Path, codes: dict[str, str] | None = None) -> Iterator[Drawing]:
+    """Every drawing of a package that stands for an emoji, in the package's order.
+
+    codes: id -> code points, for an Iconify set that does not state them itself.
+    """
     if package.name.startswith("@iconify-json/"):
-        yield from _of_iconify(path)
+        yield from _of_iconify(path, codes)
         return
     for name, source in members(path, ".webp"):
         stem = Path(name).stem
         yield Drawing(stem, code_key(stem), source)
 
 
-def _of_iconify(path: Path) -> Iterator[Drawing]:
+def _of_iconify(path: Path, codes: dict[str, str] | None) -> Iterator[Drawing]:
     icons = json.loads(read(path, "icons.json"))
-    codes: dict[str, str] = {}
-    for code, name in json.loads(read(path, "chars.json")).items():
-        codes.setdefault(name, code_key(code))
+    if codes is None:
+        codes = {}
+        for code, name in json.loads(read(path, "chars.json")).items():
+            codes.setdefault(name, code_key(code))
     for name, icon in icons["icons"].items():
         if name in codes and not icon.get("hidden"):
             width, height = (icon.get(side, icons.get(side, 16)) for side in ("width", "height"))

@@ -61,6 +61,15 @@ PICTURES = (
     ),
 )
 
+# The 3D set's own SVG version, for pictures larger than the set's 256 px.
+LARGE_3D = Package(
+    name="@iconify-json/fluent-emoji",
+    version="1.2.7",
+    integrity="sha512-D8G6bKAyIsyxP1rzZtIWr/gg/fO4Rg1+DyCWlfqKK4h8W+4Em/Y0P6QYgJUQTlUcagzJvSyg+9OBv4hz4Hc/QA==",
+    style="3d",
+    **FLUENT,
+)
+
 NAMES = (
     Package(
         name="emojibase-data",
@@ -91,4 +100,4 @@ TEXT = (
     ),
 )
 
-PACKAGES = PICTURES + NAMES + TEXT
+PACKAGES = (*PICTURES, LARGE_3D, *NAMES, *TEXT)

@@ -12,6 +12,7 @@ from random import Random
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 pytest.importorskip("resvg_py")
@@ -27,6 +28,7 @@ from imagen_train.stickers.packages import digest, obtain
 from imagen_train.stickers.pictures import batch, build, labels, open_library, paint
 from imagen_train.stickers.scene import LAYOUTS, Mix, Placed, Scene, SceneSampler, hold_out
 from imagen_train.stickers.sources import PACKAGES, Package
+from imagen_train.stickers.vectors import open_vectors
 
 THINGS = ("fox", "owl", "rocket", "pear")
 CODES = {"fox": "1f98a", "owl": "1f989", "rocket": "1f680", "pear": "1f350"}
@@ -82,7 +84,10 @@ def shop(tmp_path_factory):
         held = {name: json.dumps(content).encode() for name, content in members.items()}
         pictures.append(archive(folder, f"@iconify-json/{name}", held, style=style))
     library, skipped = build(root, folder, pictures=tuple(pictures), names=emojibase)
-    return folder, root, tuple(pictures), library, skipped
+    icons = {"icons": {t: {"body": '<rect x="4" y="4" width="8" height="8"/>'} for t in THINGS[:2]}, "width": 16}
+    large = archive(folder, "@iconify-json/large", {"icons.json": json.dumps(icons).encode()}, style="3d")
+    vectors = open_vectors(folder, side=1024, pictures=tuple(pictures), names=emojibase, large_3d=large)
+    return folder, root, tuple(pictures), library, skipped, vectors
 
 
 def index_of(noun: str) -> int:
@@ -109,14 +114,14 @@ def test_another_file_under_the_name_is_refused(shop, tmp_path):
 
 
 def test_the_library_knows_what_every_style_has_and_says_what_is_missing(shop):
-    *_, library, skipped = shop
+    *_, library, skipped, _ = shop
     assert {library.vocabulary[i].noun for i in library.complete} == {"fox", "owl", "rocket"}
     assert skipped["pear"] == "the 3d set has no drawing of it"
     assert skipped["cat"] == "no emoji is called cat face"
 
 
 def test_a_built_library_is_kept_and_opened(shop):
-    folder, root, pictures, library, _ = shop
+    folder, root, pictures, library, *_ = shop
     before = {file: file.stat().st_mtime_ns for file in root.iterdir()}
     build(
         root,
@@ -131,7 +136,7 @@ def test_a_built_library_is_kept_and_opened(shop):
 
 
 def test_a_drawing_lies_where_the_scene_says(shop):
-    *_, library, _ = shop
+    *_, library, _, _ = shop
     corner = Placed(index_of("fox"), None, 0.25, 0.75, 0.5, False)
     pixels = paint(scene(placed=(corner,)), library, 64).astype(int)
     drawn = np.abs(pixels - 255).sum(-1) > 60
@@ -214,7 +219,7 @@ def test_plurals():
 
 
 def test_batches_repeat_and_show_every_thing_equally_often(shop):
-    *_, library, _ = shop
+    *_, library, _, _ = shop
     first, captions, scenes = batch(library, 30, 7, tier=1, mix=Mix())
     again, *_ = batch(library, 30, 7, tier=1, mix=Mix())
     assert np.array_equal(first, again) and first.shape == (30, 64, 64, 3) and len(captions) == 30
@@ -222,6 +227,22 @@ def test_batches_repeat_and_show_every_thing_equally_often(shop):
     assert len(set(shown.values())) == 1
     row = labels(scenes[0])
     assert LAYOUTS[row["layout"]] == scenes[0].layout and row["count"] == len(scenes[0].placed)
+
+
+def test_large_pictures_are_drawn_from_vectors_at_their_own_size(shop):
+    vectors = shop[5]
+    assert {vectors.vocabulary[i].noun for i in vectors.complete} == {"fox", "owl"}  # by the flat set's ids
+    square = paint(scene(style="3d", placed=(Placed(index_of("fox"), None, 0.5, 0.5, 0.5, False),)), vectors, 512)
+    dark = np.abs(square.astype(int) - 255).sum(-1) > 380
+    assert dark.sum() == 128 * 128 and dark[192:320, 192:320].all()  # crisp to the pixel
+
+
+def test_windows_are_cut_where_the_detail_is():
+    picture = np.full((512, 512, 3), 255, np.uint8)
+    picture[40:60:2, 60:80] = 0
+    windows = data.lively_windows(picture, 128, 12, torch.Generator().manual_seed(0))
+    assert all(window.shape == (128, 128, 3) for window in windows)
+    assert sum(window.min() == 0 for window in windows) >= 4
 
 
 def test_the_judge_is_trained_tested_and_read_again(shop, tmp_path, monkeypatch):
@@ -235,7 +256,7 @@ def test_the_judge_is_trained_tested_and_read_again(shop, tmp_path, monkeypatch)
     figures = judge.train_judge(options)
     assert set(figures["accuracy"]) == set(judge.heads())
     network = judge.load_things_judge(tmp_path / judge.FILE)
-    *_, library, _ = shop
+    library = shop[3]
     wanted = asked(library, 24, 5, tier=1)
     seen = judged(network, rendered(library, wanted), wanted)
     assert seen["thing"]["count"] + seen["relation"]["count"] == 24 and 0 <= seen["thing_top_5"]["mean"] <= 1

@@ -1,0 +1,67 @@
+"""How do drawings come out sharp at 256 and 1024 px? Drawn from their own SVG at the size they have in the picture.
+
+The 3D set itself is 256 px pictures; above that its artists' SVG version of the same drawings stands in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from .names import Thing, codes_by_label, things
+from .packages import obtain
+from .rendering import Drawing, drawings, render
+from .sources import LARGE_3D, NAMES, PICTURES, Package
+
+
+@dataclass(frozen=True)
+class VectorLibrary:
+    """Drawings as their packages hold them, by style and thing. `draw` is what `pictures.Library.draw` is."""
+
+    vocabulary: tuple[Thing, ...]
+    sources: dict[str, dict[int, Drawing]]
+
+    @property
+    def complete(self) -> list[int]:
+        """Things that every style has a drawing of."""
+        return sorted(set.intersection(*(set(found) for found in self.sources.values())))
+
+    def available(self, tier: int) -> list[int]:
+        """Complete things up to a tier."""
+        return [i for i in self.complete if self.vocabulary[i].tier <= tier]
+
+    def draw(self, style: str, thing: int, size: int) -> np.ndarray:
+        """RGBA (size size 4) uint8, straight alpha."""
+        return _rendered(self.sources[style][thing], size)
+
+
+@lru_cache(maxsize=64)
+def _rendered(drawing: Drawing, size: int) -> np.ndarray:
+    return render(drawing, size, supersample=1 if size > 128 else 2)
+
+
+def open_vectors(
+    packages: Path,
+    *,
+    side: int,
+    pictures: tuple[Package, ...] = PICTURES,
+    names: Package = NAMES[0],
+    large_3d: Package = LARGE_3D,
+) -> VectorLibrary:
+    """The drawings for pictures of `side` px, from `packages` (fetched where they lack). ValueError: as `obtain`."""
+    vocabulary = things()
+    codes = codes_by_label(obtain(names, packages))
+    index = {codes[thing.label]: i for i, thing in enumerate(vocabulary) if thing.label in codes}
+    listed = {package.style: _listed(package, packages) for package in pictures}
+    if side > 256:
+        flat = {drawing.id: drawing.code for drawing in listed["flat"]}  # by the same artists, under the same ids
+        listed["3d"] = _listed(large_3d, packages, flat)
+    sources = {style: {index[d.code]: d for d in each if d.code in index} for style, each in listed.items()}
+    return VectorLibrary(vocabulary, sources)
+
+
+def _listed(package: Package, packages: Path, codes: dict[str, str] | None = None) -> list[Drawing]:
+    return list(drawings(package, obtain(package, packages), codes))
