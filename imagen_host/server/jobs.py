@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from aiohttp import web
@@ -12,13 +12,22 @@ from .queue import Job
 from .state import ServerState
 
 STATUSES = ("pending", "in_progress", "completed", "failed", "cancelled")
+PREVIEWED = ("images", "video", "audio", "3d", "text")
 ENDED = {"execution_success": "completed", "execution_error": "failed", "execution_interrupted": "cancelled"}
 
 
-def waiting_job(job: Job, status: str) -> dict:
+def queued_job(job: Job, status: str) -> dict:
     """A job of the queue, as the list shows it."""
-    created = job.extra_data["create_time"]
-    return {"id": job.prompt_id, "status": status, "create_time": created, "priority": job.number, "outputs_count": 0}
+    return {"id": job.prompt_id, "status": status, "outputs_count": 0, **_origin(job.number, job.extra_data)}
+
+
+def _origin(number: float, extra: dict) -> dict:
+    """Where a job comes from: `workflow_id` is the id that the editor gave the graph."""
+    about = {"create_time": extra.get("create_time", 0), "priority": number, "previewable_outputs_count": 0}
+    graph = extra.get("extra_pnginfo")
+    graph = graph.get("workflow") if isinstance(graph, dict) else None
+    workflow_id = graph.get("id") if isinstance(graph, dict) else None
+    return about | ({"workflow_id": workflow_id} if isinstance(workflow_id, str) else {})
 
 
 def ended_job(entry: dict) -> dict:
@@ -30,11 +39,11 @@ def ended_job(entry: dict) -> dict:
     job = {
         "id": prompt_id,
         "status": ENDED[end],
-        "create_time": extra.get("create_time", 0),
-        "priority": number,
+        **_origin(number, extra),
         "execution_start_time": messages.get("execution_start", {}).get("timestamp"),
         "execution_end_time": messages.get(end, {}).get("timestamp"),
         "outputs_count": len(shown),
+        "previewable_outputs_count": sum(item["mediaType"] in PREVIEWED for item in shown),
     }
     if shown:  # what is kept is shown before what is only looked at
         job["preview_output"] = next((item for item in shown if item.get("type") == "output"), shown[0])
@@ -46,6 +55,15 @@ def ended_job(entry: dict) -> dict:
 def age(job: dict) -> tuple:
     """What jobs are sorted by: of the same millisecond, by number, and by id last, so that pages never overlap."""
     return job["create_time"], job["priority"], job["id"]
+
+
+def duration(job: dict) -> tuple:
+    start, end = job.get("execution_start_time"), job.get("execution_end_time")
+    return end - start if start and end else 0, *age(job)
+
+
+SORTED_BY = {"created_at": age, "execution_duration": duration}
+ORDERS = ("asc", "desc")
 
 
 def _shown(outputs: dict) -> Iterator[dict]:
@@ -70,18 +88,30 @@ def add_routes(app: web.Application, state: ServerState) -> None:
 
     def queued() -> Iterator[tuple[dict, Job]]:
         running, waiting = state.queue.split()
-        yield from ((waiting_job(job, "in_progress"), job) for job in running)
-        yield from ((waiting_job(job, "pending"), job) for job in waiting)
+        yield from ((queued_job(job, "in_progress"), job) for job in running)
+        yield from ((queued_job(job, "pending"), job) for job in waiting)
+
+    def chosen(request: web.Request, name: str, known: Collection[str], default: str) -> str:
+        value = request.query.get(name, default).lower()
+        if value not in known:
+            raise refuse(f"{name} is {value!r:.40}: use {' or '.join(known)}")
+        return value
 
     async def listed(request: web.Request) -> web.Response:
-        wanted = [part for part in request.query.get("status", "").split(",") if part] or STATUSES
+        wanted = [
+            part.strip().lower() for part in request.query.get("status", "").split(",") if part.strip()
+        ] or STATUSES
         if unknown := [part for part in wanted if part not in STATUSES]:
             raise refuse(f"no status is called {unknown[0]!r:.40}: use {', '.join(STATUSES)}")
+        by = SORTED_BY[chosen(request, "sort_by", SORTED_BY, "created_at")]
+        newest_first = chosen(request, "sort_order", ORDERS, "desc") == "desc"
         known = {job["id"]: job for job, _ in queued()}
         ended = (ended_job(entry) for entry in state.queue.history)
         known |= {job["id"]: job for job in ended if job["id"] not in known}  # one may end between the two readings
+        workflow = request.query.get("workflow_id")
         jobs = [job for job in known.values() if job["status"] in wanted]
-        jobs.sort(key=age, reverse=request.query.get("sort_order") != "asc")
+        jobs = [job for job in jobs if not workflow or job.get("workflow_id") == workflow]
+        jobs.sort(key=by, reverse=newest_first)
         return answer(page(jobs, whole_number(request, "offset") or 0, whole_number(request, "limit")))
 
     def page(jobs: list[dict], offset: int, limit: int | None) -> dict:
@@ -103,13 +133,12 @@ def add_routes(app: web.Application, state: ServerState) -> None:
         return answer(find(request.match_info["prompt_id"]))
 
     async def cancel(request: web.Request) -> web.Response:
-        prompt_id = request.match_info["prompt_id"]
-        find(prompt_id)
-        return answer({"cancelled": state.queue.cancel(prompt_id)})
+        """Also of a job that has ended or never was: then nothing happens."""
+        return answer({"cancelled": state.queue.cancel(request.match_info["prompt_id"])})
 
     async def cancel_several(request: web.Request) -> web.Response:
         ids = ids_of(await read_object(request), "job_ids")
-        return answer({"cancelled": [prompt_id for prompt_id in ids if state.queue.cancel(prompt_id)]})
+        return answer({"cancelled": any([state.queue.cancel(prompt_id) for prompt_id in ids])})
 
     both(app.router, "GET", "/jobs", listed)
     both(app.router, "POST", "/jobs/cancel", cancel_several)

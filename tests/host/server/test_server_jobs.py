@@ -7,6 +7,7 @@ from server_client import picture_prompt, running, sum_prompt
 
 from imagen_host.server.jobs import age
 
+GRAPH = {"id": "1-2", "nodes": []}
 BROKEN = {"n": entry("Number", value=1), "b": entry("Broken", value=["n", 0]), "s": entry("Show", value=["b", 0])}
 
 
@@ -18,7 +19,7 @@ async def filled(site, ear):
         "broken": await site.queue(BROKEN, client_id="me"),
         "stopped": await site.queue(picture_prompt(1000, 0.01), client_id="me"),
         "runs": await site.queue(picture_prompt(1000, 0.01, seed=1), client_id="me"),
-        "waits": await site.queue(sum_prompt(), client_id="me", extra_data={"extra_pnginfo": {"workflow": {"a": 1}}}),
+        "waits": await site.queue(sum_prompt(), client_id="me", extra_data={"extra_pnginfo": {"workflow": GRAPH}}),
     }
     await ear.until("progress", prompt_id=names["stopped"])
     await site.post(f"/jobs/{names['stopped']}/cancel")
@@ -44,7 +45,7 @@ async def test_jobs_of_every_status(server, caplog):
         assert isinstance(job["create_time"], int) and isinstance(job["priority"], (int, float))
     done = jobs[names["done"]]
     assert done["create_time"] <= done["execution_start_time"] <= done["execution_end_time"]
-    assert done["outputs_count"] == 2
+    assert done["outputs_count"] == done["previewable_outputs_count"] == 2
     image = {"filename": "test_00001_.png", "subfolder": "", "type": "output"}
     assert done["preview_output"] == {**image, "nodeId": "save", "mediaType": "images"}
     error = jobs[names["broken"]]["execution_error"]
@@ -52,7 +53,8 @@ async def test_jobs_of_every_status(server, caplog):
     assert detail["done"]["outputs"]["save"]["images"] == [image]
     assert detail["done"]["execution_status"]["status_str"] == "success"
     workflow = detail["waits"]["workflow"]
-    assert workflow["prompt"] == sum_prompt() and workflow["extra_data"]["extra_pnginfo"] == {"workflow": {"a": 1}}
+    assert workflow["prompt"] == sum_prompt() and workflow["extra_data"]["extra_pnginfo"] == {"workflow": GRAPH}
+    assert jobs[names["waits"]]["workflow_id"] == "1-2" and "workflow_id" not in done
 
 
 async def test_the_list_is_filtered_sorted_and_paged(server, caplog):
@@ -72,7 +74,10 @@ async def test_the_list_is_filtered_sorted_and_paged(server, caplog):
         assert [job["id"] for job in answer["jobs"]] == newest_first[1:3]
         assert answer["pagination"] == {"offset": 1, "limit": 2, "total": 5, "has_more": True}
         assert (await site.get("/jobs?limit=2&offset=9"))["pagination"]["has_more"] is False
-        for wrong in ("status=lost", "limit=some", "offset=1.5"):
+        assert await ids("workflow_id=1-2") == [names["waits"]]
+        longest_first = await ids("sort_by=execution_duration")
+        assert set(longest_first) == set(newest_first) and names["runs"] in longest_first[-2:]
+        for wrong in ("status=lost", "limit=some", "offset=1.5", "sort_by=size", "sort_order=up"):
             assert "error" in await site.get(f"/jobs?{wrong}", 400)
         await site.post("/interrupt")
 
@@ -82,10 +87,11 @@ async def test_cancelling(server):
         runs, *waiting = [await site.queue(picture_prompt(1000, 0.01, seed), client_id="me") for seed in range(4)]
         await ear.until("progress", prompt_id=runs)
         assert await site.post(f"/jobs/{waiting[0]}/cancel") == {"cancelled": True}
-        assert "error" in await site.post(f"/jobs/{waiting[0]}/cancel", status=404)
+        assert await site.post(f"/jobs/{waiting[0]}/cancel") == {"cancelled": False}
         assert "error" in await site.get(f"/jobs/{waiting[0]}", 404)
         everything = await site.post("/jobs/cancel", {"job_ids": [*waiting, runs, "unknown"]})
-        assert everything == {"cancelled": [*waiting[1:], runs]}
+        assert everything == {"cancelled": True}
+        assert await site.post("/jobs/cancel", {"job_ids": [*waiting, "unknown"]}) == {"cancelled": False}
         await ear.over(runs)
         assert await site.post(f"/jobs/{runs}/cancel") == {"cancelled": False}
         assert [job["status"] for job in (await site.get("/jobs"))["jobs"]] == ["cancelled"]
