@@ -9,7 +9,6 @@ Shapes: b images, l text tokens, d text width.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from imagen_core.conditioning import TextEmbeds
 from imagen_core.text.t5 import T5TextEncoder
+from imagen_core.whole_files import whole
 
 from .data import PictureCache
 
@@ -75,10 +75,8 @@ class CaptionEmbeds:
 
 
 def _write(path: Path, values: np.ndarray) -> None:
-    part = path.with_suffix(f".part{os.getpid()}")
-    with open(part, "wb") as file:
+    with whole(path) as draft, open(draft, "wb") as file:
         np.save(file, values, allow_pickle=False)
-    os.replace(part, path)
 
 
 def encoder_name(folder: Path) -> str:

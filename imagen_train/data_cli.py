@@ -42,6 +42,8 @@ def _folders(args: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _stickers(args: argparse.Namespace) -> int:
+    from imagen_core.whole_files import write
+
     from .stickers.credits import credits_page
     from .stickers.pictures import build, sheet
 
@@ -51,9 +53,9 @@ def _stickers(args: argparse.Namespace) -> int:
     for thing, why in skipped.items():
         print(f"left out: {thing} ({why})")
     if args.sheet:
-        print(sheet(library, args.sheet))
+        print(sheet(library, args.sheet.expanduser()))
     if args.credits:
-        args.credits.write_text(credits_page(), encoding="utf-8")
+        write(args.credits.expanduser(), credits_page().encode())
         print(args.credits)
     return 0
 

@@ -75,7 +75,7 @@ class Habits:
     keywords: float = 0.05  # "red fox, pink background" without articles
 
 
-def write(scene: Scene, vocabulary: tuple[Thing, ...], rng: Random, habits: Habits = Habits()) -> Caption:
+def write_caption(scene: Scene, vocabulary: tuple[Thing, ...], rng: Random, habits: Habits = Habits()) -> Caption:
     """A random caption of the scene."""
     bare = rng.random() < habits.keywords
     says = {name: rng.random() < getattr(habits, name) for name in ("style", "color")}

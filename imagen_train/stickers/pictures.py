@@ -6,7 +6,6 @@ Shapes: s the picture's side, m a master drawing's; RGBA is uint8 with straight 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ from random import Random
 import numpy as np
 from PIL import Image
 
+from imagen_core.whole_files import whole, write
+
 from . import backdrops
-from .captions import Caption, write
+from .captions import Caption, write_caption
 from .colors import COLORS, Array, recolor
 from .names import Thing, codes_by_label, things
 from .packages import obtain
@@ -89,11 +90,9 @@ def _render_package(package: Package, path: Path, codes: dict[str, str], root: P
     pixels = np.stack([render(drawing, side) for drawing in found.values()])
     about = {"nouns": list(found), "asked": [thing.label for thing in things()], "version": package.version}
     name = f"{package.key}.{side}"
-    with open(root / f"{name}.part", "wb") as file:
+    with whole(root / f"{name}.npy") as draft, open(draft, "wb") as file:
         np.save(file, pixels, allow_pickle=False)
-    os.replace(root / f"{name}.part", root / f"{name}.npy")
-    (root / f"{name}.part").write_text(json.dumps(about))
-    os.replace(root / f"{name}.part", root / f"{name}.json")
+    write(root / f"{name}.json", json.dumps(about).encode())
 
 
 def open_library(root: Path, side: int = MASTER, pictures: tuple[Package, ...] = PICTURES) -> Library:
@@ -173,7 +172,7 @@ def batch(
     rng = Random(f"stickers {seed} {held_out}")
     order = rng.sample(sampler.things, len(sampler.things))
     scenes = [sampler.sample(rng, first=order[i % len(order)]) for i in range(count)]
-    captions = [write(scene, library.vocabulary, rng) for scene in scenes]
+    captions = [write_caption(scene, library.vocabulary, rng) for scene in scenes]
     return np.stack([paint(scene, library, side) for scene in scenes]), captions, scenes
 
 
@@ -185,6 +184,7 @@ def sheet(library: Library, path: Path, *, columns: int = 16, rows: int = 10, si
     picture = Image.new("RGB", (columns * (side + gap), rows * (side + gap)))
     for i, tile in enumerate(pixels):
         picture.paste(Image.fromarray(tile), (i % columns * (side + gap), i // columns * (side + gap)))
-    picture.save(path, "PNG")
-    path.with_suffix(".txt").write_text("\n".join(each.text for each in captions), encoding="utf-8")
+    with whole(path) as draft:
+        picture.save(draft, "PNG")
+    write(path.with_suffix(".txt"), "\n".join(each.text for each in captions).encode())
     return path

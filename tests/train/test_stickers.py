@@ -20,7 +20,7 @@ pytest.importorskip("resvg_py")
 from imagen_train import data
 from imagen_train.options import TrainOptions
 from imagen_train.stickers import backdrops, judge
-from imagen_train.stickers.captions import write
+from imagen_train.stickers.captions import write_caption
 from imagen_train.stickers.colors import COLORS, HUES, lab_to_rgb, recolor, rgb_to_lab
 from imagen_train.stickers.evaluate import asked, judged, rendered, share
 from imagen_train.stickers.names import regular_plural, things, with_article
@@ -193,7 +193,7 @@ def test_captions_state_what_is_there():
     sampler = SceneSampler(vocabulary, list(range(len(vocabulary))), Mix(several=0.3, pair=0.3))
     for _ in range(800):
         drawn = sampler.sample(rng)
-        said = write(drawn, vocabulary, rng)
+        said = write_caption(drawn, vocabulary, rng)
         text = said.text
         for placed in drawn.placed:
             thing = vocabulary[placed.thing]
