@@ -219,7 +219,7 @@ def _prepare(options: argparse.Namespace) -> tuple[Registry, dict, dict | None, 
     changes = overrides.plan(
         prompt, registry, sets=options.set, text=options.prompt, negative=options.negative, seed=options.seed
     )
-    overrides.apply(prompt, changes)
+    overrides.apply(prompt, changes, loaded.names)
     checked = validate(prompt, registry)
     if checked.error is not None or checked.node_errors:
         raise ValueError("\n".join(f"{path.name}: {line}" for line in terminal.explain(checked, prompt)))

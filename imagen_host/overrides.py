@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .declared import input_specs
+from .file_names import FileNames
+from .forms import WorkflowError
 from .registry import Registry, choices_of
-from .ui_graph import WorkflowError, read_link
+from .slots import wire
+from .ui_graph import read_link, read_ui
 from .widgets import widget_places
 
 TEXT_ENCODERS = ("ImagenTextEncode",)
@@ -122,23 +125,34 @@ def _value(text: str, spec: Any, item: str) -> Any:
     return text.lower() in TRUE
 
 
-def apply(prompt: dict, changes: Iterable[Override]) -> None:
-    """Put the changes into the prompt."""
+def apply(prompt: dict, changes: Iterable[Override], names: FileNames) -> None:
+    """Put the changes into the prompt, and into file names that are made of what changed."""
+    changes = list(changes)
     for change in changes:
         prompt[change.node].setdefault("inputs", {})[change.name] = change.value
+        names.change(change.node, change.name, change.value)
+    if changes:
+        names.fill(prompt)
 
 
 def apply_to_ui(ui: dict, changes: Iterable[Override], object_info: dict) -> dict | None:
-    """A copy of the graph with the same changes, or None where a graph cannot hold them (inside subgraphs)."""
-    ui = copy.deepcopy(ui)
-    nodes = {str(node.get("id")): node for node in ui["nodes"] if isinstance(node, dict)}
+    """A copy of the graph with the same changes, or None where a graph cannot hold them: a malformed one, and for what
+    lies inside subgraphs and group nodes.
+    """
+    changes, ui = list(changes), copy.deepcopy(ui)
+    try:
+        top, definitions = read_ui(ui)
+        wire(top, definitions, object_info)
+    except WorkflowError:
+        return None
+    nodes = {str(node["id"]): node for node in ui["nodes"]}
     for change in changes:
         node = nodes.get(change.node)
-        if node is None or node.get("type") not in object_info or not _set_widget(node, change, object_info):
+        if node is None or node["type"] not in object_info or not _set_widget(node, change, object_info):
             return None
-        for slot in node.get("inputs") or []:
-            if slot.get("name") == change.name and slot.get("link") is not None:
-                _cut(ui, slot, nodes)
+        for slot in top.nodes[change.node].inputs:
+            if slot.name == change.name and slot.link is not None:
+                _cut(ui, slot.link.id)
     return ui
 
 
@@ -160,12 +174,13 @@ def _set_widget(node: dict, change: Override, object_info: dict) -> bool:
     return True
 
 
-def _cut(ui: dict, slot: dict, nodes: dict[str, dict]) -> None:
-    """Remove the link into an input, at both ends."""
-    number, slot["link"] = slot["link"], None
-    for item in [item for item in ui.get("links") or [] if read_link(item)[0] == number]:
-        ui["links"].remove(item)
-        origin = nodes.get(read_link(item)[1].origin, {})
-        for output in origin.get("outputs") or []:
-            if number in (output.get("links") or []):
-                output["links"].remove(number)
+def _cut(ui: dict, number: int) -> None:
+    """Remove a link, wherever the graph names it."""
+    ui["links"] = [item for item in ui.get("links") or [] if item is None or read_link(item).id != number]
+    for node in ui["nodes"]:
+        for slot in node.get("inputs") or []:
+            if slot.get("link") == number:
+                slot["link"] = None
+        for slot in node.get("outputs") or []:
+            if number in (slot.get("links") or []):
+                slot["links"].remove(number)

@@ -1,4 +1,6 @@
-"""Which workflow does the user mean, and what is in that file: a saved graph, a prompt, or a PNG that carries one?"""
+"""Which workflow does the user mean, and what is in that file: a saved graph, a prompt, a record of a run that holds
+both, or a picture that carries them?
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .ui_graph import WorkflowError, is_ui
-from .workflow import VIRTUAL, workflow_to_prompt
+from . import carriers, file_names
+from .canvas_only import CANVAS_ONLY
+from .file_names import FileNames
+from .forms import WorkflowError, shown
+from .ui_graph import is_ui
+from .workflow import convert
 
-PNG_MAGIC = b"\x89PNG"
 DEEPEST = 100  # of lists and objects inside each other; the editor stays under 20
 LARGEST = 256 * 2**20  # bytes
+LONGEST_NUMBER = 400  # digits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A prompt ready to validate, and the graph it came from, if it was a graph."""
+    """A prompt ready to validate, the graph it came from, if it was a graph, and what its file names are made of."""
 
     prompt: dict
+    names: FileNames
     ui: dict | None = None
 
 
@@ -47,7 +54,7 @@ def missing_classes(path: Path, known: Collection[str]) -> list[str]:
     else:
         inner = {item["id"]: item["nodes"] for item in graph.get("definitions", {}).get("subgraphs", [])}
         nodes = [node for nodes in (graph["nodes"], *inner.values()) for node in nodes]
-        classes = {node["type"] for node in nodes} - {*VIRTUAL, *inner}
+        classes = {node["type"] for node in nodes} - {*CANVAS_ONLY, *inner}
     return sorted(classes - set(known))
 
 
@@ -82,40 +89,101 @@ def find_workflow(name: str, pack: Path) -> Path:
 def read_workflow(path: Path, object_info: Mapping[str, dict]) -> Loaded:
     """Read a workflow file of any form. Raises WorkflowError with what is wrong and what to do.
 
-    A PNG holds both forms: the prompt is what made it, the graph is kept to be saved in new pictures.
+    A picture, and a record of a run, hold both forms: the prompt is what made it, the graph is kept to be saved in new
+    pictures. Where only one of the two is whole, it is taken.
     """
     try:
         if path.stat().st_size > LARGEST:
-            raise WorkflowError(f"{path} is larger than any workflow: name a .json or .png file")
+            raise WorkflowError(
+                f"{path} is larger than any workflow: name a workflow file, or a picture that carries one"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise WorkflowError(f"{path} cannot be read: {error.strerror}") from error
     if not data.strip():
         raise WorkflowError(f"{path} is empty: save the workflow again")
-    if data.startswith(PNG_MAGIC):
-        texts = _png_texts(path)
-        ui = parse(texts["workflow"], f"the workflow in {path}") if "workflow" in texts else None
-        if "prompt" not in texts:
-            return _loaded(ui, path, object_info)
-        loaded = _loaded(parse(texts["prompt"], f"the prompt in {path}"), path, object_info)
-        return Loaded(prompt=loaded.prompt, ui=ui if is_ui(ui) else None)
-    return _loaded(parse(data, str(path)), path, object_info)
+    if carriers.is_picture(data):
+        return _carried(carriers.texts_of(data, str(path)), path, object_info)
+    prompt, ui = both_forms(parse(data, str(path)), str(path))
+    return _loaded(prompt, ui, path, object_info)
 
 
-def _loaded(data: Any, path: Path, object_info: Mapping[str, dict]) -> Loaded:
-    if is_ui(data):
+def _carried(texts: dict[str, str], path: Path, object_info: Mapping[str, dict]) -> Loaded:
+    """What the texts of a picture say; one that is no JSON counts only when the other does not help."""
+    found, errors = {}, []
+    for key, text in texts.items():
         try:
-            return Loaded(prompt=workflow_to_prompt(data, object_info), ui=data)
+            found[key] = parse(text, f"the {key} in {path}") if text.strip("\0 \r\n\t") else None
+        except WorkflowError as error:
+            errors.append(error)
+    prompt, ui = found.get("prompt"), found.get("workflow")
+    if not is_prompt(prompt) and not is_ui(ui):
+        if errors:
+            raise errors[0]
+        inside = both_forms(ui, str(path)) if isinstance(ui, dict) else (None, None)
+        prompt, ui = prompt if prompt else inside[0], inside[1]
+    return _loaded(prompt if is_prompt(prompt) or not is_ui(ui) else None, ui, path, object_info)
+
+
+def _loaded(prompt: Any, ui: Any, path: Path, object_info: Mapping[str, dict]) -> Loaded:
+    ui = ui if is_ui(ui) else None
+    if prompt is None and ui is not None:
+        try:
+            converted = convert(ui, object_info)
         except WorkflowError as error:
             raise WorkflowError(f"{path}: {error}") from error
-    if isinstance(data, dict) and is_prompt(data.get("prompt")):  # the body of a request to a server
-        data = data["prompt"]
-    if not is_prompt(data):
-        kind = {list: "a list", dict: "an object"}.get(type(data), "a single value")
-        raise WorkflowError(
-            f"{path} holds {kind} that is no workflow: expected nodes and links (editor) or nodes by id (API)"
-        )
-    return Loaded(prompt=data)
+        prompt, names = converted.prompt, converted.names
+    else:
+        if not is_prompt(prompt):
+            raise WorkflowError(f"{path} holds {_seen(prompt)}: expected nodes and links (editor) or nodes by id (API)")
+        names = file_names.of_prompt(prompt, object_info)
+    names.fill(prompt)
+    return Loaded(prompt=prompt, names=names, ui=ui)
+
+
+def _seen(data: Any) -> str:
+    """What a file holds that is no workflow, in words."""
+    if isinstance(data, dict):
+        keys = ", ".join(shown(key) for key in list(data)[:3])
+        return f"an object that is no workflow ({f'with {keys}' if keys else 'it is empty'})"
+    return {list: "a list that is no workflow", type(None): "no workflow"}.get(
+        type(data), "a single value that is no workflow"
+    )
+
+
+def both_forms(data: Any, name: str) -> tuple[Any, dict | None]:
+    """The prompt and the graph in parsed JSON; at most one is None.
+
+    Besides the two alone: {"workflow"}, {"output", "workflow"} as the editor makes them, the body of a request to a
+    server, an entry of its queue or history, and a whole history of one run.
+    """
+    if is_ui(data):
+        return None, data
+    if isinstance(data, list):  # an entry of a queue: number, id, prompt, what else was sent, outputs
+        return _of_entry(data) if len(data) >= 3 and is_prompt(data[2]) else (data, None)
+    if not isinstance(data, dict) or is_prompt(data):
+        return data, None
+    if isinstance(data.get("prompt"), list):
+        return both_forms(data["prompt"], name)
+    prompt = next((data[key] for key in ("prompt", "output") if is_prompt(data.get(key))), None)
+    ui = data.get("workflow") if is_ui(data.get("workflow")) else _ui_of(data.get("extra_data"))
+    if prompt is not None or ui is not None:
+        return prompt, ui
+    runs = [item for item in data.values() if isinstance(item, dict) and isinstance(item.get("prompt"), list)]
+    if len(runs) > 1:
+        raise WorkflowError(f"{name} is a history of {len(runs)} runs: keep the one that you mean")
+    return both_forms(runs[0], name) if runs else (data, None)
+
+
+def _of_entry(entry: list) -> tuple[dict, dict | None]:
+    return entry[2], _ui_of(entry[3]) if len(entry) > 3 else None
+
+
+def _ui_of(extra: Any) -> dict | None:
+    """The graph in what was sent along with a prompt."""
+    info = extra.get("extra_pnginfo") if isinstance(extra, dict) else None
+    ui = info.get("workflow") if isinstance(info, dict) else None
+    return ui if is_ui(ui) else None
 
 
 def is_prompt(data: Any) -> bool:
@@ -123,30 +191,16 @@ def is_prompt(data: Any) -> bool:
     return isinstance(data, dict) and any(isinstance(item, dict) and "class_type" in item for item in data.values())
 
 
-def _png_texts(path: Path) -> dict[str, str]:
-    from PIL import Image
-
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            picture.load()
-            texts = {key: text for key, text in picture.text.items() if key in ("prompt", "workflow")}
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise WorkflowError(f"{path} is a damaged PNG ({error}): use another copy of it") from error
-    if not texts:
-        raise WorkflowError(f"{path} carries no workflow: use a PNG that Save Image wrote and nothing re-saved since")
-    return texts
-
-
 def parse(data: bytes | str, name: str) -> Any:
     """Parse JSON, refusing what no editor writes: keys given twice and absurd nesting. NaN is left to validation."""
     try:
-        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-        parsed = json.loads(text, object_pairs_hook=_unique)
+        text = data.decode(encoding_of(data)) if isinstance(data, bytes) else data
+        parsed = json.loads(text, object_pairs_hook=_unique, parse_int=_whole_number)
         shallow = _is_shallow(parsed)
     except _Twice as error:
         raise WorkflowError(f"{name}: the key {error.args[0]!r} appears twice in one object: keep one") from None
     except UnicodeDecodeError:
-        raise WorkflowError(f"{name} is not text: a workflow is a JSON file, or a PNG that carries one") from None
+        raise WorkflowError(f"{name} is not text: a workflow is a JSON file, or a picture that carries one") from None
     except RecursionError:
         shallow = False
     except ValueError as error:
@@ -154,6 +208,16 @@ def parse(data: bytes | str, name: str) -> Any:
     if not shallow:
         raise WorkflowError(f"{name} is nested more than {DEEPEST} levels deep: that is no workflow")
     return parsed
+
+
+def encoding_of(data: bytes) -> str:
+    """UTF-8, or what the first bytes say: UTF-16 and UTF-32 of either order, with a mark or without."""
+    return "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else json.detect_encoding(data)
+
+
+def _whole_number(text: str) -> int | float:
+    """A whole number; one that is too long for any input is as good as infinite, and refused where it is used."""
+    return int(text) if len(text) < LONGEST_NUMBER else float(text)
 
 
 class _Twice(Exception):

@@ -1,36 +1,81 @@
-"""What is in a graph that the editor saved: nodes by id and links by id, in format 0.4, 1 or inside a subgraph."""
+"""What is in a graph that the editor saved: nodes, slots and links, in format 0.4, 1 or inside a subgraph, checked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-SAVE_AGAIN = "save the graph from the editor again"
+from .forms import WorkflowError, as_id, as_index, as_list, as_object, shown, take
 
-
-class WorkflowError(ValueError):
-    """The workflow itself is wrong; the message says where and what to do."""
+MUTED, BYPASSED = 2, 4
+BORDER_IN, BORDER_OUT = "-10", "-20"  # the ids by which links inside a subgraph name its border
 
 
 @dataclass(frozen=True)
 class Link:
+    id: int
     origin: str
     slot: int
     target: str
     target_slot: int
-    kind: Any
+    kind: Any = None
 
 
 @dataclass(kw_only=True)
-class Graph:
-    """The top graph, or one instance of a subgraph seen from inside: then `prefix`, `instance`, `parent` are set."""
+class Slot:
+    """An input or output of a node. `number` is the link that the file names; `link` the one that really ends here."""
 
-    nodes: dict[str, dict]
+    name: str
+    kind: Any = "*"
+    number: int | None = None
+    widget: str | None = None
+    link: Link | None = None
+
+
+@dataclass(kw_only=True)
+class Border:
+    """An input or output of a subgraph, and the numbers of the links inside that use it."""
+
+    name: str
+    kind: Any = "*"
+    numbers: list[int] = field(default_factory=list)
+
+
+@dataclass(kw_only=True, eq=False)
+class Node:
+    id: str
+    type: str
+    title: str | None = None
+    mode: int = 0
+    order: float = 0
+    inputs: list[Slot] = field(default_factory=list)
+    outputs: list[Slot] = field(default_factory=list)
+    values: list | dict | None = None
+    named: dict | None = None
+    properties: dict = field(default_factory=dict)
+    promoted: dict[str, Any] = field(default_factory=dict)  # of a subgraph's instance: the values of its own widgets
+
+    @property
+    def idle(self) -> bool:
+        return self.mode in (MUTED, BYPASSED)
+
+
+@dataclass(kw_only=True, eq=False)
+class Graph:
+    """The top graph, or the definition of a subgraph, whose instances share it."""
+
+    nodes: dict[str, Node]
     links: dict[int, Link]
-    definition: dict = field(default_factory=dict)
-    prefix: str = ""
-    instance: dict | None = None
-    parent: Graph | None = None
+    inputs: list[Border] = field(default_factory=list)
+    outputs: list[Border] = field(default_factory=list)
+    name: str = ""
+    forced: dict[tuple[str, str], Any] = field(default_factory=dict)  # what PrimitiveNodes write into widgets
+    texts: set[tuple[str, str]] = field(default_factory=set)  # those of them with tokens as in a file name
+
+    def ordered(self) -> list[Node]:
+        """The nodes in the order in which the editor runs them."""
+        return sorted(self.nodes.values(), key=lambda node: node.order)
 
 
 def is_ui(data: Any) -> bool:
@@ -38,49 +83,185 @@ def is_ui(data: Any) -> bool:
     return isinstance(data, dict) and isinstance(data.get("nodes"), list)
 
 
-def subgraphs_of(ui: dict) -> dict[str, dict]:
-    """Definitions of subgraphs by id, which is the type of their instances."""
-    definitions = ui.get("definitions")
-    subgraphs = definitions.get("subgraphs") if isinstance(definitions, dict) else None
-    return {
-        str(item["id"]): item
-        for item in as_list(subgraphs, "definitions.subgraphs")
-        if isinstance(item, dict) and "id" in item
-    }
+def read_ui(ui: dict) -> tuple[Graph, dict[str, Graph]]:
+    """The top graph, and the definitions of subgraphs by id, which is the type of their instances."""
+    top = read_graph(ui, "")
+    definitions: dict[str, Graph] = {}
+    for data in _flat(ui.get("definitions")):
+        where = "definitions.subgraphs"
+        key = as_id(data.get("id"), "the id of a subgraph", where)
+        if key not in definitions:  # the editor, too, keeps the first of two
+            definitions[key] = read_graph(data, f"subgraph {shown(key)}, ")
+    renumber(top, definitions, _last_id(ui))
+    return top, definitions
 
 
-def read_graph(data: dict) -> Graph:
-    """Nodes by id and links by id of a graph or a subgraph definition, checked for their form."""
-    nodes: dict[str, dict] = {}
-    for node in as_list(data.get("nodes"), "nodes"):
-        if not isinstance(node, dict) or "id" not in node or not isinstance(node.get("type"), str):
-            raise WorkflowError(f"a node without id or type ({str(node)[:60]}): {SAVE_AGAIN}")
-        if str(node["id"]) in nodes:
-            raise WorkflowError(f"two nodes have the id {node['id']}: give each its own")
-        slots = [slot for slot in as_list(node.get("inputs"), f"inputs of node {node['id']}") if isinstance(slot, dict)]
-        if any(isinstance(slot.get("link"), (list, dict)) for slot in slots):
-            raise WorkflowError(f"node {node['id']} has an input whose link is not a number: {SAVE_AGAIN}")
-        nodes[str(node["id"])] = {**node, "inputs": slots}
-    links = [read_link(item) for item in as_list(data.get("links"), "links") if item is not None]
-    return Graph(nodes=nodes, links=dict(links), definition=data)
+def _flat(definitions: Any) -> Iterator[dict]:
+    """Every definition of a subgraph, also those inside another's own `definitions`."""
+    if definitions is None:
+        return
+    found = as_object(definitions, "definitions").get("subgraphs")
+    for item in as_list(found, "definitions.subgraphs"):
+        yield as_object(item, "an entry of definitions.subgraphs")
+        yield from _flat(item.get("definitions"))
 
 
-def read_link(item: Any) -> tuple[int, Link]:
+def read_graph(data: dict, prefix: str = "") -> Graph:
+    """A graph or a definition. `prefix` begins the messages about its nodes."""
+    place = prefix.rstrip(", ") or "the graph"
+    nodes: dict[str, Node] = {}
+    for item in as_list(data.get("nodes"), "nodes", place):
+        node = read_node(item, prefix)
+        if node.id in nodes:
+            raise WorkflowError(f"{prefix}two nodes have the id {shown(node.id)}: give each its own")
+        nodes[node.id] = node
+    links: dict[int, Link] = {}
+    for item in as_list(data.get("links"), "links", place):
+        if item is not None:
+            link = read_link(item, place)
+            links.setdefault(link.id, link)  # the editor, too, keeps the first of two
+    return Graph(
+        nodes=nodes,
+        links=links,
+        inputs=_borders(data, "inputs", place),
+        outputs=_borders(data, "outputs", place),
+        name=take(data, "name", (str,), place, ""),
+    )
+
+
+def read_node(data: Any, prefix: str = "") -> Node:
+    if not isinstance(data, dict) or data.get("id") is None or not isinstance(data.get("type"), str):
+        raise WorkflowError(f"{prefix}a node without id or type ({shown(data)}): save the graph from the editor again")
+    key = as_id(data["id"], "the id of a node", prefix.rstrip(", ") or "the graph")
+    where = f"{prefix}node {shown(key)}"
+    return Node(
+        id=key,
+        type=data["type"],
+        title=take(data, "title", (str,), where),
+        mode=as_index(take(data, "mode", (int, float), where, 0), "mode", where),
+        order=take(data, "order", (int, float), where, 0),
+        inputs=[
+            _input(item, number, where) for number, item in enumerate(as_list(data.get("inputs"), "inputs", where))
+        ],
+        outputs=[
+            _output(item, number, where) for number, item in enumerate(as_list(data.get("outputs"), "outputs", where))
+        ],
+        values=take(data, "widgets_values", (list, dict), where),
+        named=take(data, "widgets_values_named", (dict,), where),
+        properties=take(data, "properties", (dict,), where, {}),
+    )
+
+
+def _input(data: Any, number: int, where: str) -> Slot:
+    where = f"{where}, input {number}"
+    data = as_object(data, "it", where)
+    link, widget = data.get("link"), take(data, "widget", (dict,), where)
+    name = take(data, "name", (str,), where, "")
+    return Slot(
+        name=name,
+        kind=_kind(data, where),
+        number=None if link is None else as_index(link, "link", where),
+        widget=None if widget is None else take(widget, "name", (str,), f"{where}, widget", name),
+    )
+
+
+def _output(data: Any, number: int, where: str) -> Slot:
+    where = f"{where}, output {number}"
+    data = as_object(data, "it", where)
+    as_list(data.get("links"), "links", where)
+    return Slot(name=take(data, "name", (str,), where, ""), kind=_kind(data, where))
+
+
+def _kind(data: dict, where: str) -> Any:
+    """The type of a socket: a text, the number of an event, or a list of texts."""
+    kind = take(data, "type", (str, int, list), where, "*")
+    return ",".join(map(str, kind)) if isinstance(kind, list) else kind
+
+
+def _borders(data: dict, side: str, place: str) -> list[Border]:
+    borders = []
+    for number, item in enumerate(as_list(data.get(side), side, place)):
+        where = f"{place}, {side} {number}"
+        item = as_object(item, "it", where)
+        numbers = [as_index(link, "a linkId", where) for link in as_list(item.get("linkIds"), "linkIds", where)]
+        borders.append(Border(name=take(item, "name", (str,), where, ""), kind=_kind(item, where), numbers=numbers))
+    return borders
+
+
+def read_link(item: Any, place: str = "the graph") -> Link:
     """A link in either form: [id, origin, slot, target, slot, type] or an object with those names."""
-    try:
-        if isinstance(item, dict):
-            names = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
-            item = [*(item[name] for name in names), item.get("type")]
-        number, origin, slot, target, target_slot, kind = (*item[:5], item[5] if len(item) > 5 else None)
-        kind = kind if isinstance(kind, (str, int)) else None
-        return number, Link(str(origin), int(slot), str(target), int(target_slot), kind)
-    except (KeyError, IndexError, TypeError, ValueError):
-        raise WorkflowError(f"a malformed link ({str(item)[:60]}): {SAVE_AGAIN}") from None
+    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
+    if isinstance(item, list) and len(item) >= 5:
+        item = dict(zip(names, item, strict=False))
+    if not isinstance(item, dict) or any(item.get(name) is None for name in names[:5]):
+        raise WorkflowError(f"{place}: a malformed link ({shown(item)}): save the graph from the editor again")
+    ends = [f"{word} node {shown(item[key])}" for word, key in (("from", "origin_id"), ("to", "target_id"))]
+    where = f"{place}, link {shown(item['id'])} {' '.join(ends)}"
+    return Link(
+        id=as_index(item["id"], "id", where),
+        origin=as_id(item["origin_id"], "origin_id", where),
+        slot=as_index(item["origin_slot"], "origin_slot", where),
+        target=as_id(item["target_id"], "target_id", where),
+        target_slot=as_index(item["target_slot"], "target_slot", where),
+        kind=item.get("type") if isinstance(item.get("type"), (str, int)) else None,
+    )
 
 
-def as_list(value: Any, name: str) -> list:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise WorkflowError(f"{name} should be a list, not {type(value).__name__}: {SAVE_AGAIN}")
-    return value
+def _last_id(ui: dict) -> int:
+    """The highest id that the editor says it has given away; what is no number is for nobody."""
+    state = ui.get("state")
+    told = [ui.get("last_node_id"), state.get("lastNodeId") if isinstance(state, dict) else None]
+    return max((value for value in told if type(value) is int), default=0)
+
+
+def renumber(top: Graph, definitions: dict[str, Graph], last: int) -> None:
+    """Give each node inside a subgraph an id of its own, as the editor does where one is taken already."""
+    taken = set(top.nodes)
+    for key, graph in definitions.items():
+        new: dict[str, str] = {}
+        for name in graph.nodes:
+            if name in taken:
+                last = next_free(last, taken)
+                new[name] = str(last)
+            elif name.isdecimal() and len(name) < 16:
+                last = max(last, int(name))
+            taken.add(new.get(name, name))
+        if new:
+            _rename(graph, new)
+            for other in (top, *definitions.values()):
+                for host in other.nodes.values():
+                    if host.type == key:
+                        _rename_proxies(host, new)
+
+
+def next_free(last: int, taken: set[str]) -> int:
+    last += 1
+    while str(last) in taken:
+        last += 1
+    return last
+
+
+def _rename(graph: Graph, new: dict[str, str]) -> None:
+    for node in graph.nodes.values():
+        node.id = new.get(node.id, node.id)
+    graph.nodes = {node.id: node for node in graph.nodes.values()}
+    for key, link in graph.links.items():
+        origin, target = new.get(link.origin, link.origin), new.get(link.target, link.target)
+        graph.links[key] = replace(link, origin=origin, target=target)
+
+
+def _rename_proxies(host: Node, new: dict[str, str]) -> None:
+    proxies = host.properties.get("proxyWidgets")
+    if isinstance(proxies, list):
+        renamed = [
+            [new.get(item[0], item[0]), *item[1:]]
+            if isinstance(item, list) and item and isinstance(item[0], str)
+            else item
+            for item in proxies
+        ]
+        host.properties = {**host.properties, "proxyWidgets": renamed}
+
+
+def highest_id(graphs: Iterable[Graph], last: int = 0) -> int:
+    ids = [int(name) for graph in graphs for name in graph.nodes if name.isdecimal() and len(name) < 16]
+    return max([last, *ids])

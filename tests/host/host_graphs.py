@@ -66,3 +66,42 @@ class Ui:
 
     def json(self, **more):
         return {"nodes": self.nodes, "links": self.links, "version": 0.4, "extra": {}, **more}
+
+
+BOX = "aaaa-bbbb"
+ENDS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
+
+
+def definition(node, inputs, outputs=("INT",), key=BOX, first=100):
+    """A subgraph around one node: each of `inputs` is the name of a slot of it, which an input of that name feeds.
+
+    Links inside have the numbers `first`, `first` + 1, ...
+    """
+    names = [slot["name"] for slot in node["inputs"]]
+    ends = [(-10, index, node["id"], names.index(name)) for index, name in enumerate(inputs)]
+    ends += [(node["id"], index, -20, index) for index in range(len(outputs))]
+    links = [dict(zip(ENDS, (first + index, *end, "INT"), strict=True)) for index, end in enumerate(ends)]
+    for link in links[: len(inputs)]:
+        node["inputs"][link["target_slot"]]["link"] = link["id"]
+    borders = [
+        {"id": f"{key}-{index}", "name": name, "type": "INT", "linkIds": [first + index]}
+        for index, name in enumerate([*inputs, *outputs])
+    ]
+    return {
+        "id": key,
+        "name": "Box",
+        "nodes": [node],
+        "links": links,
+        "inputs": borders[: len(inputs)],
+        "outputs": borders[len(inputs) :],
+        "inputNode": {"id": -10},
+        "outputNode": {"id": -20},
+    }
+
+
+def instance(ui, inputs=(), values=None, proxies=None, key=BOX, **settings):
+    """A node that stands for a subgraph; `proxies` are the (node, widget) pairs that an older editor lists."""
+    slots = [{"name": name, "type": "INT", "link": None} for name in inputs]
+    properties = {} if proxies is None else {"proxyWidgets": [list(pair) for pair in proxies]}
+    outputs = [{"name": "INT", "type": "INT", "links": []}]
+    return ui.node(key, values, inputs=slots, outputs=outputs, properties=properties, **settings)

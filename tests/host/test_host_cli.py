@@ -125,8 +125,8 @@ def test_a_saved_picture_runs_again_and_gives_the_same(capsys, object_info):
 
 def test_changes_inside_a_subgraph_leave_out_the_graph_rather_than_save_a_wrong_one(capsys, object_info):
     inner = Ui(object_info)
-    inner.node("Picture", [1, "fixed", 2, 6, 4, 0.0])
-    links = [{"id": 1, "origin_id": 1, "origin_slot": 0, "target_id": -20, "target_slot": 0}]
+    inner.node("Picture", [1, "fixed", 2, 6, 4, 0.0], id=11)
+    links = [{"id": 1, "origin_id": 11, "origin_slot": 0, "target_id": -20, "target_slot": 0}]
     box = {"id": "box", "nodes": inner.nodes, "links": links, "inputs": [], "outputs": [{"name": "IMAGE"}]}
     ui = Ui(object_info)
     instance = ui.node("box", [], outputs=[{"name": "IMAGE", "type": "IMAGE"}])
@@ -134,7 +134,7 @@ def test_changes_inside_a_subgraph_leave_out_the_graph_rather_than_save_a_wrong_
     path = write(ui.json(definitions={"subgraphs": [box]}))
     assert imagen(capsys, "run", path)[0] == 0 and imagen(capsys, "run", path, "--seed", 3)[0] == 0
     assert carried("output/a_00001_.png")[1] is not None and carried("output/a_00002_.png")[1] is None
-    assert carried("output/a_00002_.png")[0]["1:1"]["inputs"]["seed"] == 3
+    assert carried("output/a_00002_.png")[0]["1:11"]["inputs"]["seed"] == 3
 
 
 def test_a_picture_may_be_named_by_its_path(capsys):

@@ -1,7 +1,5 @@
 """Does a graph saved by the editor become the prompt that the editor itself would send?"""
 
-import copy
-
 import pytest
 from host_graphs import Ui
 
@@ -33,7 +31,9 @@ def test_widgets_links_titles_and_order(ui, object_info):
     assert list(convert(ui, object_info)) == ["2", "1"]
 
 
-@pytest.mark.parametrize("control", ["fixed", "randomize", "increment", "decrement", "increment-wrap"])
+@pytest.mark.parametrize(
+    "control", ["fixed", "randomize", "increment", "decrement", "increment-wrap", True, False, None]
+)
 def test_what_happens_to_a_seed_after_a_run_is_no_input(ui, object_info, control):
     node = ui.node("Seeded", [42, control, 2.5])
     assert inputs_of(ui, object_info, node) == {"seed": 42, "scale": 2.5}
@@ -47,15 +47,25 @@ def test_upload_button_is_no_input(ui, object_info):
     assert inputs_of(ui, object_info, ui.node("LoadImage", ["a.png", "image"])) == {"image": "a.png"}
 
 
-def test_named_values_win_over_their_order(ui, object_info):
+def test_listed_values_win_over_named_ones(ui, object_info):
     node = ui.node("Seeded", [1, "fixed", 1.0], widgets_values_named={"seed": 5, "scale": 0.5})
-    assert inputs_of(ui, object_info, node) == {"seed": 5, "scale": 0.5}
+    assert inputs_of(ui, object_info, node) == {"seed": 1, "scale": 1.0}
+    fewer = ui.node("Seeded", [1, "fixed", 2.0], widgets_values_named={"seed": 5})
+    assert inputs_of(ui, object_info, fewer) == {"seed": 1, "scale": 2.0}
+    short = ui.node("Seeded", [1], widgets_values_named={"seed": 5, "scale": 0.5})
+    assert inputs_of(ui, object_info, short) == {"seed": 1, "scale": 1.0}
 
 
 def test_values_by_name_and_missing_values(ui, object_info):
     by_name, short = ui.node("Seeded", {"scale": 3.0}), ui.node("Choice", [])
     assert inputs_of(ui, object_info, by_name) == {"scale": 3.0, "seed": 0}
     assert inputs_of(ui, object_info, short) == {"kind": "red"}
+    only_named = ui.node("Seeded", None, widgets_values_named={"seed": 5})
+    assert inputs_of(ui, object_info, only_named) == {"seed": 5, "scale": 1.0}
+
+
+def test_a_choice_saved_as_null_is_the_first_one(ui, object_info):
+    assert inputs_of(ui, object_info, ui.node("Choice", [None])) == {"kind": "red"}
 
 
 def test_a_linked_widget_keeps_its_place_and_the_link_wins(ui, object_info):
@@ -79,6 +89,37 @@ def test_reroutes_primitives_and_notes_vanish(ui, object_info):
     ui.node("Note", ["remember"])
     assert set(convert(ui, object_info)) == {"1", "4"}
     assert inputs_of(ui, object_info, add) == {"a": ["1", 0], "b": 9, "c": 0}
+
+
+@pytest.mark.parametrize("mode", [0, 2, 4])
+def test_a_primitive_gives_its_value_in_any_mode(ui, object_info, mode):
+    add, primitive = ui.node("Add", [5, 6]), ui.primitive(9)
+    primitive["mode"] = mode
+    ui.link(primitive, add, "b")
+    assert inputs_of(ui, object_info, add) == {"b": 9, "c": 6}
+
+
+@pytest.mark.parametrize("value, expected", [(900, 100), (-7, 0), (2.5, 3), (None, 0), ("x", "x")])
+def test_a_primitives_number_is_fitted_to_its_targets_limits(ui, object_info, value, expected):
+    add = ui.node("Add", [5, 6])
+    ui.link(ui.primitive(value), add, "b")
+    assert inputs_of(ui, object_info, add) == {"b": expected, "c": 6}
+
+
+def test_a_primitive_without_value_or_of_another_type_shows_its_first_targets(ui, object_info):
+    add, bare, other = ui.node("Add", [5, 6]), ui.primitive(9), ui.primitive("x", "STRING")
+    bare["widgets_values"] = None
+    ui.link(bare, add, "b")
+    ui.link(other, add, "c")
+    assert inputs_of(ui, object_info, add) == {"b": 5, "c": 6}
+
+
+def test_a_primitive_reaches_only_the_widgets_it_is_joined_to(ui, object_info):
+    add, primitive, reroute = ui.node("Add", [5, 6]), ui.primitive(9), ui.reroute()
+    ui.link(primitive, reroute, "")
+    ui.link(reroute, add, "b")
+    ui.link(primitive, add, "a")  # a socket, and no widget
+    assert inputs_of(ui, object_info, add) == {"b": 5, "c": 6}
 
 
 def test_what_a_muted_node_feeds_keeps_the_widgets_value(ui, object_info):
@@ -113,78 +154,6 @@ def test_links_as_objects_give_the_same_prompt(ui, object_info):
     assert convert(ui, object_info, links=objects, version=1) == convert(ui, object_info)
 
 
-def subgraph(object_info):
-    """A definition with input `x` (feeds Add.a) and `b` (promoted widget of Add), output Add's."""
-    inside = Ui(object_info)
-    add = inside.node("Add", [11, 0])
-    add["inputs"][0]["link"], add["inputs"][1]["link"] = 1, 2
-    add["outputs"][0]["links"] = [3]
-    ends = [(1, -10, 0, 1, 0), (2, -10, 1, 1, 1), (3, 1, 0, -20, 0)]
-    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
-    return {
-        "id": "aaaa-bbbb",
-        "nodes": inside.nodes,
-        "links": [{**dict(zip(names, end, strict=True)), "type": "INT"} for end in ends],
-        "inputs": [{"id": "i1", "name": "x", "type": "INT", "linkIds": [1]}, {"id": "i2", "name": "b", "linkIds": [2]}],
-        "outputs": [{"id": "o1", "name": "INT", "type": "INT", "linkIds": [3]}],
-        "inputNode": {"id": -10},
-        "outputNode": {"id": -20},
-    }
-
-
-def with_instance(ui, **settings):
-    number, show = ui.node("Number", [1]), ui.node("Show", [""])
-    slots = [{"name": "x", "type": "INT", "link": None}, {"name": "b", "type": "INT", "widget": {}, "link": None}]
-    outputs = [{"name": "INT", "type": "INT", "links": []}]
-    box = ui.node("aaaa-bbbb", settings.pop("values", []), inputs=slots, outputs=outputs, **settings)
-    ui.link(number, box, "x")
-    ui.link(box, show, "value")
-    return box
-
-
-def convert_boxed(ui, object_info, definition):
-    return convert(ui, object_info, definitions={"subgraphs": [definition]})
-
-
-def test_a_subgraph_unfolds_with_ids_outer_inner(ui, object_info):
-    with_instance(ui)
-    prompt = convert_boxed(ui, object_info, subgraph(object_info))
-    assert prompt["3:1"]["inputs"] == {"a": ["1", 0], "b": 11, "c": 0}
-    assert prompt["2"]["inputs"]["value"] == ["3:1", 0]
-
-
-@pytest.mark.parametrize("settings", [{"values": [5]}, {"widgets_values_named": {"b": 5}}, {"values": {"b": 5}}])
-def test_a_promoted_widget_replaces_the_inner_value(ui, object_info, settings):
-    with_instance(ui, **settings)
-    assert convert_boxed(ui, object_info, subgraph(object_info))["3:1"]["inputs"]["b"] == 5
-
-
-def test_a_promoted_widget_that_is_linked_takes_the_link(ui, object_info):
-    box = with_instance(ui, values=[5])
-    ui.link(ui.nodes[0], box, "b")
-    assert convert_boxed(ui, object_info, subgraph(object_info))["3:1"]["inputs"]["b"] == ["1", 0]
-
-
-@pytest.mark.parametrize("mode", [2, 4])
-def test_a_muted_or_bypassed_subgraph_runs_nothing_inside(ui, object_info, mode):
-    with_instance(ui, mode=mode)
-    prompt = convert_boxed(ui, object_info, subgraph(object_info))
-    assert set(prompt) == {"1", "2"}
-    assert prompt["2"]["inputs"].get("value") == (["1", 0] if mode == 4 else None)
-
-
-def test_a_subgraph_inside_a_subgraph(ui, object_info):
-    inner = subgraph(object_info)
-    outer = copy.deepcopy(inner) | {"id": "cccc"}
-    outer["nodes"][0] |= {"type": "aaaa-bbbb", "widgets_values": [6], "inputs": outer["nodes"][0]["inputs"][:2]}
-    outer["nodes"][0]["inputs"][0]["name"] = "x"
-    box = with_instance(ui)
-    box["type"] = "cccc"
-    prompt = workflow_to_prompt(ui.json(definitions={"subgraphs": [inner, outer]}), object_info)
-    assert prompt["3:1:1"]["inputs"] == {"a": ["1", 0], "b": 6, "c": 0}
-    assert prompt["2"]["inputs"]["value"] == ["3:1:1", 0]
-
-
 def broken_graphs():
     loop = [{"id": 1, "type": "Reroute", "inputs": [{"name": "", "type": "*", "link": 1}], "outputs": [{}]}]
     user = {"id": 2, "type": "Show", "inputs": [{"name": "value", "type": "*", "link": 2}], "outputs": []}
@@ -195,7 +164,7 @@ def broken_graphs():
         "without id or type": {"nodes": [{"id": 4}]},
         "malformed link": {"nodes": [], "links": [[1, 2]]},
         "links should be a list": {"nodes": [], "links": "none"},
-        "link is not a number": {"nodes": [{"id": 1, "type": "Note", "inputs": [{"name": "a", "link": [1]}]}]},
+        "link should be a whole number": {"nodes": [{"id": 1, "type": "Note", "inputs": [{"name": "a", "link": [1]}]}]},
         "node 9, which does not exist": {"nodes": [user], "links": [[2, 9, 0, 2, 0, "INT"]]},
         "loop of reroutes": {"nodes": [*loop, user], "links": [[1, 1, 0, 1, 0, "*"], [2, 1, 0, 2, 0, "*"]]},
         "contains itself": {"nodes": [box], "definitions": {"subgraphs": [{"id": "box", "nodes": [box]}]}},
