@@ -64,8 +64,9 @@ class Promotion:
     def _start(self, host: Node) -> None:
         """The values as listed, one for each input that leads to a widget; those that the editor put aside by name."""
         definition = self.definitions[host.type]
-        aside = _put_aside(host)
-        index = 0
+        late = definition.inputs[len(host.inputs) :]  # made for another instance
+        host.inputs += [Slot(name=border.name, kind=border.kind) for border in late]
+        aside, index = _put_aside(host), 0
         for border in definition.inputs:
             target = self.target(definition, border)
             if target is None:

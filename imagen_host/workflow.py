@@ -350,7 +350,8 @@ def fitted(value: Any, specs: list[list]) -> Any:
     kinds = {spec[0] for spec in specs if choices_of(spec) is None}
     if len(kinds) != 1 or not kinds <= {"INT", "FLOAT"} or isinstance(value, (bool, str, list, dict)):
         return value
-    value = 0 if value is None else value
+    if value is None:
+        return 0
     low = max(options_of(spec).get("min", -math.inf) for spec in specs)
     high = min(options_of(spec).get("max", math.inf) for spec in specs)
     if low <= high and not math.isnan(value):
