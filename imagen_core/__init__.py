@@ -16,7 +16,7 @@ from .inspection import inspect_checkpoint
 from .noise import BatchNoise
 from .predictions import PREDICTIONS, prediction_of
 from .progress import progress_at
-from .samplers import RESPACINGS, SAMPLERS, SPACINGS, Sampler
+from .samplers import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, Sampler
 from .sampling import low_res_conditioning, sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
 from .settings import make_guidance, make_thresholding
@@ -38,6 +38,7 @@ __all__ = [
     "SAMPLERS",
     "SCHEDULES",
     "SPACINGS",
+    "STRIDES",
     "THRESHOLDINGS",
     "UNETS",
     "BatchNoise",

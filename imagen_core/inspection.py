@@ -51,7 +51,7 @@ def _is_text_encoder(folder: Path) -> bool:
 
 
 def _deepfloyd(path: Path) -> dict[str, Any]:
-    with opened_deepfloyd(path) as (spec, weights, naming):
+    with opened_deepfloyd(path) as (spec, weights, naming, _):
         sizes = [(weights.dtypes[key], math.prod(shape)) for key, shape in weights.shapes.items()]
         return _found(path, DEEPFLOYD, sizes, weights.files) | {"naming": naming} | _of_stage(spec)
 

@@ -19,9 +19,10 @@ from .noise import BatchNoise
 from .samplers import RESPACINGS, Sampler
 from .samplers._base import Callback
 from .samplers.dpmpp_2m import DPMPP2M
+from .settings import make_thresholding
 from .stage import Prompt, Stage, to_device
 from .super_resolution import augment, upsample
-from .thresholding import THRESHOLDINGS, Thresholding
+from .thresholding import Thresholding
 from .thresholding.dynamic import DynamicThresholding
 
 MAX_PIXELS = 4096 * 4096  # an output picture; more would need tiles, and takes a machine's memory without warning
@@ -158,7 +159,7 @@ def default_thresholding(stage: Stage) -> Thresholding:
     """What a stage is sampled with when nobody says otherwise: as its checkpoint asks, or the paper's dynamic 99.5 %."""
     asked = stage.spec.defaults
     if "thresholding" in asked:
-        return THRESHOLDINGS[asked["thresholding"]]()
+        return make_thresholding(asked["thresholding"], limit=asked.get("threshold_limit", 1.0))
     if "percentile" not in asked:
         return DynamicThresholding()
     return DynamicThresholding(percentile=asked["percentile"], maximum=asked.get("threshold_maximum"))

@@ -1,6 +1,6 @@
 """The inputs that every sampler node shares, and what their values mean to the core."""
 
-from ..imagen_core import RESPACINGS, SAMPLERS, SPACINGS, InitImage, make_guidance
+from ..imagen_core import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, InitImage, make_guidance
 from . import _host, _sockets
 
 SAMPLER_TIP = (
@@ -9,7 +9,8 @@ SAMPLER_TIP = (
 )
 SPACING_TIP = (
     "At which noise levels the network is called. auto: the checkpoint's or the sampler's own. uniform: even steps of time, "
-    "DeepFloyd IF's plain number of steps. logsnr: suits dpmpp_2m. karras: EDM's. The others are DeepFloyd IF's own lists, "
+    "DeepFloyd IF's plain number of steps. logsnr: suits dpmpp_2m. karras: EDM's. leading, linspace and trailing count "
+    "timesteps as diffusers does. The others are DeepFloyd IF's own lists, "
     "for ddpm on its checkpoints: smart100 or smart50 for stage I, smart50 or super27 for stage II. Their number is the "
     "number of steps, whatever `steps` says."
 )
@@ -80,7 +81,10 @@ def optional_inputs() -> dict:
                 "95 %), or the paper's dynamic thresholding at 99.5 %."
             },
         ),
-        "spacing": (["auto", *SPACINGS, *RESPACINGS], {"default": "auto", "advanced": True, "tooltip": SPACING_TIP}),
+        "spacing": (
+            ["auto", *SPACINGS, *RESPACINGS, *STRIDES],
+            {"default": "auto", "advanced": True, "tooltip": SPACING_TIP},
+        ),
         "init_image": (_sockets.IMAGE, {"tooltip": INIT_TIP}),
         "mask": (_sockets.MASK, {"tooltip": MASK_TIP}),
         "strength": ("FLOAT", {"default": 0.7, "min": 0.01, "max": 1.0, "step": 0.01, "tooltip": STRENGTH_TIP}),

@@ -6,14 +6,12 @@ naming; the original's pytorch_model.bin. Which network it is comes from its set
 
 from __future__ import annotations
 
-import json
-import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -22,8 +20,10 @@ from .._safetensors import safetensors_header
 from ..unets import build_unet
 from ..unets.deepfloyd_unet import DeepFloydUNetConfig
 from .deepfloyd_config import config_from_diffusers, config_from_shapes, facts_from_yml, is_complete
-from .deepfloyd_keys import NAMINGS, SIGNATURES, Entry, key_table
+from .deepfloyd_keys import NAMINGS, SIGNATURES, Entry, key_table, with_fixed_variance
+from .diffusers_scheduler import SchedulerFacts, check_noising, published_facts, read_scheduler
 from .native import StageSpec, as_parameter
+from .settings_file import read_settings
 from .weights import Variant, Weights, is_shard, open_weights, read_float, shards_of, weight_sets
 
 PUBLISHED = "diffusion_pytorch_model"
@@ -32,7 +32,6 @@ DEFAULTS = {
     "base64": {"steps": 100, "sampler": "ddpm", "spacing": "smart100", "guidance_scale": 7.0},
     "sr256": {"steps": 50, "sampler": "ddpm", "spacing": "smart50", "guidance_scale": 4.0, "aug_level": 0.25},
 }
-PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x_0"}
 
 
 @dataclass(frozen=True)
@@ -43,14 +42,24 @@ class Place:
     files: list[Path]
     config: dict[str, Any] | None = None
     yml: Path | None = None
-    scheduler: dict[str, Any] = field(default_factory=dict)
+    scheduler: Path | None = None
+    noising: Path | None = None
     named_as_published: bool = True
+
+
+class OpenedStage(NamedTuple):
+    """A stage's description, its tensors, the naming of their keys, and where a step's variance comes from."""
+
+    spec: StageSpec
+    weights: Weights
+    naming: str
+    variance: str
 
 
 def read_deepfloyd_spec(path: str | os.PathLike[str]) -> StageSpec:
     """What a stage is, without reading its weights. Errors as `load_deepfloyd`."""
-    with opened_deepfloyd(path) as (spec, _, _):
-        return spec
+    with opened_deepfloyd(path) as stage:
+        return stage.spec
 
 
 def load_deepfloyd(
@@ -62,14 +71,14 @@ def load_deepfloyd(
     or ValueError naming the file (and key or setting) for: what is no DeepFloyd stage, a stage other than
     `expected_stage`, a missing shard, a truncated file, missing or unexpected keys, wrong shapes or types.
     """
-    with opened_deepfloyd(path, dtype) as (spec, weights, naming):
+    with opened_deepfloyd(path, dtype) as (spec, weights, naming, variance):
         if expected_stage is not None and spec.stage != expected_stage:
             raise ValueError(
                 f"{path} is DeepFloyd IF's {spec.stage} stage, and {expected_stage} is needed; choose another."
             )
         with torch.device("meta"):
             unet = build_unet(spec.unet_config)
-        table = key_table(unet, naming)
+        table = with_fixed_variance(key_table(unet, naming), naming, weights.shapes, variance)
         _check_keys(Path(path), weights, table)
         ready = {key: _assembled(weights, entry, dtype) for key, entry in table.items()}
     unet.load_state_dict(ready, assign=True)
@@ -77,10 +86,8 @@ def load_deepfloyd(
 
 
 @contextmanager
-def opened_deepfloyd(
-    path: str | os.PathLike[str], dtype: torch.dtype = torch.float32
-) -> Iterator[tuple[StageSpec, Weights, str]]:
-    """A stage's description, its tensors while the context lasts, and the naming of their keys."""
+def opened_deepfloyd(path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> Iterator[OpenedStage]:
+    """What is known of a stage, and its tensors while the context lasts."""
     place = find_stage(Path(path), dtype)
     with open_weights(place.files) as weights:
         naming = naming_of(weights.shapes)
@@ -88,12 +95,14 @@ def opened_deepfloyd(
             raise ValueError(f"{place.path} is no DeepFloyd IF stage: {_what_instead(weights.shapes)}.")
         try:
             config = _network_config(place, weights.shapes, naming)
-            spec = _spec(config, place)
+            _check_channels(config)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{place.path}: {error}; it is damaged, or no DeepFloyd IF stage: download it again, or choose another."
             ) from error
-        yield spec, weights, naming
+        facts = _scheduler(place, config)
+        spec = _spec(config, facts)
+        yield OpenedStage(spec, weights, naming, facts.variance)
 
 
 def is_deepfloyd(path: str | os.PathLike[str]) -> bool:
@@ -146,42 +155,40 @@ def _network_config(place: Place, shapes: Mapping[str, tuple[int, ...]], naming:
     return settings if same and told.low_res_conditioning == settings.low_res_conditioning else told
 
 
-def _spec(config: DeepFloydUNetConfig, place: Place) -> StageSpec:
+def _scheduler(place: Place, config: DeepFloydUNetConfig) -> SchedulerFacts:
+    """How the stage is sampled: as its scheduler_config.json says, else as published."""
+    if place.scheduler is None:
+        return published_facts(_stage(config))
+    facts = read_scheduler(place.scheduler)
+    if place.noising is not None and config.low_res_conditioning:
+        check_noising(place.noising, facts.schedule)
+    return facts
+
+
+def _stage(config: DeepFloydUNetConfig) -> str:
+    return "sr256" if config.low_res_conditioning else "base64"
+
+
+def _check_channels(config: DeepFloydUNetConfig) -> None:
     if config.in_channels != 3 or config.out_channels not in (3, 6):
         raise ValueError(
             f"it reads {config.stem_channels} channels and puts out {config.out_channels}; DeepFloyd IF's stages read 3"
             " (I) or 6 (II) and put out 6"
         )
-    stage = "sr256" if config.low_res_conditioning else "base64"
-    scheduler = place.scheduler
-    known = DEFAULTS[stage] | {
-        "percentile": _positive(scheduler, "dynamic_thresholding_ratio", 0.95),
-        "threshold_maximum": _positive(scheduler, "sample_max_value", 1.5 if stage == "base64" else 1.0),
-    }
-    prediction = scheduler.get("prediction_type", "epsilon")
-    if prediction not in PREDICTIONS:
-        raise ValueError(f"scheduler_config.json: prediction_type {prediction!r} is none of {sorted(PREDICTIONS)}")
+
+
+def _spec(config: DeepFloydUNetConfig, facts: SchedulerFacts) -> StageSpec:
+    learned = facts.variance == "beta" or (facts.variance == "learned" and config.out_channels == 6)
     return StageSpec(
-        stage=stage,
-        unet_config=config,
-        schedule_config={
-            "name": "discrete",
-            "betas": scheduler.get("beta_schedule", "squaredcos_cap_v2"),
-            "num_timesteps": int(_positive(scheduler, "num_train_timesteps", 1000)),
-        },
-        prediction_type=PREDICTIONS[prediction],
-        learned_variance=config.out_channels == 6,
-        defaults=known,
+        stage=_stage(config),
+        unet_config=replace(config, out_channels=6 if learned else 3),
+        schedule_config=facts.schedule,
+        prediction_type=facts.prediction_type,
+        learned_variance=learned,
+        defaults=DEFAULTS[_stage(config)] | facts.defaults,
         low_res_resize="align_corners",
         aug_zero_is_clean=False,
     )
-
-
-def _positive(scheduler: Mapping[str, Any], key: str, default: float) -> float:
-    value = scheduler.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ValueError(f"scheduler_config.json: {key} is {value!r}, and it must be a positive number")
-    return float(value)
 
 
 def _check_keys(path: Path, weights: Weights, table: Mapping[str, Entry]) -> None:
@@ -243,38 +250,29 @@ def _closest(sets: list[Variant], dtype: torch.dtype) -> Variant:
 def _place(path: Path, folder: Path, files: list[Path], *, named_as_published: bool = True) -> Place:
     config = _network_settings(folder / "config.json", strict=named_as_published)
     yml = folder / "config.yml"
-    scheduler = None
-    if named_as_published:
-        scheduler = next(
-            (
-                found
-                for root in (folder.parent, folder)
-                if (found := _read_json(root / "scheduler" / "scheduler_config.json")) is not None
-            ),
-            None,
-        )
-    return Place(path, files, config, yml if yml.is_file() else None, scheduler or {}, named_as_published)
+    roots = (folder.parent, folder) if named_as_published else ()
+    return Place(
+        path,
+        files,
+        config,
+        yml if yml.is_file() else None,
+        _first_file(root / "scheduler" / "scheduler_config.json" for root in roots),
+        _first_file(root / "image_noising_scheduler" / "scheduler_config.json" for root in roots),
+        named_as_published,
+    )
+
+
+def _first_file(places: Iterable[Path]) -> Path | None:
+    return next((place for place in places if place.is_file()), None)
 
 
 def _network_settings(path: Path, *, strict: bool) -> dict[str, Any] | None:
     """The config.json beside some weights, if it is a U-Net's; when not `strict`, a damaged one is somebody else's."""
     try:
-        config = _read_json(path)
+        config = read_settings(path) if path.is_file() else None
     except ValueError:
         if strict:
             raise
         return None
     ours = config is not None and config.get("_class_name", "UNet2DConditionModel") == "UNet2DConditionModel"
     return config if ours else None
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}); download it again.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds {type(content).__name__}, expected an object; download it again.")
-    return content

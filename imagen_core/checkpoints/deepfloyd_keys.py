@@ -47,6 +47,8 @@ BLOCK_SKIP = ("conv_shortcut", "skip_connection")
 BLOCK_TIME = ("time_emb_proj", "emb_layers.1")
 ATTENTION = {"norm": ("group_norm", "norm"), "text_norm": ("norm_cross", "norm_encoder")}
 
+PICTURE_CHANNELS = 3
+
 Parts = dict[str, tuple[int, ...]]
 
 
@@ -105,6 +107,33 @@ def key_table(unet: DeepFloydUNet, naming: str) -> dict[str, Entry]:
         table[f"scale_shift.{kind}"] = Entry(parts, _all_scales_then_all_shifts)
     assert table.keys() == shapes.keys(), table.keys() ^ shapes.keys()
     return table
+
+
+def with_fixed_variance(table: dict[str, Entry], naming: str, stored: Parts, variance: str) -> dict[str, Entry]:
+    """The table of a network whose steps have a variance of the scheduler's: the stored variance channels give way.
+
+    variance: "learned" (the table as it is), "posterior" (the network puts out the picture alone) or "beta" (it puts out
+    the largest variance that a network may choose, whatever it sees).
+    """
+    if variance == "learned":
+        return table
+    theirs = TOP["head"][NAMINGS.index(naming)]
+    join = _head_of_picture if variance == "posterior" else _head_of_largest_variance
+    return table | {
+        f"head.{kind}": Entry({key: stored.get(key, ())}, join)
+        for kind, key in ((kind, f"{theirs}.{kind}") for kind in ("weight", "bias"))
+    }
+
+
+def _head_of_picture(tensors: list[Tensor]) -> Tensor:
+    return tensors[0][:PICTURE_CHANNELS]
+
+
+def _head_of_largest_variance(tensors: list[Tensor]) -> Tensor:
+    """Of weights zeros, of biases ones: v = 1, which is beta's variance (Improved DDPM, Eq. 15)."""
+    picture = tensors[0][:PICTURE_CHANNELS]
+    constant = torch.ones_like(picture) if picture.ndim == 1 else torch.zeros_like(picture)
+    return torch.cat([picture, constant])
 
 
 def cell_places(unet: DeepFloydUNet) -> Iterator[tuple[Cell, str, tuple[tuple[str, str], tuple[str, str]]]]:

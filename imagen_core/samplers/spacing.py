@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,17 +36,20 @@ def time_grid(
 ) -> Tensor:
     """The times of `calls` calls of the network: (calls,) float64 on the CPU, strictly decreasing in [0, 1].
 
-    After the last of them a sampler jumps to the clean picture. spacing: a key of SPACINGS, or of RESPACINGS, which
-    fixes the number of calls itself whatever `calls` is. noisiest_logsnr: no call is noisier than this. Raises
-    ValueError for an unknown spacing, no calls, more calls than a discrete schedule has timesteps, or a respacing of
-    a schedule without timesteps.
+    After the last of them a sampler jumps to the clean picture. spacing: a key of SPACINGS, of STRIDES, or of RESPACINGS,
+    which fixes the number of calls itself whatever `calls` is. noisiest_logsnr: no call is noisier than this. Raises
+    ValueError for an unknown spacing, no calls, more calls than a discrete schedule has timesteps, or timesteps asked of
+    a schedule that has none.
     """
     if calls < 1:
         raise ValueError(f"{calls} calls of the network draw nothing: ask for at least 1")
     if spacing in RESPACINGS:
         return _named(schedule, spacing, noisiest_logsnr)
+    if spacing in STRIDES:
+        return STRIDES[spacing](schedule, calls, noisiest_logsnr)
     if spacing not in SPACINGS:
-        raise ValueError(f"unknown spacing {spacing!r}: expected one of {', '.join([*SPACINGS, *RESPACINGS])}")
+        known = ", ".join([*SPACINGS, *STRIDES, *RESPACINGS])
+        raise ValueError(f"unknown spacing {spacing!r}: expected one of {known}")
     return schedule.snap(SPACINGS[spacing](schedule, calls, noisiest_logsnr))
 
 
@@ -70,14 +74,8 @@ def respace(counts: Sequence[int], num_timesteps: int = 1000) -> list[int]:
 
 
 def _named(schedule: Schedule, name: str, noisiest_logsnr: float) -> Tensor:
-    """One of RESPACINGS; what is noisier than asked gives way to the one timestep that just is not."""
-    if not isinstance(schedule, DiscreteSchedule):
-        raise ValueError(
-            f"{name} is a list of timesteps, and this checkpoint knows continuous time: choose {', '.join(SPACINGS)}"
-        )
-    latest = round(_latest(schedule, noisiest_logsnr) * _last(schedule))
-    timesteps = respace(RESPACINGS[name], schedule.num_timesteps)
-    return _to_time(sorted({min(timestep, latest) for timestep in timesteps}, reverse=True), schedule)
+    """One of RESPACINGS."""
+    return _called(respace(RESPACINGS[name], _timesteps_of(schedule, name)), schedule, noisiest_logsnr)
 
 
 def _uniform(schedule: Schedule, calls: int, noisiest_logsnr: float) -> Tensor:
@@ -87,6 +85,41 @@ def _uniform(schedule: Schedule, calls: int, noisiest_logsnr: float) -> Tensor:
         return _to_time(respace((calls,), count), schedule)
     end = latest / calls if schedule.zero_is_clean else 0.0
     return _linspace(latest, end, calls)
+
+
+def _leading(schedule: Schedule, calls: int, noisiest_logsnr: float) -> Tensor:
+    """Whole strides up from timestep 0, moved by the schedule's steps_offset."""
+    stride = _timesteps_of(schedule, "leading", calls) // calls
+    return _called([i * stride + schedule.steps_offset for i in range(calls)], schedule, noisiest_logsnr)
+
+
+def _between(schedule: Schedule, calls: int, noisiest_logsnr: float) -> Tensor:
+    """From the first timestep to the last, each rounded to the nearest."""
+    last = _timesteps_of(schedule, "linspace", calls) - 1
+    return _called([round(step) for step in np.linspace(0, last, calls).tolist()], schedule, noisiest_logsnr)
+
+
+def _trailing(schedule: Schedule, calls: int, noisiest_logsnr: float) -> Tensor:
+    """Whole strides down from the last timestep, rounded."""
+    count = _timesteps_of(schedule, "trailing", calls)
+    return _called([round(count - i * (count / calls)) - 1 for i in range(calls)], schedule, noisiest_logsnr)
+
+
+def _timesteps_of(schedule: Schedule, spacing: str, calls: int = 1) -> int:
+    """How many timesteps there are. ValueError for a schedule without any, or with fewer than calls."""
+    if not isinstance(schedule, DiscreteSchedule):
+        raise ValueError(
+            f"{spacing} counts timesteps, and this checkpoint knows continuous time: choose {', '.join(SPACINGS)}"
+        )
+    if calls > schedule.num_timesteps:
+        raise ValueError(f"{calls} calls, and the network knows {schedule.num_timesteps} timesteps: ask for fewer")
+    return schedule.num_timesteps
+
+
+def _called(timesteps: Sequence[int], schedule: DiscreteSchedule, noisiest_logsnr: float) -> Tensor:
+    """What is noisier than asked, or beyond the last timestep, gives way to the one timestep that just is not."""
+    latest = round(_latest(schedule, noisiest_logsnr) * _last(schedule))
+    return _to_time(sorted({max(0, min(timestep, latest)) for timestep in timesteps}, reverse=True), schedule)
 
 
 def _uniform_logsnr(schedule: Schedule, calls: int, noisiest_logsnr: float) -> Tensor:
@@ -106,6 +139,13 @@ SPACINGS: dict[str, Callable[[Schedule, int, float], Tensor]] = {
     "uniform": _uniform,
     "logsnr": _uniform_logsnr,
     "karras": _karras,
+}
+STRIDES: dict[
+    str, Callable[[Schedule, int, float], Tensor]
+] = {  # of timesteps, as diffusers' timestep_spacing has them
+    "leading": _leading,
+    "linspace": _between,
+    "trailing": _trailing,
 }
 
 

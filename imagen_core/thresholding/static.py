@@ -12,9 +12,17 @@ from ._base import Thresholding
 
 @dataclass(frozen=True, kw_only=True)
 class StaticThresholding(Thresholding):
-    """clip(x_0, -1, 1): the least that strong guidance needs; large weights still drive pixels to the ends."""
+    """clip(x_0, -1, 1): the least that strong guidance needs; large weights still drive pixels to the ends.
+
+    limit: where it clips instead of at 1, for checkpoints that ask for it (diffusers' clip_sample_range).
+    """
 
     name: ClassVar[str] = "static"
+    limit: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.limit > 0.0:
+            raise ValueError(f"limit {self.limit} clips everything away: use 1, the edge of the range")
 
     def __call__(self, x_0: Tensor) -> Tensor:
-        return x_0.clamp(-1.0, 1.0)
+        return x_0.clamp(-self.limit, self.limit)

@@ -173,7 +173,7 @@ def test_the_scheduler_beside_it_is_believed(copied):
         with pytest.raises(ValueError, match="sample_max_value is .*positive number"):
             read_spec(copied)
     write_json(path, settings | {"prediction_type": "flow"})
-    with pytest.raises(ValueError, match="prediction_type 'flow'"):
+    with pytest.raises(ValueError, match="scheduler_config.json: prediction_type is 'flow'"):
         read_spec(copied)
 
 

@@ -97,7 +97,7 @@ def test_snap_gives_different_integers():
 
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="squaredcos_cap_v2"):
-        DiscreteSchedule(betas="scaled_linear")
+        DiscreteSchedule(betas="quadratic")
     with pytest.raises(ValueError, match="num_timesteps"):
         DiscreteSchedule(num_timesteps=1)
     with pytest.raises(ValueError, match="logsnr_min"):
