@@ -92,7 +92,7 @@ def test_a_dry_run_says_what_it_costs_and_trains_nothing(recipe, tmp_path):
 
 def test_the_shipped_recipe_names_real_stages_and_pictures():
     recipe = Recipe()
-    assert list(recipe.steps) == list(cli.STAGES) and set(recipe.pictures) == set(cli.PICTURES)
+    assert set(recipe.steps) <= set(cli.STAGES) and set(recipe.pictures) <= set(cli.PICTURES)
     for stage in ("base64", "sr256", "sr1024"):
         assert recipe.plan(stage).stage == stage and recipe.plan(stage).batch_size == BATCHES[stage]
     assert recipe.scaled(0.001).steps["sr1024"] == 8
