@@ -20,7 +20,7 @@ from .websocket import features
 
 # What ComfyUI has and this host does not: an empty answer each, so that the editor asks once and stays quiet.
 EMPTY_LISTS = ("/embeddings", "/models", "/experiment/models", "/models/{folder}", "/experiment/models/{folder}")
-EMPTY_OBJECTS = ("/i18n", "/global_subgraphs", "/node_replacements", "/internal/folder_paths")
+EMPTY_OBJECTS = ("/node_replacements", "/internal/folder_paths")
 USERS = {"storage": "server", "migrated": True}
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 

@@ -1,0 +1,44 @@
+"""Which whole graphs does the node search offer as one node? The pack's `subgraphs/*.json` (GET /global_subgraphs)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+from aiohttp import web
+
+from ..reading import missing_classes
+from ._routes import both, refuse
+from .state import ServerState
+
+
+def add_routes(app: web.Application, state: ServerState) -> None:
+    async def all_of_them(request: web.Request) -> web.Response:
+        found = await asyncio.to_thread(blueprints, state)
+        return web.json_response({key: entry(path, state.pack) for key, path in found.items()})
+
+    async def one(request: web.Request) -> web.Response:
+        path = (await asyncio.to_thread(blueprints, state)).get(request.match_info["id"])
+        if path is None:
+            raise refuse("no such blueprint", web.HTTPNotFound)
+        data = await asyncio.to_thread(path.read_text, encoding="utf-8")
+        return web.json_response(entry(path, state.pack) | {"data": data})
+
+    both(app.router, "GET", "/global_subgraphs", all_of_them)
+    both(app.router, "GET", "/global_subgraphs/{id}", one)
+
+
+def blueprints(state: ServerState) -> dict[str, Path]:
+    """Those whose nodes this host has, by an id that stays the same from start to start."""
+    paths = sorted((state.pack / "subgraphs").glob("*.json"))
+    return {
+        hashlib.sha256(f"{state.pack.name}/{path.name}".encode()).hexdigest(): path
+        for path in paths
+        if not missing_classes(path, state.registry.classes)
+    }
+
+
+def entry(path: Path, pack: Path) -> dict:
+    """What the editor is told about a blueprint; `data`, its graph as text, only when it asks for that one."""
+    return {"source": "custom_node", "name": path.stem, "info": {"node_pack": f"custom_nodes.{pack.name}"}}
