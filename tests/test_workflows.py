@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from imagen_core import resize
+from imagen_host.workflow import workflow_to_prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
@@ -40,6 +41,38 @@ def test_the_promised_graphs_ship():
         "aug_level_sweep",
     }
     assert promised <= set(NAMES)
+
+
+@pytest.fixture(scope="module")
+def blueprints(built):
+    return sys.modules["build_workflows"].build_blueprints()
+
+
+def test_blueprints_are_what_the_builder_writes(blueprints):
+    written = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "subgraphs").glob("*.json")}
+    assert written == json.loads(json.dumps(blueprints)), "run `make workflows` and commit what it wrote"
+
+
+def test_a_graph_with_a_blueprint_runs_what_is_inside(blueprints):
+    """A picture, the blueprint, Save Image: the inside's nodes, with its settings and what the face was given."""
+    known = sys.modules["build_workflows"].object_info()
+    for name, wrapped in blueprints.items():
+        (instance,), (definition,) = wrapped["nodes"], wrapped["definitions"]["subgraphs"]
+        save = {"id": 99, "type": "SaveImage", "inputs": [{"name": "images", "type": "IMAGE", "link": 1}], "outputs": []}
+        load = {"id": 98, "type": "LoadImage", "inputs": [], "widgets_values": ["a.png", "image"]}
+        load["outputs"] = [{"name": "IMAGE", "type": "IMAGE", "links": [2]}, {"name": "MASK", "type": "MASK", "links": []}]
+        links = [[1, instance["id"], 0, 99, 0, "IMAGE"], [2, 98, 0, instance["id"], 0, "IMAGE"]]
+        takes = instance["inputs"][0]["type"] == "IMAGE"
+        instance = {**instance, "inputs": [{**instance["inputs"][0], "link": 2 if takes else None}, *instance["inputs"][1:]]}
+        graph = {**wrapped, "nodes": [load, instance, {**save, "widgets_values": ["x"]}], "links": links if takes else links[:1]}
+        prompt = workflow_to_prompt(graph, known)
+        inner = [entry for key, entry in prompt.items() if ":" in key]
+        assert sorted(entry["class_type"] for entry in inner) == sorted(node["type"] for node in definition["nodes"]), name
+        for entry in inner:
+            required = known[entry["class_type"]]["input"]["required"]
+            assert set(required) <= set(entry["inputs"]), f"{name}: {entry['_meta']['title']} lacks an input"
+        drawn = prompt[prompt["99"]["inputs"]["images"][0]]["inputs"]
+        assert drawn["steps"] == 2 and drawn["aug_level"] == 0.0, "as it is set inside"
 
 
 def test_files_are_what_the_builder_writes(built):
@@ -78,6 +111,7 @@ def imagen(*arguments, cwd):
 QUICK = {
     "text_to_image_64": ["ImagenBaseSample64.steps=2", "ImagenBaseSample64.batch_size=1"],
     "text_to_image_1024": ["Base 64x64.steps=2", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
+    "text_to_image_app": ["Base 64x64.steps=1", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
     "super_resolve_photo": ["Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
     "thresholding_compared": [f"{size}, {method}.steps=1" for size in ("Base 64x64", "256x256") for method in
                               ("none", "static", "dynamic")],

@@ -63,6 +63,8 @@ class Graph:
     width: int = WIDTH
     first: int = 0  # the open group's first node
     title: str = ""
+    app: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by node title: inputs that app mode asks for
+    opens_as_app: bool = False  # else as a graph, and app mode is one click away
 
     def column(self, title: str, width: int = WIDTH) -> None:
         """Close the column before and start the next, `width` wide."""
@@ -165,6 +167,12 @@ class Graph:
         self.nodes.append(node)
         self.y += size[1] + TITLE + BELOW
 
+    def _linear(self) -> dict:
+        """What app mode shows: the inputs asked for, and every picture that is saved."""
+        ids = {node.get("title") or node["type"]: node["id"] for node in self.nodes}
+        asked = [[ids[title], name] for title, names in self.app.items() for name in names]
+        return {"inputs": asked, "outputs": [node["id"] for node in self.nodes if node["type"] == "SaveImage"]}
+
     def view(self) -> dict:
         """The part of the canvas that opens: all of it, unless the editor would leave the text out as too small."""
         left, top = -FRAME, TOP - HEADER
@@ -174,6 +182,7 @@ class Graph:
 
     def to_json(self, name: str, description: str) -> dict:
         self.close()
+        extra = {"description": description, "ds": self.view()} | ({"linearData": self._linear()} if self.app else {})
         return {
             "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"imagen-nodes/{name}")),
             "revision": 0,
@@ -183,7 +192,7 @@ class Graph:
             "links": self.links,
             "groups": self.groups,
             "config": {},
-            "extra": {"description": description, "ds": self.view()},
+            "extra": extra | ({"linearMode": True} if self.opens_as_app else {}),
             "version": 0.4,
         }
 

@@ -1,4 +1,5 @@
-"""Which graphs ship: writes workflows/*.json and their API twins from the GRAPHS of every graphs_*.py beside this file.
+"""Which graphs ship: writes workflows/*.json and their API twins from the GRAPHS of every graphs_*.py beside this file,
+and ../subgraphs/*.json from the BLUEPRINTS of blueprints_mini.py.
 
 A graph is a function that lays nodes on a `Graph`; its name is the file's, its docstring the description.
 Run `make workflows` after a node's inputs change. A test holds the written files against this file.
@@ -16,7 +17,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import _comfyui_nodes  # noqa: E402
+from _blueprint import wrap  # noqa: E402
 from _layout import Graph  # noqa: E402
+from blueprints_mini import BLUEPRINTS  # noqa: E402
 
 from imagen_host.registry import Registry, load_pack, load_registry, pack_folder  # noqa: E402
 from imagen_host.workflow import workflow_to_prompt  # noqa: E402
@@ -48,8 +51,20 @@ def build() -> dict[str, dict]:
     return files
 
 
+def build_blueprints() -> dict[str, dict]:
+    """Every file's name in subgraphs/ and what belongs in it."""
+    known = object_info()
+    files = {}
+    for name, (title, lay_out) in BLUEPRINTS.items():
+        graph = Graph(known)
+        files[f"{name}.json"] = wrap(graph, lay_out(graph), name, title, lay_out.__doc__)
+    return files
+
+
 if __name__ == "__main__":
-    (HERE / "api").mkdir(exist_ok=True)
-    for name, content in build().items():
-        (HERE / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        print(name)
+    for folder, files in ((HERE, build()), (HERE.parent / "subgraphs", build_blueprints())):
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            print(path.relative_to(HERE.parent))

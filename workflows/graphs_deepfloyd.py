@@ -13,6 +13,7 @@ LICENCE = (
     "DeepFloyd IF's weights are for non-commercial research, and have to be asked for. README.md, section DeepFloyd IF, has "
     "the lines that fetch them. The text encoder is the t5xxl file of Flux and SD3, in models/text_encoders."
 )
+APP = {"Prompt": ("text", "negative_text"), "Stage I": ("guidance_scale",)}  # what app mode asks for
 # As published: 100 and 50 steps of the learned-variance DDPM, on the lists of timesteps made for them.
 DRAW = {"steps": 100, "guidance_scale": 7.0, "sampler": "ddpm", "spacing": "smart100"}
 ENLARGE = {"steps": 50, "guidance_scale": 4.0, "sampler": "ddpm", "spacing": "smart50", "aug_level": 0.25}
@@ -61,6 +62,7 @@ def deepfloyd_if_256(graph: Graph) -> None:
         "More room: IF-I-L or IF-I-XL and IF-II-L draw better pictures."
     )
     save(graph, image, "deepfloyd_if_256")
+    graph.app = APP
 
 
 def deepfloyd_if_1024(graph: Graph) -> None:
@@ -72,6 +74,7 @@ def deepfloyd_if_1024(graph: Graph) -> None:
     image = graph.add("ImagenSuperRes", "Super resolution 1024", unet=unet, image=larger, aug_level=0.0, steps=2)["image"]
     graph.note("imagen-mini's stage has seen rendered scenes only: it keeps photographs as they are, and adds little.")
     save(graph, image, "deepfloyd_if_1024")
+    graph.app = APP
 
 
 def deepfloyd_if_1024_sdx4(graph: Graph) -> None:
@@ -109,6 +112,7 @@ def deepfloyd_if_img2img(graph: Graph) -> None:
     drawn = draw(graph, stage_1, text, strength=0.7, **settings)
     larger = enlarge(graph, stage_2, drawn, text, init_image=photo, strength=0.8)
     save(graph, larger, "deepfloyd_if_img2img")
+    graph.app = {"Your picture": ("image",), "Prompt": ("text",), "Stage I": ("strength",)}
 
 
 def deepfloyd_if_inpaint(graph: Graph) -> None:

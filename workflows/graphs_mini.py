@@ -53,11 +53,11 @@ def text_to_image_64(graph: Graph) -> None:
     (base64,) = load(graph, "base64")
     graph.column("Draw 64x64")
     drawn = graph.add("ImagenBaseSample64", unet=base64, text=text, batch_size=4)
+    graph.app = {"Prompt": ("text",), "ImagenBaseSample64": ("batch_size", "guidance_scale")}
     save(graph, drawn["image"], "text_to_image_64")
 
 
-def text_to_image_1024(graph: Graph) -> None:
-    """The whole cascade: a prompt becomes a picture of 1024x1024."""
+def cascade(graph: Graph, name: str) -> None:
     text = write_prompt(graph)
     threshold = graph.add("ImagenThreshold")
     graph.note(
@@ -68,7 +68,19 @@ def text_to_image_1024(graph: Graph) -> None:
     drawn = draw(graph, base64, text, threshold=threshold["threshold"])
     larger = enlarge(graph, sr256, drawn, 256, text=text, aug_level=0.04, steps=4)
     graph.add("PreviewImage", "256x256", images=larger)
-    save(graph, enlarge(graph, sr1024, larger, 1024, text=text, aug_level=0.0, steps=2), "text_to_image_1024")
+    save(graph, enlarge(graph, sr1024, larger, 1024, text=text, aug_level=0.0, steps=2), name)
+    graph.app = {"Prompt": ("text",), "Base 64x64": ("guidance_scale",)}
+
+
+def text_to_image_1024(graph: Graph) -> None:
+    """The whole cascade: a prompt becomes a picture of 1024x1024."""
+    cascade(graph, "text_to_image_1024")
+
+
+def text_to_image_app(graph: Graph) -> None:
+    """The whole cascade as an app: a box for the prompt, Run and the picture, without the graph."""
+    cascade(graph, "text_to_image_app")
+    graph.opens_as_app = True
 
 
 def super_resolve_photo(graph: Graph) -> None:
@@ -83,6 +95,7 @@ def super_resolve_photo(graph: Graph) -> None:
     larger = enlarge(graph, sr256, small["image"], 256, aug_level=0.03, steps=4)
     graph.add("PreviewImage", "256x256", images=larger)
     save(graph, enlarge(graph, sr1024, larger, 1024, aug_level=0.0, steps=2), "super_resolve_photo")
+    graph.app = {"Your picture": ("image",)}
 
 
 def thresholding_compared(graph: Graph) -> None:
@@ -133,6 +146,7 @@ def mini_img2img(graph: Graph) -> None:
     photo = example(graph, "example.png")["image"]
     drawn = draw(graph, base64, text, init_image=photo, strength=0.75, steps=30)
     save(graph, enlarge(graph, sr256, drawn, 256, aug_level=0.04, steps=4), "mini_img2img")
+    graph.app = {"Your picture": ("image",), "Prompt": ("text",), "Base 64x64": ("strength",)}
 
 
 def mini_inpaint(graph: Graph) -> None:
@@ -154,6 +168,7 @@ def mini_inpaint(graph: Graph) -> None:
 GRAPHS = (
     text_to_image_64,
     text_to_image_1024,
+    text_to_image_app,
     super_resolve_photo,
     mini_img2img,
     mini_inpaint,

@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from thumbnails import GROUND, draw, fitted, save  # noqa: E402
+from compositions import GROUND, fitted  # noqa: E402
+from thumbnails import draw, save  # noqa: E402
 
 DOCS = HERE.parent / "web" / "docs"
 CELL, LABEL, GAP = 240, 50, 4  # pixels

@@ -1,0 +1,236 @@
+"""How do pictures become a thumbnail that says what its graph does? Before and after, side by side, one in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from drawings import SIDE, fox, glass_ball, kangaroo, render, studio, watercolour
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
+
+INPUT = Path(__file__).resolve().parent.parent / "input"
+GROUND = (24, 24, 28)
+BLUE = (11, 140, 233)
+FINE = 3  # masks are drawn this much larger
+GAP = 4
+Run = Callable[..., list[Path]]  # a graph's name and changes -> the files it saves
+
+
+def fitted(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """The picture cut about its centre to this size; small ones keep their square pixels."""
+    scale = max(width / picture.width, height / picture.height)
+    size = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
+    grown = picture.resize(size, Image.Resampling.NEAREST if scale > 1.5 else Image.Resampling.LANCZOS)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return grown.crop((left, top, left + width, top + height))
+
+
+def montage(pictures: Sequence[Image.Image], *, columns: int, cell: tuple[int, int]) -> Image.Image:
+    """Pictures in rows of `columns`, each `cell` pixels large."""
+    rows = -(-len(pictures) // columns)
+    width, height = cell
+    sheet = Image.new("RGB", (columns * (width + GAP) - GAP, rows * (height + GAP) - GAP), GROUND)
+    for i, picture in enumerate(pictures):
+        sheet.paste(fitted(picture, width, height), (i % columns * (width + GAP), i // columns * (height + GAP)))
+    return sheet
+
+
+def read(path: Path) -> Image.Image:
+    return Image.open(path, formats=["PNG", "JPEG"])
+
+
+def opened(path: Path) -> Image.Image:
+    """The whole thumbnail's worth of a picture, its holes as editors show them."""
+    picture = read(path)
+    if picture.mode != "RGBA":
+        return fitted(picture.convert("RGB"), SIDE, SIDE)
+    picture = picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    squares = (np.indices((SIDE, SIDE)) // 16).sum(0) % 2
+    board = Image.fromarray(np.where(squares, 236, 188).astype("uint8")).convert("RGBA")
+    return Image.alpha_composite(board, picture).convert("RGB")
+
+
+def shrunk(picture: Image.Image, side: int) -> Image.Image:
+    """What a stage of this size shows of it: by area, in square pixels."""
+    return fitted(picture.resize((side, side), Image.Resampling.BOX), *picture.size)
+
+
+def shaped(draw_shape: Callable[[ImageDraw.ImageDraw, int], None]) -> Image.Image:
+    """A mask with smooth edges; `draw_shape` is given a pen and how many pixels its unit is."""
+    mask = Image.new("L", (SIDE * FINE, SIDE * FINE))
+    draw_shape(ImageDraw.Draw(mask), FINE)
+    return mask.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+
+def bands(*pictures: Image.Image, lean: int = 40) -> Image.Image:
+    """Each from its own leaning line on, left to right, with a white line between."""
+    whole = pictures[0].copy()
+    for i, picture in enumerate(pictures[1:], 1):
+        x = SIDE * i // len(pictures)
+        edges = [(x + lean, 0), (SIDE, 0), (SIDE, SIDE), (x - lean, SIDE)]
+        whole.paste(picture, mask=shaped(lambda pen, k, e=edges: pen.polygon([(u * k, v * k) for u, v in e], fill=255)))
+        line = [(x + lean, 0), (x - lean, SIDE)]
+        white = shaped(lambda pen, k, e=line: pen.line([(u * k, v * k) for u, v in e], fill=255, width=4 * k))
+        whole.paste((255, 255, 255), mask=white)
+    return whole
+
+
+def framed(large: Image.Image, small: Image.Image, *, side: int = 150, margin: int = 18) -> Image.Image:
+    """`small`, in a white frame, in the lower left corner of `large`."""
+    whole, box = large.copy(), (margin, SIDE - margin - side, margin + side, SIDE - margin)
+    outer = tuple(value + grow for value, grow in zip(box, (-5, -5, 5, 5), strict=True))
+    for edges, content in ((outer, Image.new("RGB", (SIDE, SIDE), "white")), (box, None)):
+        mask = shaped(lambda pen, k, e=edges: pen.rounded_rectangle([v * k for v in e], radius=10 * k, fill=255))
+        if content is None:
+            content = Image.new("RGB", (SIDE, SIDE))
+            content.paste(fitted(small, side, side), box[:2])
+        whole.paste(content, mask=mask)
+    return whole
+
+
+def labelled(picture: Image.Image, *labels: tuple[int, int, str]) -> Image.Image:
+    """Small chips with words, each at the x and y of its upper left corner."""
+    whole, font = picture.copy(), ImageFont.load_default(17)
+    for x, y, text in labels:
+        width = font.getlength(text) + 20
+        box = (x, y, x + width, y + 28)
+        chip = shaped(lambda pen, k, e=box: pen.rounded_rectangle([v * k for v in e], radius=14 * k, fill=190))
+        whole.paste(GROUND, mask=chip)
+        ImageDraw.Draw(whole).text((x + width / 2, y + 14), text, fill="white", font=font, anchor="mm")
+    return whole
+
+
+def noisy(picture: Image.Image) -> Image.Image:
+    """All noise at the left, all picture at the right: x_t = alpha x_0 + sigma eps in 96 pixels a side."""
+    x_0 = np.asarray(picture.resize((96, 96), Image.Resampling.BOX), float) / 127.5 - 1
+    t = np.clip(1.15 - 1.3 * np.linspace(0, 1, 96), 0, 1)[None, :, None]
+    x_t = np.cos(np.pi / 2 * t) * x_0 + np.sin(np.pi / 2 * t) * 0.7 * np.random.default_rng(3).standard_normal(
+        x_0.shape
+    )
+    small = Image.fromarray(((np.clip(x_t, -1, 1) + 1) * 127.5).astype("uint8"))
+    ramp = np.clip(np.linspace(-1.6, 1.2, SIDE), 0, 1)[None, :].repeat(SIDE, 0)
+    return Image.composite(picture, fitted(small, SIDE, SIDE), Image.fromarray((ramp * 255).astype("uint8")))
+
+
+def burned(picture: Image.Image) -> Image.Image:
+    """As guidance far too high leaves it."""
+    loud = ImageEnhance.Color(ImageEnhance.Contrast(picture).enhance(2.4)).enhance(2.6)
+    return loud.filter(ImageFilter.UnsharpMask(6, 180, 0))
+
+
+def magnified(
+    picture: Image.Image, sharp: Image.Image, x: int, y: int, radius: int = 112, by: float = 1.9
+) -> Image.Image:
+    """`sharp` through a magnifying glass over `picture`, about (x, y)."""
+    whole = picture.copy()
+    handle = [(x + radius * 0.72, y + radius * 0.72), (x + radius * 1.62, y + radius * 1.62)]
+    for width, colour in ((34, (38, 34, 44)), (22, (92, 84, 104))):
+        stroke = shaped(lambda pen, k, w=width: pen.line([(u * k, v * k) for u, v in handle], fill=255, width=w * k))
+        whole.paste(colour, mask=stroke)
+    half = radius / by
+    view = sharp.resize((SIDE * 2, SIDE * 2), Image.Resampling.LANCZOS, box=(x - half, y - half, x + half, y + half))
+    lens = Image.new("RGB", (SIDE, SIDE))
+    lens.paste(view.resize((2 * radius, 2 * radius), Image.Resampling.LANCZOS), (x - radius, y - radius))
+    for grow, content in ((10, (38, 34, 44)), (5, (226, 222, 232)), (0, lens)):
+        reach = (x - radius - grow, y - radius - grow, x + radius + grow, y + radius + grow)
+        disc = shaped(lambda pen, k, e=reach: pen.ellipse([v * k for v in e], fill=255))
+        whole.paste(content, mask=disc)
+    return whole
+
+
+def app(picture: Image.Image, prompt: str) -> Image.Image:
+    """The picture as app mode shows it: above a box with the prompt and a button."""
+    whole = Image.new("RGB", (SIDE, SIDE), (32, 33, 38))
+    card = shaped(lambda pen, k: pen.rounded_rectangle([40 * k, 26 * k, 440 * k, 366 * k], radius=18 * k, fill=255))
+    content = Image.new("RGB", (SIDE, SIDE))
+    content.paste(fitted(picture, 400, 340), (40, 26))
+    whole.paste(content, mask=card)
+    for box, colour in (((40, 388, 336, 452), (54, 56, 64)), ((350, 388, 440, 452), BLUE)):
+        pill = shaped(lambda pen, k, e=box: pen.rounded_rectangle([v * k for v in e], radius=16 * k, fill=255))
+        whole.paste(colour, mask=pill)
+    pen, font = ImageDraw.Draw(whole), ImageFont.load_default(17)
+    half = prompt.rfind(" ", 0, len(prompt) // 2 + 4)
+    pen.multiline_text(
+        (58, 420), prompt[:half] + "\n" + prompt[half + 1 :], fill=(226, 228, 234), font=font, anchor="lm"
+    )
+    pen.polygon([(368, 411), (368, 429), (383, 420)], fill="white")
+    pen.text((391, 420), "Run", fill="white", font=font, anchor="lm")
+    return whole
+
+
+def filled_hole() -> Image.Image:
+    """The example for inpainting with a glass ball where its hole was, whose outline still shows."""
+    picture = read(INPUT / "example_inpaint.png").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    pixels, solid = np.asarray(picture.convert("RGB"), float), np.asarray(picture)[..., 3] > 250
+    left, right = int(np.argmax(~solid.all(0))), int(SIDE - np.argmax(~solid.all(0)[::-1]))
+    share = ((np.arange(SIDE) - left) / (right - left)).clip(0, 1)[None, :, None]
+    ground = pixels[:, max(left - 4, 0), None] * (1 - share) + pixels[:, right + 4, None] * share
+    patched = Image.fromarray(np.where(solid[..., None], pixels, ground).astype("uint8")).convert("RGBA")
+    rows = np.flatnonzero(~solid.all(1))
+    middle = ((left + right) / 2, (rows[0] + rows[-1]) / 2)
+    drawn = Image.alpha_composite(patched, render(glass_ball(*middle, (right - left) * 0.42))).convert("RGB")
+    return dashed(drawn, (left, int(rows[0]), right, int(rows[-1])))
+
+
+def dashed(picture: Image.Image, box: tuple[int, int, int, int], dash: int = 12) -> Image.Image:
+    """A dashed white frame about a box."""
+    left, top, right, bottom = box
+    lines = [((x, y), (min(x + dash, right), y)) for y in (top, bottom) for x in range(left, right, 2 * dash)]
+    lines += [((x, y), (x, min(y + dash, bottom))) for x in (left, right) for y in range(top, bottom, 2 * dash)]
+
+    def stroke(pen: ImageDraw.ImageDraw, k: int) -> None:
+        for line in lines:
+            pen.line([(u * k, v * k) for u, v in line], fill=230, width=3 * k)
+
+    whole = picture.copy()
+    whole.paste((255, 255, 255), mask=shaped(stroke))
+    return whole
+
+
+def first(paths: Sequence[Path]) -> Image.Image:
+    return opened(paths[0])
+
+
+def thresholding_compared(run: Run) -> Image.Image:
+    rows = {path.name.split("_")[1]: read(path).convert("RGB") for path in run("thresholding_compared")}
+    whole = montage([rows[method] for method in rows], columns=1, cell=(SIDE, (SIDE - 2 * GAP) // 3))
+    return labelled(whole, *((12, 12 + i * (SIDE + GAP) // 3, method) for i, method in enumerate(rows)))
+
+
+def aug_level_sweep(run: Run) -> Image.Image:
+    levels = {path.name.split("_")[2]: read(path).convert("RGB") for path in run("aug_level_sweep")}
+    half = (SIDE - GAP) // 2
+    corners = [(10 + i % 2 * (half + GAP), 10 + i // 2 * (half + GAP), level) for i, level in enumerate(levels)]
+    return labelled(montage(list(levels.values()), columns=2, cell=(half, half)), *corners)
+
+
+def drawn(drawing: str) -> Image.Image:
+    return render(drawing).convert("RGB")
+
+
+PROMPT = "a red sphere to the left of a blue cube"
+SMALL = ("text_to_image_64", "Imagen Base Sample 64.batch_size=1")  # the picture that the cascade begins with
+COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
+    "text_to_image_1024": lambda run: framed(first(run("text_to_image_1024")), first(run(*SMALL))),
+    "text_to_image_app": lambda run: app(first(run("text_to_image_1024")), PROMPT),
+    "super_resolve_photo": lambda run: bands(
+        shrunk(opened(INPUT / "example.png"), 64), first(run("super_resolve_photo"))
+    ),
+    "mini_img2img": lambda run: bands(opened(INPUT / "example.png"), first(run("mini_img2img"))),
+    "mini_inpaint": lambda run: framed(first(run("mini_inpaint")), opened(INPUT / "example_inpaint.png")),
+    "thresholding_compared": thresholding_compared,
+    "aug_level_sweep": aug_level_sweep,
+    "imagen_native_ksampler": lambda run: noisy(first(run("text_to_image_1024"))),
+    "imagen_to_latent_1024": lambda run: bands(first(run("text_to_image_1024")), drawn(studio())),
+    "threshold_any_model": lambda run: bands(
+        drawn(fox()), burned(drawn(fox())), ImageEnhance.Color(drawn(fox())).enhance(1.35), lean=26
+    ),
+    "deepfloyd_if_256": lambda run: framed(drawn(kangaroo()), shrunk(drawn(kangaroo()), 64), side=120),
+    "deepfloyd_if_1024": lambda run: bands(
+        shrunk(drawn(kangaroo()), 48), shrunk(drawn(kangaroo()), 96), drawn(kangaroo())
+    ),
+    "deepfloyd_if_1024_sdx4": lambda run: magnified(shrunk(drawn(kangaroo()), 80), drawn(kangaroo()), 177, 210),
+    "deepfloyd_if_img2img": lambda run: bands(opened(INPUT / "example.png"), drawn(watercolour())),
+    "deepfloyd_if_inpaint": lambda run: filled_hole(),
+}
