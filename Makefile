@@ -35,7 +35,7 @@ workflows: $(VENV)/.standalone
 	$(BIN)/python workflows/build.py
 
 # The templates' and the help pages' pictures, drawn anew: after new weights, or when a graph draws something else.
-thumbnails: $(VENV)/.standalone
+thumbnails: $(VENV)/.test
 	$(BIN)/python workflows/thumbnails.py
 	$(BIN)/python workflows/help_pictures.py
 

@@ -36,6 +36,7 @@ def test_a_picture_is_a_small_jpeg(picture):
         assert max(channel[1] - channel[0] for channel in opened.getextrema()) > 60, "it shows something"
 
 
-def test_every_template_picture_has_its_graph():
-    graphs = {path.stem for path in (ROOT / "workflows").glob("*.json")}
-    assert {path.stem for path in (ROOT / "workflows").glob("*.jpg")} <= graphs
+def test_every_template_has_a_picture_and_all_are_of_one_size():
+    pictures = {path.stem: Image.open(path).size for path in (ROOT / "workflows").glob("*.jpg")}
+    assert set(pictures) == {path.stem for path in (ROOT / "workflows").glob("*.json")}, "run `make thumbnails`"
+    assert set(pictures.values()) == {(480, 480)}
