@@ -64,7 +64,8 @@ def test_a_graph_with_a_blueprint_runs_what_is_inside(blueprints):
         links = [[1, instance["id"], 0, 99, 0, "IMAGE"], [2, 98, 0, instance["id"], 0, "IMAGE"]]
         takes = instance["inputs"][0]["type"] == "IMAGE"
         instance = {**instance, "inputs": [{**instance["inputs"][0], "link": 2 if takes else None}, *instance["inputs"][1:]]}
-        graph = {**wrapped, "nodes": [load, instance, {**save, "widgets_values": ["x"]}], "links": links if takes else links[:1]}
+        nodes = [load, instance, {**save, "widgets_values": ["x"]}]
+        graph = {**wrapped, "nodes": nodes, "links": links if takes else links[:1]}
         prompt = workflow_to_prompt(graph, known)
         inner = [entry for key, entry in prompt.items() if ":" in key]
         assert sorted(entry["class_type"] for entry in inner) == sorted(node["type"] for node in definition["nodes"]), name

@@ -7,7 +7,8 @@ from server_client import running
 
 def subgraph(*kinds):
     nodes = [{"id": i, "type": kind} for i, kind in enumerate(kinds)]
-    return {"nodes": [{"id": 9, "type": "whole"}], "links": [], "definitions": {"subgraphs": [{"id": "whole", "nodes": nodes}]}}
+    definitions = {"subgraphs": [{"id": "whole", "nodes": nodes}]}
+    return {"nodes": [{"id": 9, "type": "whole"}], "links": [], "definitions": definitions}
 
 
 def write(path, data):
