@@ -15,3 +15,4 @@ _spec.loader.exec_module(_core)
 
 whole, write, drafts, replace, claim = _core.whole, _core.write, _core.drafts, _core.replace, _core.claim
 sweep, locked_folder = _core.sweep, _core.locked_folder
+PREFIX = _core.PREFIX

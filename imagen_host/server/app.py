@@ -12,7 +12,21 @@ from aiohttp import web
 
 from .. import runtime
 from ..engine import Engine
-from . import blueprints, errors, files, frontend, history, info, jobs, locales, prompts, security, userdata, websocket
+from . import (
+    blueprints,
+    errors,
+    files,
+    frontend,
+    history,
+    info,
+    jobs,
+    locales,
+    prompts,
+    security,
+    settings,
+    userdata,
+    websocket,
+)
 from .history import History
 from .queue import PromptQueue
 from .state import ServerState
@@ -29,7 +43,7 @@ def create_app(state: ServerState) -> web.Application:
     state.queue = PromptQueue(engine, state.clients, History(state.user_directory / "history.jsonl"))
     app = web.Application(client_max_size=state.max_body_size, middlewares=security.middlewares(state))
     errors.cover(app)
-    for part in (websocket, prompts, history, jobs, info, locales, blueprints, files, userdata, frontend):
+    for part in (websocket, prompts, history, jobs, info, locales, blueprints, files, settings, userdata, frontend):
         part.add_routes(app, state)
 
     async def running(app: web.Application) -> AsyncIterator[None]:

@@ -12,19 +12,17 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from aiohttp import BodyPartReader, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 from PIL import Image
 
 from .. import pictures, runtime, whole_files
 from ._routes import answer, answer_file, both, refuse
+from .forms import receive
 from .security import LONGEST_NAME, inside, served_type
-from .state import MEBIBYTE, ServerState
+from .state import ServerState
 from .userdata import is_true
 
-LARGEST_FIELD = 4096  # bytes of a form's other fields
 PREVIEW_FORMATS = {"webp": "WEBP", "jpeg": "JPEG", "jpg": "JPEG"}
-IN_PARTS = 2**18  # bytes
 
 
 def add_routes(app: web.Application, state: ServerState) -> None:
@@ -111,42 +109,6 @@ def _original(host: runtime.Runtime, form: dict[str, str]) -> Path:
     return path
 
 
-async def receive(request: web.Request, file: IO[bytes], largest: int) -> dict[str, str]:
-    """Read a form: its part `image`, at most `largest` bytes, into `file`; the other fields are the result.
-
-    So is the picture's name, as `filename`. Answers 400 to what is no such form and 413 beyond the limit.
-    """
-    if (request.content_length or 0) > largest + MEBIBYTE:
-        raise web.HTTPRequestEntityTooLarge(largest, request.content_length)
-    form: dict[str, str] = {}
-    try:
-        reader = await request.multipart()
-        while (part := await reader.next()) is not None:
-            if not isinstance(part, BodyPartReader):
-                raise ValueError("a form inside the form")
-            if part.name == "image":
-                form["filename"] = part.filename or ""
-                await _copy(part, file, largest)
-            elif part.name is not None:
-                field = io.BytesIO()
-                await _copy(part, field, LARGEST_FIELD)
-                form.setdefault(part.name, field.getvalue().decode())
-    except (ValueError, AssertionError, KeyError, RuntimeError, HttpProcessingError) as error:  # aiohttp's reader
-        raise refuse(f"no multipart form with an image: {error}") from error
-    if "filename" not in form:
-        raise refuse("the form has no part 'image'")
-    return form
-
-
-async def _copy(part: BodyPartReader, file: IO[bytes], limit: int) -> None:
-    size = 0
-    while chunk := await part.read_chunk(IN_PARTS):
-        size += len(chunk)
-        if size > limit:
-            raise web.HTTPRequestEntityTooLarge(limit, size)
-        file.write(chunk)
-
-
 def keep(received: IO[bytes], folder: Path, form: dict[str, str]) -> dict[str, str]:
     """Store an upload; an equal file is used again, and one of the same name but other bytes is numbered.
 
@@ -172,7 +134,7 @@ def keep(received: IO[bytes], folder: Path, form: dict[str, str]) -> dict[str, s
 
 def _name_new(draft: Path, folder: Path, name: Path) -> str:
     number, chosen = 0, name.name
-    while not whole_files.claim(draft, folder / chosen):
+    while os.path.lexists(folder / chosen) or not whole_files.claim(draft, folder / chosen):
         taken = folder / chosen
         if taken.is_file() and not taken.is_symlink() and filecmp.cmp(draft, taken, shallow=False):
             break

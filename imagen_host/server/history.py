@@ -1,12 +1,13 @@
-"""What became of the prompts that ended, also after a restart?
+"""What became of the prompts that ended, also after a restart, and by whichever server on this user folder?
 
-One JSON line a prompt in a file that only grows while prompts end; it is written anew, to a temporary name first, when
-entries go. A line that a crash cut short is dropped on reading.
+One JSON line a prompt in a file that grows; `[id, null]` takes an entry back. The file is written anew when half of it is no
+longer needed, and at the start when a line in it is damaged: that line is dropped, the others are kept.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Collection, Iterator
@@ -14,119 +15,157 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ..whole_files import whole
-from ._routes import answer, both, ids_of, read_object, whole_number
+from ._routes import answer_text, as_text, both, ids_of, read_object, whole_number
+from .entries import Entry, line_of, read_line
+from .journal import Journal
 from .state import MEBIBYTE, ServerState
+from .turns import turn
 
 MOST_ENTRIES = 500
 MOST_BYTES = 64 * MEBIBYTE
+log = logging.getLogger(__name__)
 
 
 class History:
-    """Entries by prompt id, oldest first, bounded in number and size. May be used from any thread."""
+    """Entries by prompt id, oldest first, bounded in number and size. For any thread; may wait for a disk."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.lock = path, threading.Lock()
-        self.entries: dict[str, dict] = {}
-        self.sizes: dict[str, int] = {}
-        if path.is_file():
-            for line in path.read_bytes().splitlines():
-                self._read(line)
-            self._drop_oldest()
-            self._rewrite()
-        self.written = len(self.entries)  # lines in the file
+        self.path, self.lock, self.journal = path, threading.RLock(), Journal(path)
+        self.entries: dict[str, Entry] = {}
+        self.bytes = self.lines = 0  # of the entries; in the file
+        if path.exists():
+            with self._writing():
+                damaged = self._read(settled=True)
+                if damaged or self._is_wasteful():
+                    self._rewrite()
 
-    def _read(self, line: bytes) -> None:
-        try:
-            prompt_id, entry = json.loads(line)
-            if not isinstance(entry["prompt"], list) or not isinstance(entry["status"]["messages"], list):
-                raise TypeError("an entry of another form")
-        except (ValueError, TypeError, KeyError, RecursionError):
-            logging.getLogger(__name__).warning("%s: a line that is no entry was dropped", self.path)
-        else:
-            self._keep(prompt_id, entry, len(line))
-
-    def _keep(self, prompt_id: str, entry: dict, size: int) -> None:
-        self.entries.pop(prompt_id, None)  # a repeated id is the newest
-        self.entries[prompt_id], self.sizes[prompt_id] = entry, size
-
-    def _drop_oldest(self) -> bool:
-        dropped = False
-        while len(self.entries) > MOST_ENTRIES or (len(self.entries) > 1 and sum(self.sizes.values()) > MOST_BYTES):
-            self._drop(next(iter(self.entries)))
-            dropped = True
-        return dropped
-
-    def _drop(self, prompt_id: str) -> None:
-        self.entries.pop(prompt_id, None)
-        self.sizes.pop(prompt_id, None)
-
-    def add(self, prompt_id: str, entry: dict) -> None:
+    def add(self, prompt_id: str, entry: Entry) -> None:
         """Keep an entry, in memory and in the file. A file that cannot be written is worth a warning, not a failure."""
-        line = json.dumps([prompt_id, entry]).encode() + b"\n"
-        with self.lock:
-            self._keep(prompt_id, entry, len(line))
-            self._drop_oldest()
-            self.written += 1
-            if self.written > 2 * MOST_ENTRIES:
-                return self._rewrite()
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with open(self.path, "ab") as file:
-                    file.write(line)
-            except OSError as error:
-                logging.getLogger(__name__).warning("the history is not kept: %s", error)
+        with self._writing():
+            self._read(settled=True)
+            self._keep(prompt_id, entry)
+            self._append(prompt_id, entry)
 
     def remove(self, prompt_ids: Collection[str] | None = None) -> None:
         """Forget these entries, or all."""
-        with self.lock:
-            for prompt_id in list(self.entries if prompt_ids is None else prompt_ids):
-                self._drop(prompt_id)
-            self._rewrite()
+        with self._writing():
+            self._read(settled=True)
+            if prompt_ids is None:
+                self._forget_all()
+                return self._rewrite()
+            for prompt_id in prompt_ids:
+                if prompt_id in self.entries:
+                    self._drop(prompt_id)
+                    self._append(prompt_id, None)
 
-    def _rewrite(self) -> None:
-        try:
-            with whole(self.path) as draft, open(draft, "wb") as file:
-                file.writelines(json.dumps(item).encode() + b"\n" for item in self.entries.items())
-            self.written = len(self.entries)
-        except OSError as error:
-            logging.getLogger(__name__).warning("the history is not kept: %s", error)
-
-    def page(self, max_items: int | None = None, offset: int | None = None) -> dict[str, dict]:
-        """Entries from number `offset` on (default: so that the newest come), at most `max_items` of them."""
-        with self.lock:
-            items = list(self.entries.items())
+    def page(self, max_items: int | None = None, offset: int | None = None) -> bytes:
+        """As JSON the entries from number `offset` on (default: so that the newest come), at most `max_items` of them."""
+        items = list(self.current().items())
         if offset is None:
             offset = max(0, len(items) - max_items) if max_items is not None else 0
-        return dict(items[offset:][:max_items])
+        return as_object(dict(items[offset:][:max_items]))
 
-    def get(self, prompt_id: str) -> dict | None:
-        with self.lock:
-            return self.entries.get(prompt_id)
+    def get(self, prompt_id: str) -> Entry | None:
+        return self.current().get(prompt_id)
 
-    def __iter__(self) -> Iterator[dict]:
+    def current(self) -> dict[str, Entry]:
+        """All entries as they are now, with what other servers wrote since."""
         with self.lock:
-            return iter(list(self.entries.values()))
+            self._read(settled=False)
+            return dict(self.entries)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """This thread's and this process's turn; without the latter where the folder takes no lock."""
+        with self.lock, contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                stack.enter_context(turn(self.path.parent))
+            try:
+                yield
+            except OSError as error:
+                log.warning("the history is not kept: %s", error)
+
+    def _read(self, settled: bool) -> bool:
+        """Take in what is new in the file; returns whether something in it was damaged."""
+        try:
+            anew, lines = self.journal.news(settled)
+        except OSError as error:
+            log.warning("the history cannot be read: %s", error)
+            return False
+        if anew:
+            self._forget_all()
+        wrong = [reason for line in lines if (reason := self._take(line))]
+        self.lines += len(lines)
+        if wrong:
+            log.warning(
+                "%s: lines that are no entries were dropped: %d, the first: %s", self.path, len(wrong), wrong[0]
+            )
+        return bool(wrong)
+
+    def _take(self, line: bytes) -> str | None:
+        """Take in one line; returns what is wrong with it, if anything is."""
+        try:
+            prompt_id, entry = read_line(line)
+        except ValueError as error:
+            return str(error)
+        if entry is None:
+            self._drop(prompt_id)
+        else:
+            self._keep(prompt_id, entry)
+        return None
+
+    def _keep(self, prompt_id: str, entry: Entry) -> None:
+        self._drop(prompt_id)  # a repeated id is the newest
+        self.entries[prompt_id] = entry
+        self.bytes += len(entry.text)
+        while len(self.entries) > MOST_ENTRIES or (len(self.entries) > 1 and self.bytes > MOST_BYTES):
+            self._drop(next(iter(self.entries)))
+
+    def _drop(self, prompt_id: str) -> None:
+        entry = self.entries.pop(prompt_id, None)
+        self.bytes -= len(entry.text) if entry is not None else 0
+
+    def _forget_all(self) -> None:
+        self.entries, self.bytes, self.lines = {}, 0, 0
+
+    def _append(self, prompt_id: str, entry: Entry | None) -> None:
+        self.lines += 1
+        if self._is_wasteful():
+            return self._rewrite()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.journal.append(line_of(prompt_id, entry))
+
+    def _is_wasteful(self) -> bool:
+        return self.lines > 2 * MOST_ENTRIES or self.journal.offset > 2 * MOST_BYTES
+
+    def _rewrite(self) -> None:
+        self.journal.rewrite(line_of(prompt_id, entry) for prompt_id, entry in self.entries.items())
+        self.lines = len(self.entries)
+
+
+def as_object(entries: dict[str, Entry]) -> bytes:
+    """The JSON of entries by id."""
+    return b"{" + b", ".join(as_text(key).encode() + b": " + entry.text for key, entry in entries.items()) + b"}"
 
 
 def add_routes(app: web.Application, state: ServerState) -> None:
-    """Add /history and /history/{prompt_id}"""
+    """Add /history and /history/{prompt_id}. All in threads: the file may be large, or another process's turn."""
 
     async def page(request: web.Request) -> web.Response:
         max_items, offset = (whole_number(request, name) for name in ("max_items", "offset"))
-        return answer(state.queue.history.page(max_items, offset))
+        return answer_text(await asyncio.to_thread(state.queue.history.page, max_items, offset))
 
     async def one(request: web.Request) -> web.Response:
         prompt_id = request.match_info["prompt_id"]
-        entry = state.queue.history.get(prompt_id)
-        return answer({} if entry is None else {prompt_id: entry})
+        entry = await asyncio.to_thread(state.queue.history.get, prompt_id)
+        return answer_text(as_object({} if entry is None else {prompt_id: entry}))
 
     async def change(request: web.Request) -> web.Response:
         body = await read_object(request)
         if body.get("clear"):
-            state.queue.history.remove()
+            await asyncio.to_thread(state.queue.history.remove)
         elif ids := ids_of(body, "delete"):
-            state.queue.history.remove(ids)
+            await asyncio.to_thread(state.queue.history.remove, ids)
         return web.Response()
 
     both(app.router, "GET", "/history", page)

@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Any
+import asyncio
+from collections.abc import Callable, Collection
 
 from aiohttp import web
 
-from ._routes import answer, both, ids_of, read_object, refuse, whole_number
-from .queue import Job
+from ._routes import answer, answer_text, as_text, both, ids_of, read_object, refuse, whole_number
+from .entries import Entry, Job
 from .state import ServerState
 
 STATUSES = ("pending", "in_progress", "completed", "failed", "cancelled")
-PREVIEWED = ("images", "video", "audio", "3d", "text")
-ENDED = {"execution_success": "completed", "execution_error": "failed", "execution_interrupted": "cancelled"}
-
-
-def queued_job(job: Job, status: str) -> dict:
-    """A job of the queue, as the list shows it."""
-    return {"id": job.prompt_id, "status": status, "outputs_count": 0, **_origin(job.number, job.extra_data)}
-
-
-def _origin(number: float, extra: dict) -> dict:
-    """Where a job comes from: `workflow_id` is the id that the editor gave the graph."""
-    about = {"create_time": extra.get("create_time", 0), "priority": number, "previewable_outputs_count": 0}
-    graph = extra.get("extra_pnginfo")
-    graph = graph.get("workflow") if isinstance(graph, dict) else None
-    workflow_id = graph.get("id") if isinstance(graph, dict) else None
-    return about | ({"workflow_id": workflow_id} if isinstance(workflow_id, str) else {})
-
-
-def ended_job(entry: dict) -> dict:
-    """An entry of the history as the list of jobs shows it."""
-    number, prompt_id, _, extra, _ = entry["prompt"]
-    messages = dict(entry["status"]["messages"])
-    end = next((kind for kind in ENDED if kind in messages), "execution_error")
-    shown = list(_shown(entry["outputs"]))
-    job = {
-        "id": prompt_id,
-        "status": ENDED[end],
-        **_origin(number, extra),
-        "execution_start_time": messages.get("execution_start", {}).get("timestamp"),
-        "execution_end_time": messages.get(end, {}).get("timestamp"),
-        "outputs_count": len(shown),
-        "previewable_outputs_count": sum(item["mediaType"] in PREVIEWED for item in shown),
-    }
-    if shown:  # what is kept is shown before what is only looked at
-        job["preview_output"] = next((item for item in shown if item.get("type") == "output"), shown[0])
-    if end == "execution_error":
-        job["execution_error"] = messages.get(end)
-    return job
 
 
 def age(job: dict) -> tuple:
@@ -66,81 +28,84 @@ SORTED_BY = {"created_at": age, "execution_duration": duration}
 ORDERS = ("asc", "desc")
 
 
-def _shown(outputs: dict) -> Iterator[dict]:
-    """The files that nodes show."""
-    for node, ui in outputs.items():
-        for kind, items in ui.items():
-            for item in items if isinstance(items, list) else ():
-                if isinstance(item, dict) and "filename" in item:
-                    yield {**item, "nodeId": node, "mediaType": kind}
+def details(job: Job, status: str) -> dict:
+    """A job that waits or runs, with its workflow."""
+    return {**job.shown(status), "workflow": {"prompt": job.prompt, "extra_data": job.extra_data}}
 
 
-def details(job: dict, item: list, entry: dict | None) -> dict:
-    """One job with its outputs and the workflow that made it."""
-    more = {"workflow": {"prompt": item[2], "extra_data": item[3]}}
-    if entry is not None:
-        more |= {"outputs": entry["outputs"], "execution_status": entry["status"], "execution_meta": entry["meta"]}
-    return {**job, **more}
+def ended_details(entry: Entry) -> dict:
+    """A job that ended, with its outputs and the workflow that made it."""
+    data = entry.data()
+    more = {"outputs": data["outputs"], "execution_status": data["status"], "execution_meta": data["meta"]}
+    return {**entry.job, "workflow": {"prompt": data["prompt"][2], "extra_data": data["prompt"][3]}, **more}
 
 
 def add_routes(app: web.Application, state: ServerState) -> None:
     """Add /jobs, /jobs/{id}, /jobs/{id}/cancel and /jobs/cancel"""
 
-    def queued() -> Iterator[tuple[dict, Job]]:
+    def all_jobs() -> list[dict]:
+        """Every job once; one that ends between the two readings is still shown as it was."""
         running, waiting = state.queue.split()
-        yield from ((queued_job(job, "in_progress"), job) for job in running)
-        yield from ((queued_job(job, "pending"), job) for job in waiting)
+        queued = [job.shown("in_progress") for job in running] + [job.shown("pending") for job in waiting]
+        known = {job["id"] for job in queued}
+        return [*queued, *(entry.job for name, entry in state.queue.history.current().items() if name not in known)]
 
-    def chosen(request: web.Request, name: str, known: Collection[str], default: str) -> str:
-        value = request.query.get(name, default).lower()
-        if value not in known:
-            raise refuse(f"{name} is {value!r:.40}: use {' or '.join(known)}")
-        return value
+    def find(wanted: Collection[str], workflow: str | None, by: Callable, newest_first: bool) -> list[dict]:
+        jobs = [job for job in all_jobs() if job["status"] in wanted]
+        jobs = [job for job in jobs if not workflow or job.get("workflow_id") == workflow]
+        return sorted(jobs, key=by, reverse=newest_first)
 
     async def listed(request: web.Request) -> web.Response:
-        wanted = [
-            part.strip().lower() for part in request.query.get("status", "").split(",") if part.strip()
-        ] or STATUSES
+        parts = [part.strip().lower() for part in request.query.get("status", "").split(",")]
+        wanted = [part for part in parts if part] or STATUSES
         if unknown := [part for part in wanted if part not in STATUSES]:
             raise refuse(f"no status is called {unknown[0]!r:.40}: use {', '.join(STATUSES)}")
-        by = SORTED_BY[chosen(request, "sort_by", SORTED_BY, "created_at")]
-        newest_first = chosen(request, "sort_order", ORDERS, "desc") == "desc"
-        known = {job["id"]: job for job, _ in queued()}
-        ended = (ended_job(entry) for entry in state.queue.history)
-        known |= {job["id"]: job for job in ended if job["id"] not in known}  # one may end between the two readings
-        workflow = request.query.get("workflow_id")
-        jobs = [job for job in known.values() if job["status"] in wanted]
-        jobs = [job for job in jobs if not workflow or job.get("workflow_id") == workflow]
-        jobs.sort(key=by, reverse=newest_first)
-        return answer(page(jobs, whole_number(request, "offset") or 0, whole_number(request, "limit")))
+        by = SORTED_BY[_chosen(request, "sort_by", SORTED_BY, "created_at")]
+        newest_first = _chosen(request, "sort_order", ORDERS, "desc") == "desc"
+        offset, limit = whole_number(request, "offset") or 0, whole_number(request, "limit")
+        jobs = await asyncio.to_thread(find, wanted, request.query.get("workflow_id"), by, newest_first)
+        return answer(page(jobs, offset, limit))
 
-    def page(jobs: list[dict], offset: int, limit: int | None) -> dict:
-        limit = len(jobs) if limit is None else limit
-        part = jobs[offset : offset + limit]
-        more = offset + len(part) < len(jobs)
-        return {"jobs": part, "pagination": {"offset": offset, "limit": limit, "total": len(jobs), "has_more": more}}
-
-    def find(prompt_id: str) -> dict[str, Any]:
-        for about, job in queued():
-            if job.prompt_id == prompt_id:
-                return details(about, job.item(), None)
+    def found(prompt_id: str) -> bytes | None:
+        """The JSON of one job; None when there is no such job."""
+        job, status = state.queue.find(prompt_id)
+        if job is not None:
+            return as_text(details(job, status)).encode()
         entry = state.queue.history.get(prompt_id)
-        if entry is None:
-            raise refuse(f"no job is called {prompt_id!r:.80}", web.HTTPNotFound)
-        return details(ended_job(entry), entry["prompt"], entry)
+        return None if entry is None else as_text(ended_details(entry)).encode()
 
     async def one(request: web.Request) -> web.Response:
-        return answer(find(request.match_info["prompt_id"]))
+        prompt_id = request.match_info["prompt_id"]
+        text = await asyncio.to_thread(found, prompt_id)
+        if text is None:
+            raise refuse(f"no job is called {prompt_id!r:.80}", web.HTTPNotFound)
+        return answer_text(text)
 
     async def cancel(request: web.Request) -> web.Response:
         """Also of a job that has ended or never was: then nothing happens."""
-        return answer({"cancelled": state.queue.cancel(request.match_info["prompt_id"])})
+        return answer({"cancelled": bool(state.queue.cancel([request.match_info["prompt_id"]]))})
 
     async def cancel_several(request: web.Request) -> web.Response:
         ids = ids_of(await read_object(request), "job_ids")
-        return answer({"cancelled": any([state.queue.cancel(prompt_id) for prompt_id in ids])})
+        return answer({"cancelled": bool(state.queue.cancel(ids))})
 
     both(app.router, "GET", "/jobs", listed)
     both(app.router, "POST", "/jobs/cancel", cancel_several)
     both(app.router, "GET", "/jobs/{prompt_id}", one)
     both(app.router, "POST", "/jobs/{prompt_id}/cancel", cancel)
+
+
+def page(jobs: list[dict], offset: int, limit: int | None) -> dict:
+    """Some of the jobs, and where they are among all."""
+    limit = len(jobs) if limit is None else limit
+    part = jobs[offset : offset + limit]
+    more = offset + len(part) < len(jobs)
+    return {"jobs": part, "pagination": {"offset": offset, "limit": limit, "total": len(jobs), "has_more": more}}
+
+
+def _chosen(request: web.Request, name: str, known: Collection[str], default: str) -> str:
+    """The query parameter `name`, which must be one of `known`. Answers 400."""
+    value = request.query.get(name, default).lower()
+    if value not in known:
+        raise refuse(f"{name} is {value!r:.40}: use {' or '.join(known)}")
+    return value

@@ -93,5 +93,8 @@ class Announcer:
 
 
 def as_json(shown: dict | None) -> dict | None:
-    """What nodes show, as it survives JSON: what JSON cannot say becomes text."""
-    return json.loads(json.dumps(shown, default=str), parse_constant=str)
+    """What nodes show, as it survives JSON: what JSON cannot say becomes text, and so does all of it when it has no end."""
+    try:
+        return json.loads(json.dumps(shown, default=str, skipkeys=True), parse_constant=str)
+    except (ValueError, RecursionError):
+        return {str(key): [f"{type(value).__name__} that is no JSON"] for key, value in shown.items()}

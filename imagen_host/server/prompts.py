@@ -12,10 +12,11 @@ from typing import Any
 
 from aiohttp import web
 
-from ..reading import parse
 from ..validation import finite, problem, validate
-from ._routes import answer, both, ids_of, read_object
-from .queue import Job, QueueFull
+from ._routes import TooMany, answer, answer_text, both, ids_of, parse_body, read_object
+from .entries import Job
+from .node_errors import bounded
+from .queue import PromptQueue, QueueFull
 from .state import ServerState
 from .websocket import LONGEST_ID
 
@@ -28,13 +29,16 @@ class Refused(Exception):
     """A prompt that is not taken: the HTTP status and the body that says why."""
 
     def __init__(self, error: dict, node_errors: dict | None = None, status: int = 400) -> None:
-        self.status, self.body = status, {"error": error, "node_errors": node_errors or {}}
+        error, shown = bounded(error, node_errors or {})
+        self.status, self.body = status, {"error": error, "node_errors": shown}
 
 
 def read_request(body: bytes) -> dict:
     """The fields of a request to queue a prompt, each of its type. Raises Refused."""
     try:
-        data = parse(body, "the request's body")
+        data = parse_body(body)
+    except TooMany as error:
+        raise Refused(problem("request_too_large", "the request is too large", str(error)), status=413) from None
     except ValueError as error:
         raise Refused(problem("invalid_prompt", "the request is not JSON", str(error))) from None
     if not isinstance(data, dict):
@@ -95,7 +99,14 @@ def job_of(body: bytes, number: int, state: ServerState) -> tuple[Job, dict]:
         extra_data={**extra, "create_time": int(time.time() * 1000)},
         size=len(body),
     )
-    return job, checked.node_errors
+    job.text  # noqa: B018  made here, in the checker's thread
+    return job, bounded(None, checked.node_errors)[1]
+
+
+def shown(queue: PromptQueue) -> bytes:
+    """The JSON of what runs and what waits."""
+    running, waiting = (b", ".join(job.text for job in jobs) for jobs in queue.split())
+    return b'{"queue_running": [' + running + b'], "queue_pending": [' + waiting + b"]}"
 
 
 def add_routes(app: web.Application, state: ServerState) -> None:
@@ -124,9 +135,7 @@ def add_routes(app: web.Application, state: ServerState) -> None:
         return answer(state.queue.status()["status"])
 
     async def show(request: web.Request) -> web.Response:
-        running, waiting = state.queue.split()
-        listed = {"queue_running": running, "queue_pending": waiting}
-        return answer({key: [job.item() for job in jobs] for key, jobs in listed.items()})
+        return answer_text(await asyncio.to_thread(shown, state.queue))
 
     async def change(request: web.Request) -> web.Response:
         body = await read_object(request)

@@ -8,41 +8,21 @@ import itertools
 import logging
 import threading
 import traceback
-from dataclasses import dataclass, field
 
 from ..cache import Cache
 from ..engine import SUCCESS, Engine, Failure
+from .entries import Entry, Job, make
 from .history import History
 from .progress import Announcer, as_json
 from .state import MEBIBYTE
 from .websocket import Clients
 
-MOST_WAITING = 1000  # prompts
+MOST_WAITING = 10_000  # prompts
 MOST_BYTES = 256 * MEBIBYTE  # of all waiting prompts together
 
 
 class QueueFull(Exception):
     """So many prompts wait that no more is taken."""
-
-
-@dataclass(kw_only=True, eq=False)
-class Job:
-    """A checked prompt. A lower `number` runs earlier; `size` is that of its request, in bytes."""
-
-    number: float
-    prompt_id: str
-    prompt: dict
-    outputs: list[str]
-    extra_data: dict = field(default_factory=dict)
-    size: int = 0
-
-    @property
-    def sid(self) -> str | None:
-        return self.extra_data.get("client_id")
-
-    def item(self) -> list:
-        """The job as /queue and the history show it."""
-        return [self.number, self.prompt_id, self.prompt, self.extra_data, self.outputs]
 
 
 class PromptQueue:
@@ -51,8 +31,10 @@ class PromptQueue:
     def __init__(self, engine: Engine, clients: Clients, history: History) -> None:
         self.engine, self.clients, self.history = engine, clients, history
         self.changed = threading.Condition()
-        self.waiting: list[tuple[float, int, Job]] = []  # a heap
+        self.waiting: dict[str, Job] = {}  # by prompt id
+        self.order: list[tuple[float, int, Job]] = []  # a heap; jobs that were taken back are passed over
         self.arrivals = itertools.count()
+        self.bytes = 0  # of the requests that wait
         self.running: Job | None = None
         self.announcer: Announcer | None = None
         self.free = self.closed = False
@@ -61,19 +43,28 @@ class PromptQueue:
     def put(self, job: Job) -> None:
         """Queue a job. Raises QueueFull, and ValueError when one of that id waits or runs already."""
         with self.changed:
-            size = sum(waiting.size for *_, waiting in self.waiting)
-            if len(self.waiting) >= MOST_WAITING or size + job.size > MOST_BYTES:
+            if len(self.waiting) >= MOST_WAITING or self.bytes + job.size > MOST_BYTES:
                 raise QueueFull
-            if any(other.prompt_id == job.prompt_id for part in self.split() for other in part):
+            if job.prompt_id in self.waiting or self._runs(job.prompt_id):
                 raise ValueError(f"a prompt with the id {job.prompt_id!r:.80} is in the queue: leave prompt_id out")
-            heapq.heappush(self.waiting, (job.number, next(self.arrivals), job))
+            self.waiting[job.prompt_id] = job
+            self.bytes += job.size
+            heapq.heappush(self.order, (job.number, next(self.arrivals), job))
             self._tell_status()
             self.changed.notify()
 
     def split(self) -> tuple[list[Job], list[Job]]:
         """The job that runs, if any, and those that wait, in order."""
         with self.changed:
-            return [self.running] if self.running else [], [job for *_, job in sorted(self.waiting)]
+            self.order = sorted(item for item in self.order if self._waits(item[2]))  # sorted, it is a heap too
+            return [self.running] if self.running else [], [job for *_, job in self.order]
+
+    def find(self, prompt_id: str) -> tuple[Job | None, str]:
+        """The job of that id that runs or waits, and its status; None for no such job."""
+        with self.changed:
+            if self._runs(prompt_id):
+                return self.running, "in_progress"
+            return self.waiting.get(prompt_id), "pending"
 
     def status(self) -> dict:
         """The data of a `status` message."""
@@ -85,21 +76,33 @@ class PromptQueue:
         with self.changed:
             return self.announcer.executing if self.running and self.announcer.sid == sid else None
 
-    def cancel(self, prompt_id: str) -> bool:
-        """Take a waiting job back, or interrupt it if it runs; False when there is no such job."""
+    def cancel(self, prompt_ids: list[str]) -> list[str]:
+        """Take waiting jobs back and interrupt the one that runs, if it is among them; returns those that were there."""
         with self.changed:
-            return self.remove([prompt_id]) or self.interrupt(prompt_id)
+            removed = set(self.remove(prompt_ids))
+            return [name for name in dict.fromkeys(prompt_ids) if name in removed or self._stop(name)]
 
-    def remove(self, prompt_ids: list[str] | None = None) -> bool:
-        """Take these waiting jobs back, or all."""
+    def remove(self, prompt_ids: list[str] | None = None) -> list[str]:
+        """Take these waiting jobs back, or all; returns which were waiting."""
         with self.changed:
-            kept = [] if prompt_ids is None else [item for item in self.waiting if item[2].prompt_id not in prompt_ids]
-            removed = len(kept) < len(self.waiting)
-            self.waiting = kept
-            heapq.heapify(self.waiting)
+            removed = [name for name in dict.fromkeys(prompt_ids or []) if name in self.waiting]
+            removed = list(self.waiting) if prompt_ids is None else removed
+            for name in removed:
+                self.bytes -= self.waiting.pop(name).size
+            if len(self.order) > 2 * len(self.waiting):
+                self.split()
             if removed:
                 self._tell_status()
             return removed
+
+    def _waits(self, job: Job) -> bool:
+        return self.waiting.get(job.prompt_id) is job
+
+    def _runs(self, prompt_id: str) -> bool:
+        return self.running is not None and self.running.prompt_id == prompt_id
+
+    def _stop(self, prompt_id: str) -> bool:
+        return self._runs(prompt_id) and self.interrupt(prompt_id)
 
     def interrupt(self, prompt_id: str | None = None) -> bool:
         """Stop the running job, if it is the one named or none is named."""
@@ -145,11 +148,19 @@ class PromptQueue:
                     return None
                 free, self.free = self.free, False
                 if not free:
-                    *_, job = heapq.heappop(self.waiting)
-                    self.running, self.announcer = job, Announcer(self.clients, job.prompt_id, job.sid)
-                    self._tell_status()
-                    return job
+                    return self._start()
             self._let_go()
+
+    def _start(self) -> Job:
+        """The first job that waits becomes the one that runs."""
+        *_, job = heapq.heappop(self.order)
+        while not self._waits(job):
+            *_, job = heapq.heappop(self.order)
+        del self.waiting[job.prompt_id]
+        self.bytes -= job.size
+        self.running, self.announcer = job, Announcer(self.clients, job.prompt_id, job.sid)
+        self._tell_status()
+        return job
 
     def _let_go(self) -> None:
         import torch
@@ -159,7 +170,7 @@ class PromptQueue:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _run(self, job: Job) -> dict:
+    def _run(self, job: Job) -> Entry:
         """Run a job; returns its entry for the history."""
         self.engine.on_event = self.announcer
         result = self.engine.run(job.prompt, job.outputs, prompt_id=job.prompt_id, extra_data=job.extra_data)
@@ -169,12 +180,8 @@ class PromptQueue:
             gc.collect()
         success = result.status == SUCCESS
         status = {"status_str": "success" if success else "error", "completed": success}
-        return {
-            "prompt": job.item(),
-            "outputs": as_json(result.ui),
-            "status": {**status, "messages": self.announcer.kept},
-            "meta": result.meta,
-        }
+        status |= {"messages": self.announcer.kept}
+        return make(job, {"outputs": as_json(result.ui), "status": status, "meta": result.meta})
 
     def _done(self, job: Job) -> None:
         with self.changed:
@@ -186,6 +193,9 @@ class PromptQueue:
 
 
 def _log(failure: Failure) -> None:
+    """A line for what the prompt asked for and cannot be had, a traceback for all else."""
     error = failure.exception
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
-    logging.getLogger(__name__).error("node %s (%s) failed\n%s", failure.node, failure.class_type, text)
+    text = " ".join(str(error).split())[:1000] or type(error).__name__
+    if not isinstance(error, (ValueError, OSError)):
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+    logging.getLogger(__name__).error("node %s (%s) failed: %s", failure.node, failure.class_type, text)

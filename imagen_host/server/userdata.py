@@ -1,39 +1,27 @@
-"""Where do saved workflows and the editor's settings live, and how are they listed, read, written, moved, deleted?
+"""Where do saved workflows live, and how are they listed, read, written, moved, deleted?
 
-All in one folder, `state.user_directory`: `workflows/*.json`, `comfy.settings.json`, and what else the editor keeps.
+In `state.user_directory`: `workflows/*.json` and what else the editor keeps, settings and history among it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from .. import whole_files
-from ._routes import answer, answer_file, both, read_json, refuse
+from ._routes import answer, answer_file, both, refuse
 from .security import inside, served_type
 from .state import ServerState
 
-SETTINGS_FILE = "comfy.settings.json"
-# A blank graph and the template browser are the first screen; the editor's own start is a graph of nodes we lack.
-FIRST_SCREEN = {"Comfy.TutorialCompleted": False}
-DEFAULTS = {
-    "Comfy.Notification.ShowVersionUpdates": False,  # would ask ComfyUI's makers for news
-    "LiteGraph.Canvas.MinFontSizeForLOD": 6,  # pixels: a whole cascade in one window still shows its text
-}
-
 
 def add_routes(app: web.Application, state: ServerState) -> None:
-    """Routes of saved files and of settings."""
-    _add_files(app, state.user_directory)
-    _add_settings(app, state.user_directory)
+    """Add /userdata, /userdata/{file} and /userdata/{file}/move/{target}"""
+    root = state.user_directory
 
-
-def _add_files(app: web.Application, root: Path) -> None:
     async def list_files(request: web.Request) -> web.Response:
         wanted = {name: is_true(request.query.get(name, "")) for name in ("recurse", "split", "full_info")}
         folder = inside(root, request.query.get("dir", "").strip("/"))
@@ -49,17 +37,19 @@ def _add_files(app: web.Application, root: Path) -> None:
     async def write_file(request: web.Request) -> web.Response:
         data = await request.read()
         path = _target(root, request, "file")
-        await asyncio.to_thread(whole_files.write, path, data)
+        try:
+            await asyncio.to_thread(whole_files.write, path, data, replace=_may_replace(request))
+        except FileExistsError:
+            raise refuse("a file of that name exists", web.HTTPConflict) from None
         return answer(_answer(path, root, request))
 
     async def delete_file(request: web.Request) -> web.Response:
-        _existing(root, request).unlink()
+        await asyncio.to_thread(_existing(root, request).unlink)
         return web.Response(status=204)
 
     async def move_file(request: web.Request) -> web.Response:
         source, target = _existing(root, request), _target(root, request, "target")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(source, target)
+        await asyncio.to_thread(move, source, target, _may_replace(request))
         return answer(_answer(target, root, request))
 
     both(app.router, "GET", "/userdata", list_files)
@@ -69,70 +59,63 @@ def _add_files(app: web.Application, root: Path) -> None:
     both(app.router, "DELETE", "/userdata/{file:.+}", delete_file)
 
 
-def _add_settings(app: web.Application, root: Path) -> None:
-    async def get_settings(request: web.Request) -> web.Response:
-        return answer(settings(root))
-
-    async def get_setting(request: web.Request) -> web.Response:
-        return answer(settings(root).get(request.match_info["id"]))
-
-    async def set_settings(request: web.Request) -> web.Response:
-        name, change = request.match_info.get("id"), await read_json(request)
-        if name is None and not isinstance(change, dict):
-            raise refuse("settings are an object of values by id")
-        merged = settings(root) | (change if name is None else {name: change})
-        whole_files.write(root / SETTINGS_FILE, json.dumps(merged, indent=2).encode())
-        return web.Response()
-
-    both(app.router, "GET", "/settings", get_settings)
-    both(app.router, "POST", "/settings", set_settings)
-    both(app.router, "GET", "/settings/{id}", get_setting)
-    both(app.router, "POST", "/settings/{id}", set_settings)
-
-
-def settings(root: Path) -> dict:
-    """The stored settings; a damaged file counts as none, so that the editor still opens."""
-    try:
-        stored = json.loads((root / SETTINGS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        stored = {}
-    return DEFAULTS | (stored if isinstance(stored, dict) else {}) | FIRST_SCREEN
-
-
 def is_true(text: str) -> bool:
     """Whether a field or query value says yes."""
     return text.lower() in ("true", "1")
 
 
 def listing(folder: Path, *, recurse: bool, split: bool, full_info: bool) -> list:
-    """Files below `folder` with relative names: as text, split into parts, or with size and times."""
-    found = sorted(folder.rglob("*") if recurse else folder.glob("*"))
-    paths = [path for path in found if path.is_file() and path.resolve().is_relative_to(folder)]
-    names = [path.relative_to(folder).as_posix() for path in paths]
+    """Files below `folder` with relative names: as text, split into parts, or with size and times.
+
+    What cannot be looked at, went meanwhile, or is in the making, is left out.
+    """
+    found: list[tuple[Path, str]] = []
+    for path in sorted(folder.rglob("*") if recurse else folder.glob("*")):
+        with contextlib.suppress(OSError, RuntimeError):
+            name = path.relative_to(folder).as_posix()
+            ready = f"/{whole_files.PREFIX}" not in f"/{name}"
+            if ready and path.is_file() and path.resolve().is_relative_to(folder):
+                found.append((path, name))
     if full_info:
-        return [info(path, name) for path, name in zip(paths, names, strict=True)]
-    return [[name, *name.split("/")] for name in names] if split else names
+        return [described for path, name in found if (described := info(path, name))]
+    return [[name, *name.split("/")] if split else name for _, name in found]
 
 
-def info(path: Path, name: str) -> dict:
-    """What the editor is told about one file; size in bytes, times in ms since 1970."""
-    status = path.stat()
+def info(path: Path, name: str) -> dict | None:
+    """What the editor is told about one file; size in bytes, times in ms since 1970. None when it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
     times = {"modified": int(status.st_mtime * 1000), "created": int(status.st_ctime * 1000)}
     return {"path": name, "size": status.st_size, **times}
+
+
+def move(source: Path, target: Path, replace: bool) -> None:
+    """Give a file another name. Answers 409 when that is taken and not to be replaced."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if replace:
+        whole_files.replace(source, target)
+    elif whole_files.claim(source, target):
+        source.unlink(missing_ok=True)
+    else:
+        raise refuse("a file of that name exists", web.HTTPConflict)
+
+
+def _may_replace(request: web.Request) -> bool:
+    return request.query.get("overwrite", "true").lower() != "false"
 
 
 def _existing(root: Path, request: web.Request) -> Path:
     path = inside(root, request.match_info["file"])
     if not path.is_file():
-        raise web.HTTPNotFound()
+        raise refuse("no such file", web.HTTPNotFound)
     return path
 
 
 def _target(root: Path, request: web.Request, part: str) -> Path:
-    """The path to write to. Answers 409 when it exists and ?overwrite=false, 400 when a folder is in the way."""
+    """The path to write to. Answers 400 when a folder is in the way."""
     path = inside(root, request.match_info[part])
-    if path.exists() and request.query.get("overwrite", "true").lower() == "false":
-        raise refuse("a file of that name exists", web.HTTPConflict)
     if path.is_dir() or path == root.resolve() or any(folder.is_file() for folder in path.parents):
         raise refuse("a folder cannot be replaced by a file, nor a file by a folder")
     return path

@@ -6,6 +6,7 @@ from host_graphs import entry
 from server_client import picture_prompt, running, sum_prompt
 
 from imagen_host.server import history
+from imagen_host.server.entries import read_line
 from imagen_host.server.history import History
 
 
@@ -59,7 +60,8 @@ async def test_pages_deletion_and_clearing(server):
 
 def an_entry(size=10):
     text = {"prompt": [1, "id", {"x": "x" * size}, {}, []], "outputs": {}, "meta": {}}
-    return {**text, "status": {"status_str": "success", "completed": True, "messages": []}}
+    status = {"status_str": "success", "completed": True, "messages": []}
+    return read_line(json.dumps(["id", {**text, "status": status}]).encode())[1]
 
 
 def test_a_line_that_a_crash_cut_short_is_dropped_and_the_rest_kept(tmp_path, caplog):
@@ -75,7 +77,7 @@ def test_a_line_that_a_crash_cut_short_is_dropped_and_the_rest_kept(tmp_path, ca
         assert list(again.entries) == expected and "dropped" in caplog.text
         again.add("e", an_entry())
         assert list(History(path).entries) == [*expected, "e"]
-    assert [file.name for file in tmp_path.iterdir()] == ["history.jsonl"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".imagen-lock", "history.jsonl"]
 
 
 def test_the_oldest_go_when_there_are_too_many(tmp_path, monkeypatch):

@@ -67,7 +67,7 @@ WRONG_BODIES = [
     (b"[" * 100_000, INVALID),
     (b'{"prompt":' + b'{"a":' * 5000 + b"1" + b"}" * 5001, INVALID),
     (b'{"prompt": {}, "prompt": {}}', INVALID),
-    (b'{"prompt": 1' + b"0" * 5000 + b"}", INVALID),
+    (b'{"prompt": 1' + b"0" * 5000 + b"}", "no_prompt"),
     ({"client_id": 5}, REQUEST),
     ({"client_id": "x" * 201}, REQUEST),
     ({"prompt_id": 5}, REQUEST),
