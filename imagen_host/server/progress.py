@@ -12,7 +12,7 @@ from typing import Any
 
 from .websocket import Clients
 
-MOST_FINISHED = 100  # nodes that a message of progress still lists: each goes with every message
+MOST_FINISHED = 40  # nodes that a message of progress still lists: each goes with every message
 KEPT = ("execution_start", "execution_cached", "execution_success", "execution_error", "execution_interrupted")
 
 
