@@ -9,9 +9,9 @@ from typing import Any
 
 from .awaiting import Awaiter
 from .calls import call, gather_inputs
-from .declared import InputSpec, accepts
+from .declared import CASTS, InputSpec, accepts
 from .graph import Graph
-from .registry import CASTS, jsonable
+from .registry import jsonable
 
 LONGEST_CONFIG = 20  # choices that an error repeats
 DEEPEST = 100  # of lists and objects inside one constant
@@ -108,7 +108,7 @@ class NodeCheck:
         if spec.choices is not None or spec.options.get("widgetType") or not isinstance(spec.kind, str):
             return False
         kinds = {part.strip() for part in spec.kind.split(",")}
-        return not kinds & {*CASTS, "*", "COMBO"} and not kinds.isdisjoint(self.graph.declarations.output_types)
+        return not kinds & {*CASTS, "*", "COMBO"} and not kinds.isdisjoint(self.graph.registry.output_types)
 
     def _own_errors(self) -> list[dict]:
         """What the class's VALIDATE_INPUTS says; it sees constants, and None for links."""

@@ -209,7 +209,7 @@ def _prepare(options: argparse.Namespace) -> tuple[Registry, dict, dict | None, 
     from .validation import form_error, validate
 
     path = find_workflow(options.workflow, pack_folder())
-    registry = load_registry()
+    registry = load_registry().snapshot()
     refuse_what_needs_comfyui(path, pack_folder(), registry.classes)
     object_info = registry.object_info()
     loaded = read_workflow(path, object_info)

@@ -1,14 +1,16 @@
-"""What does a node class say about itself and its inputs? Read once a class and run: INPUT_TYPES may search folders."""
+"""What does a node class say about itself and its inputs?"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .registry import SECTIONS, choices_of, options_of
+CASTS = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+WIDGET_TYPES = (*CASTS, "COMBO")
+SECTIONS = ("required", "optional")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Declared:
     """A node class: its inputs by name, its hidden inputs (name to kind), and what the engine asks of it."""
 
     def __init__(self, cls: type) -> None:
-        declared = cls.INPUT_TYPES()
+        declared = self.input_types = cls.INPUT_TYPES()
         self.cls = cls
         self.inputs = {name: InputSpec(name, spec, required) for name, spec, required in input_specs(declared)}
         self.hidden: dict[str, Any] = declared.get("hidden", {})
@@ -82,23 +84,6 @@ class Declared:
         return name in self.inputs or name in self.hidden or self.takes(name)
 
 
-class Declarations(dict[str, Declared]):
-    """The classes of a registry by id, each read when it is first asked for. Good for one run: lists of files change."""
-
-    def __init__(self, classes: Mapping[str, type]) -> None:
-        self.classes = classes
-
-    @cached_property
-    def output_types(self) -> set[str]:
-        """The types that outputs of any class have."""
-        kinds = (kind for cls in self.classes.values() for kind in getattr(cls, "RETURN_TYPES", ()))
-        return {part.strip() for kind in kinds if isinstance(kind, str) for part in kind.split(",")}
-
-    def __missing__(self, kind: str) -> Declared:
-        self[kind] = Declared(self.classes[kind])
-        return self[kind]
-
-
 def input_specs(inputs: dict) -> Iterator[tuple[str, Any, bool]]:
     """Name, specification and whether it is required, of every input that INPUT_TYPES declares."""
     for section in SECTIONS:
@@ -115,3 +100,21 @@ def accepts(function: Callable | None) -> Callable[[str], bool]:
     takes_all = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
     names = {name for name, item in parameters.items() if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)}
     return lambda name: takes_all or name in names
+
+
+def is_widget(spec: list | tuple) -> bool:
+    """Whether the editor gives an input of this specification a widget, and so a place in widgets_values."""
+    options = options_of(spec)
+    kind = options.get("widgetType") or spec[0]
+    return not options.get("forceInput") and (isinstance(kind, (list, tuple)) or kind in WIDGET_TYPES)
+
+
+def options_of(spec: list | tuple) -> dict:
+    return spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+
+
+def choices_of(spec: list | tuple) -> list | None:
+    """The values that a combo offers, or None when the input is no combo."""
+    if isinstance(spec[0], (list, tuple)):
+        return list(spec[0])
+    return list(options_of(spec).get("options", [])) if spec[0] == "COMBO" else None

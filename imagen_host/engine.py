@@ -16,7 +16,6 @@ from typing import Any
 from . import runtime
 from .awaiting import Awaiter
 from .cache import Cache, Entry
-from .declared import Declarations
 from .graph import Graph
 from .plan import Plan
 from .registry import Registry
@@ -77,7 +76,6 @@ class Engine:
         *,
         prompt_id: str = "",
         extra_data: dict | None = None,
-        declarations: Declarations | None = None,
     ) -> Result:
         """Run what `outputs` need; `prompt` must have passed `validate`. Failure and interruption are in the result."""
         import torch
@@ -86,7 +84,7 @@ class Engine:
             run.emit("progress", value=value, max=total, node=node, preview=preview)
 
         self.host.on_progress = on_progress
-        graph = Graph(prompt, Declarations(self.registry.classes) if declarations is None else declarations)
+        graph = Graph(prompt, self.registry)
         with runtime.use(self.host), torch.inference_mode(), Awaiter() as awaiter:
             run = _Run(self, graph, outputs, awaiter, prompt_id, extra_data or {})
             try:

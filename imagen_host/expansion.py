@@ -41,7 +41,7 @@ def _checked(graph: Graph, parent: str, nodes: Any) -> dict[str, dict]:
     for node, entry in nodes.items():
         if not isinstance(node, str) or not isinstance(entry, dict) or not isinstance(entry.get("inputs", {}), dict):
             raise ValueError(f"{where} {node!r:.40}, which is no node: expected an object with class_type and inputs")
-        if entry.get("class_type") not in graph.declarations.classes:
+        if entry.get("class_type") not in graph.registry.classes:
             raise ValueError(f"{where} node {node} of the unknown class {entry.get('class_type')!r:.80}")
         if graph.has_node(node):
             raise ValueError(f"{where} node {node}, an id that another node has: put its own id before those inside")

@@ -10,7 +10,8 @@ import graphlib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from .declared import Declarations, Declared
+from .declared import Declared
+from .registry import Registry
 
 Link = list  # [node id, output number]
 
@@ -23,8 +24,8 @@ def is_link(value: Any) -> bool:
 class Graph:
     """The nodes of a prompt by id, with what their classes declare."""
 
-    def __init__(self, prompt: dict[str, dict], declarations: Declarations) -> None:
-        self.prompt, self.declarations = prompt, declarations
+    def __init__(self, prompt: dict[str, dict], registry: Registry) -> None:
+        self.prompt, self.registry = prompt, registry.snapshot()
         self.inner: dict[str, dict] = {}  # nodes that others expanded into
         self.parents: dict[str, str] = {}
         self.shown_as: dict[str, str] = {}
@@ -74,7 +75,7 @@ class Graph:
         }
 
     def declared(self, node: str) -> Declared:
-        return self.declarations[self.get_node(node)["class_type"]]
+        return self.registry.declared(self.get_node(node)["class_type"])
 
     def links(self, node: str) -> dict[str, Link]:
         """The linked inputs that the node's class takes, by name."""

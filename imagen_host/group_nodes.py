@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .canvas_only import CANVAS_ONLY, PRIMITIVE, REROUTES
+from .declared import is_widget
 from .forms import WorkflowError, as_index, as_list, as_object, shown, take
-from .registry import is_widget
 from .slots import laid_out, specs_of
 from .ui_graph import Graph, Link, Node, highest_id, read_node
 from .widgets import CONTROL, widget_values

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .declared import input_specs
+from .declared import choices_of
 from .file_names import FileNames
 from .forms import WorkflowError
-from .registry import Registry, choices_of
+from .registry import Registry
 from .slots import wire
 from .ui_graph import read_link, read_ui
 from .widgets import widget_places
@@ -56,8 +56,9 @@ def _everywhere(nodes: list[str], name: str, value: Any, complaint: str) -> list
 
 
 def _specs(prompt: dict, node: str, registry: Registry) -> dict[str, Any]:
-    cls = registry.classes.get(prompt[node].get("class_type"))
-    return {name: spec for name, spec, _ in input_specs(cls.INPUT_TYPES())} if cls else {}
+    kind = prompt[node].get("class_type")
+    inputs = registry.declared(kind).inputs if kind in registry.classes else {}
+    return {name: declared.spec for name, declared in inputs.items()}
 
 
 def _parse(item: str, prompt: dict, registry: Registry) -> Override:

@@ -11,16 +11,14 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from . import core_nodes, runtime
-
-CASTS = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
-WIDGET_TYPES = (*CASTS, "COMBO")
-SECTIONS = ("required", "optional")
+from .declared import Declared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +29,25 @@ class Registry:
     display_names: Mapping[str, str] = field(default_factory=dict)
     modules: Mapping[str, str] = field(default_factory=dict)  # class id -> the name ComfyUI would report
     web_directories: Mapping[str, Path] = field(default_factory=dict)  # pack name -> folder of its JavaScript
+    read: dict[str, Declared] | None = None  # what a snapshot has read so far
+
+    def snapshot(self) -> Registry:
+        """The same classes, where INPUT_TYPES, which may search folders, is read once a class: for one run."""
+        return self if self.read is not None else replace(self, read={})
+
+    def declared(self, name: str) -> Declared:
+        """What a class says of itself, as of now, or as a snapshot has read it. Raises KeyError for an unknown class."""
+        if self.read is None:
+            return Declared(self.classes[name])
+        if name not in self.read:
+            self.read[name] = Declared(self.classes[name])
+        return self.read[name]
+
+    @cached_property
+    def output_types(self) -> set[str]:
+        """The types that outputs of any class have."""
+        kinds = (kind for cls in self.classes.values() for kind in getattr(cls, "RETURN_TYPES", ()))
+        return {part.strip() for kind in kinds if isinstance(kind, str) for part in kind.split(",")}
 
     def object_info(self) -> dict[str, dict]:
         """Every class described as ComfyUI's /object_info does."""
@@ -39,7 +56,7 @@ class Registry:
     def describe(self, name: str) -> dict:
         """One class described as /object_info/<name> does. Raises KeyError for a class that is not there."""
         node = self.classes[name]
-        inputs = node.INPUT_TYPES()
+        inputs = self.declared(name).input_types
         outputs = list(getattr(node, "RETURN_TYPES", ()))
         info = {
             "input": jsonable(inputs),
@@ -75,24 +92,6 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, (list, tuple, set)):
         return [jsonable(item) for item in value]
     return str(value) if isinstance(value, str) else value
-
-
-def is_widget(spec: list | tuple) -> bool:
-    """Whether the editor gives an input of this specification a widget, and so a place in widgets_values."""
-    options = options_of(spec)
-    kind = options.get("widgetType") or spec[0]
-    return not options.get("forceInput") and (isinstance(kind, (list, tuple)) or kind in WIDGET_TYPES)
-
-
-def options_of(spec: list | tuple) -> dict:
-    return spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-
-
-def choices_of(spec: list | tuple) -> list | None:
-    """The values that a combo offers, or None when the input is no combo."""
-    if isinstance(spec[0], (list, tuple)):
-        return list(spec[0])
-    return list(options_of(spec).get("options", [])) if spec[0] == "COMBO" else None
 
 
 def pack_folder() -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .registry import SECTIONS, choices_of, is_widget, options_of
+from .declared import SECTIONS, choices_of, is_widget, options_of
 from .ui_graph import Graph, Link, Node, Slot
 
 

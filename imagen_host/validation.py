@@ -13,7 +13,6 @@ from typing import Any
 from .awaiting import Awaiter
 from .checks import NodeCheck, problem
 from .checks import finite as finite
-from .declared import Declarations
 from .graph import Graph, ancestors, one_ring, rings
 from .registry import Registry
 
@@ -29,17 +28,12 @@ class Validation:
     node_errors: dict[str, dict] = field(default_factory=dict)
 
 
-def validate(
-    prompt: Any,
-    registry: Registry,
-    targets: Collection[str] | None = None,
-    declarations: Declarations | None = None,
-) -> Validation:
+def validate(prompt: Any, registry: Registry, targets: Collection[str] | None = None) -> Validation:
     """Check what the output nodes (those in `targets` if given) need. Casts constants in `prompt` in place."""
     error = form_error(prompt, registry)
     if error is not None:
         return Validation(error=error)
-    graph = Graph(prompt, Declarations(registry.classes) if declarations is None else declarations)
+    graph = Graph(prompt, registry)
     wanted = None if targets is None else set(targets)
     outputs = [node for node in prompt if graph.declared(node).is_output and (wanted is None or node in wanted)]
     if not outputs:

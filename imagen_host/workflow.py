@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .canvas_only import CANVAS_ONLY, GETTERS, OF_A_CLASS, PRIMITIVE, is_decoration, passes_through, setter_of
+from .declared import choices_of, options_of
 from .file_names import CanvasNode, FileNames, is_saver
 from .forms import WorkflowError, shown
 from .group_nodes import Groups, open_groups
 from .promoted import Promotion
-from .registry import choices_of, options_of
 from .slots import kind_of_input, widget_of, wire
 from .ui_graph import BORDER_IN, BORDER_OUT, BYPASSED, MUTED, Graph, Link, Node, Slot, highest_id, is_ui, read_ui
 from .widgets import CONTROL, controls, widget_places, widget_values

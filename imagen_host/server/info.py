@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 import sys
@@ -91,9 +92,18 @@ def constant(value: Any) -> Handler:
 
 
 def described(state: ServerState, names: list[str] | None = None) -> dict[str, dict]:
-    """object_info of all classes, or of `names`; the lists of files in it are those of this server's folders."""
+    """object_info of all classes, or of `names`; the lists of files in it are those of this server's folders.
+
+    A class whose INPUT_TYPES fails is left out, as in ComfyUI: the editor shows its nodes as missing, and all others.
+    """
+    found = {}
     with runtime.use(state.host):
-        return {name: state.registry.describe(name) for name in names or state.registry.classes}
+        for name in names or state.registry.classes:
+            try:
+                found[name] = state.registry.describe(name)
+            except Exception as error:
+                logging.getLogger(__name__).error("node class %s cannot be described: %s", name, error)
+    return found
 
 
 def templates(state: ServerState) -> dict[str, str]:

@@ -155,6 +155,24 @@ def test_pixels_that_are_no_numbers_are_warned_about(capsys):
     assert code == 0 and "warning: 3 of 72 pixel values are not finite" in err and "Traceback" not in err
 
 
+def test_a_run_reads_each_class_once(capsys, registry, object_info, monkeypatch):
+    read = []
+    for kind, cls in registry.classes.items():
+        inputs = cls.INPUT_TYPES
+        monkeypatch.setattr(cls, "INPUT_TYPES", staticmethod(lambda k=kind, i=inputs: read.append(k) or i()))
+    code, out, _ = imagen(
+        capsys, "run", write(ui_graph(object_info)), "--seed", "7", "--set", "SaveImage.filename_prefix=b"
+    )
+    assert code == 0 and out.endswith("b_00001_.png\n") and sorted(read) == sorted(registry.classes)
+
+
+def test_a_node_kept_from_running_is_told_and_the_rest_is_saved(capsys):
+    prompt = graph() | {"4": entry("Block", value=51), "5": entry("Show", value=["4", 0])}
+    code, out, err = imagen(capsys, "run", write(prompt))
+    assert code == 1 and out.endswith("a_00001_.png\n")
+    assert err.splitlines()[-1].startswith("error: node 5 (Show) failed: RuntimeError: execution blocked: no")
+
+
 WRONG_FILES = {
     "is empty": "",
     "is not JSON": "{broken",

@@ -8,7 +8,8 @@ import pytest
 from host_graphs import PACK
 
 from imagen_host import runtime
-from imagen_host.registry import is_widget, load_pack, load_registry
+from imagen_host.declared import is_widget
+from imagen_host.registry import load_pack, load_registry
 
 
 def test_the_pack_is_a_module_named_after_its_path():
@@ -42,6 +43,16 @@ def test_infinite_limits_are_left_out(registry, monkeypatch):
     spec = {"required": {"a": ("FLOAT", {"min": -float("inf"), "max": 1.0})}}
     monkeypatch.setattr(registry.classes["Number"], "INPUT_TYPES", classmethod(lambda cls: spec))
     assert registry.describe("Number")["input"]["required"]["a"] == ["FLOAT", {"max": 1.0}]
+
+
+def test_a_snapshot_reads_a_class_once_and_the_registry_anew(registry, monkeypatch):
+    spec = {"required": {"name": (["a"],)}}
+    monkeypatch.setattr(registry.classes["Number"], "INPUT_TYPES", classmethod(lambda cls: dict(spec)))
+    snapshot = registry.snapshot()
+    assert [snapshot.declared("Number").inputs["name"].choices, snapshot.snapshot() is snapshot] == [["a"], True]
+    spec["required"] = {"name": (["a", "b"],)}
+    assert snapshot.describe("Number")["input"]["required"]["name"] == [["a"]]
+    assert registry.describe("Number")["input"]["required"]["name"] == [["a", "b"]]
 
 
 def test_what_has_a_widget():

@@ -245,6 +245,17 @@ async def test_a_saved_file_has_a_limit(server):
         assert not (server["user_directory"] / "large.json").exists()
 
 
+async def test_a_class_that_cannot_be_described_is_left_out(server, registry, monkeypatch, caplog):
+    def broken(cls):
+        raise PermissionError("lost+found may not be read")
+
+    monkeypatch.setattr(registry.classes["Number"], "INPUT_TYPES", classmethod(broken))
+    async with running(server) as site:
+        info = await site.get("/object_info")
+        assert "Number" not in info and "Add" in info and await site.get("/object_info/Number") == {}
+    assert "node class Number cannot be described: lost+found" in caplog.text
+
+
 async def test_what_the_editor_asks_at_its_start(server):
     async with running(server) as site:
         assert await site.get("/users") == {"storage": "server", "migrated": True}

@@ -157,3 +157,41 @@ async def test_a_value_that_json_cannot_say_is_told_as_text(server):
         await ear.over(prompt_id)
         assert (await site.ended(prompt_id))["outputs"] == {"show": {"values": ["NaN"]}}
     assert ear.of("executed")[0]["output"] == {"values": ["NaN"]}
+
+
+async def test_nodes_inside_another_are_told_with_their_places(server):
+    prompt = {"n": entry("Number", value=3), "in": entry("ShowInside", value=["n", 0])}
+    async with running(server) as site, site.listen() as ear:
+        prompt_id = await site.queue(prompt, client_id="me")
+        await ear.over(prompt_id)
+        kept = await site.ended(prompt_id)
+    assert [(data["node"], data["display_node"]) for data in ear.of("executed")] == [("in.show", "in")]
+    about = ear.of("progress_state")[-1]["nodes"]["in.show"]
+    places = ("display_node_id", "parent_node_id", "real_node_id", "state")
+    assert [about[name] for name in places] == ["in", "in", "in", "finished"]
+    assert kept["outputs"] == {"in.show": {"values": [3]}}
+    names = {"node_id": "in.show", "display_node": "in", "parent_node": "in", "real_node_id": "in"}
+    assert kept["meta"] == {"in.show": names} and set(kept["prompt"][2]) == {"n", "in"}
+
+
+async def test_a_node_that_is_kept_from_running_says_why_and_the_rest_is_done(server, caplog):
+    prompt = {"b": entry("Block", value=51), "stop": entry("Show", value=["b", 0]), **sum_prompt()}
+    async with running(server) as site, site.listen() as ear:
+        prompt_id = await site.queue(prompt, client_id="me")
+        await ear.over(prompt_id)
+        kept = await site.ended(prompt_id)
+    error = ear.of("execution_error")[0]
+    assert (error["node_id"], error["exception_type"]) == ("stop", "ExecutionBlocked")
+    assert error["exception_message"] == "execution blocked: no"
+    assert kept["status"]["status_str"] == "success" and kept["outputs"] == {"show": {"values": [5]}}
+    assert "execution_error" not in dict(kept["status"]["messages"])
+
+
+async def test_what_a_message_of_progress_lists_is_bounded(server):
+    prompt = {"0": entry("Number", value=0), "show": entry("Show", value=["150", 0])}
+    prompt |= {str(i): entry("Add", a=[str(i - 1), 0], b=1) for i in range(1, 151)}
+    async with running(server) as site, site.listen() as ear:
+        await ear.over(await site.queue(prompt, client_id="me"))
+    states = ear.of("progress_state")
+    assert max(len(data["nodes"]) for data in states) <= 42 and "show" in states[-1]["nodes"]
+    assert ear.of("executed")[0]["output"] == {"values": [150]}
