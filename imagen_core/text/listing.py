@@ -10,7 +10,18 @@ from .._walk import find_models
 from .archives import SafetensorsArchive
 from .t5_weights import is_encoder
 
-FOLDER_KINDS = ("t5", "bert", "mt5", "umt5", "roberta", "xlm-roberta", "modernbert", "deberta-v2", "mpnet", "distilbert")
+FOLDER_KINDS = (
+    "t5",
+    "bert",
+    "mt5",
+    "umt5",
+    "roberta",
+    "xlm-roberta",
+    "modernbert",
+    "deberta-v2",
+    "mpnet",
+    "distilbert",
+)
 _KIND = re.compile(rb'"model_type"\s*:\s*"([\w-]+)"')
 _ARCHITECTURE = b"general.architecture"  # the first field of a .gguf, by convention
 

@@ -1,7 +1,8 @@
 """Which prompts were encoded in earlier runs? One small .safetensors file each, in the user's cache folder.
 
 A large encoder takes seconds to minutes a prompt; its encoding is about 1 MB. Files are written to a temporary name and
-renamed, so that writers at once and a crash leave whole files; one that cannot be read counts as absent and is removed.
+renamed, so that writers at once and a crash leave whole files. Each holds a checksum of all that is in it: one that cannot
+be read, was changed by a failing disk, or is from before there were checksums, counts as absent and is removed.
 """
 
 from __future__ import annotations
@@ -55,6 +56,12 @@ class PromptKey:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
+def checksum(embeds: torch.Tensor, described: dict[str, str]) -> str:
+    """Of an encoding (l d) and of all that its file says about it."""
+    shape = json.dumps([list(embeds.shape), described], sort_keys=True).encode()
+    return hashlib.sha256(shape + embeds.numpy().tobytes()).hexdigest()
+
+
 @dataclass(frozen=True, kw_only=True)
 class PromptFile:
     """One entry, for listing: `used` in seconds since the epoch."""
@@ -83,6 +90,8 @@ class PromptFiles:
                 embeds, tokens = archive.get_tensor("embeds").clone(), int(stated["tokens"])
             if stated.get("key") != key.digest() or embeds.ndim != 2 or embeds.dtype != torch.float32:
                 raise ValueError("another prompt's file")
+            if stated.pop("checksum", None) != checksum(embeds, stated):
+                raise ValueError("not what was written")
             if not 1 <= tokens <= len(embeds) <= max(key.pad_to or 0, key.max_length) or not embeds.isfinite().all():
                 raise ValueError("not an encoding of this length")
         except Exception:  # damaged in whatever way: encode anew
@@ -98,8 +107,9 @@ class PromptFiles:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             readable = {name: text.encode("utf-8", "replace").decode("utf-8") for name, text in described.items()}
+            embeds = encoding.embeds.contiguous()
             with whole(self._path(key)) as draft:
-                save_file({"embeds": encoding.embeds.contiguous()}, draft, metadata=readable)
+                save_file({"embeds": embeds}, draft, metadata={**readable, "checksum": checksum(embeds, readable)})
         except Exception:  # a full disk, no permission: the prompt is encoded again next time
             return
         self._trim()

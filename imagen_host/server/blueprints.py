@@ -9,21 +9,21 @@ from pathlib import Path
 from aiohttp import web
 
 from ..reading import missing_classes
-from ._routes import both, refuse
+from ._routes import answer, both, refuse
 from .state import ServerState
 
 
 def add_routes(app: web.Application, state: ServerState) -> None:
     async def all_of_them(request: web.Request) -> web.Response:
         found = await asyncio.to_thread(blueprints, state)
-        return web.json_response({key: entry(path, state.pack) for key, path in found.items()})
+        return answer({key: entry(path, state.pack) for key, path in found.items()})
 
     async def one(request: web.Request) -> web.Response:
         path = (await asyncio.to_thread(blueprints, state)).get(request.match_info["id"])
         if path is None:
             raise refuse("no such blueprint", web.HTTPNotFound)
         data = await asyncio.to_thread(path.read_text, encoding="utf-8")
-        return web.json_response(entry(path, state.pack) | {"data": data})
+        return answer(entry(path, state.pack) | {"data": data})
 
     both(app.router, "GET", "/global_subgraphs", all_of_them)
     both(app.router, "GET", "/global_subgraphs/{id}", one)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ._routes import both
+from ._routes import answer, both
 from .state import ServerState
 
 PARTS = ("nodeDefs", "commands", "settings")  # each a file and a key of its own; main.json holds all other keys
@@ -16,7 +16,7 @@ PARTS = ("nodeDefs", "commands", "settings")  # each a file and a key of its own
 
 def add_routes(app: web.Application, state: ServerState) -> None:
     async def translations(request: web.Request) -> web.Response:
-        return web.json_response(await asyncio.to_thread(gather, state.pack / "locales"))
+        return answer(await asyncio.to_thread(gather, state.pack / "locales"))
 
     both(app.router, "GET", "/i18n", translations)
 

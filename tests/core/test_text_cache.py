@@ -165,6 +165,28 @@ def test_a_damaged_entry_is_a_miss_and_goes(tmp_path, damage):
     assert files.get(key("a")).embeds.mean() == 2
 
 
+def test_a_flipped_bit_anywhere_is_a_miss(tmp_path):
+    """Every byte of a small file, its header and numbers alike: what a failing disk gives back is never drawn from."""
+    files = PromptFiles(tmp_path)
+    wanted, kept = key("a red ball"), Encoding(embeds=torch.randn(3, 2), tokens=2)
+    files.put(wanted, kept)
+    (path,) = tmp_path.glob("*.safetensors")
+    data = path.read_bytes()
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        assert files.get(wanted) is None and not path.exists(), data[place - 20 : place + 20]
+    path.write_bytes(data)
+    assert torch.equal(files.get(wanted).embeds, kept.embeds)
+
+
+def test_a_file_from_before_there_were_checksums_is_encoded_anew(tmp_path):
+    files, wanted = PromptFiles(tmp_path), key("a red sphere")
+    stated = {"tokens": "5", "pad_to": str(wanted.pad_to), "key": wanted.digest(), "text": "a red sphere"}
+    path = tmp_path / f"{wanted.digest()}.safetensors"
+    save_file({"embeds": torch.randn(77, 4)}, path, metadata=stated)
+    assert files.get(wanted) is None and not path.exists()
+
+
 def test_least_recently_used_entries_go_beyond_the_limit(tmp_path):
     one = 77 * 8 * 4 + 400
     files = PromptFiles(tmp_path, limit_bytes=3 * one)
