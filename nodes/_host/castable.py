@@ -31,6 +31,16 @@ def fetched_one_by_one(modules: nn.Module) -> nn.Module:
     return modules
 
 
+def unnoted(network: nn.Module) -> nn.Module:
+    """The same network without what the host has noted on its modules of where their weights lie: for a copy."""
+    for module in network.modules():
+        for name in [name for name in vars(module) if "comfy" in name]:
+            delattr(module, name)
+        if hasattr(module, "comfy_cast_weights"):  # by its class
+            _completed(module)
+    return network
+
+
 def _completed(module: nn.Module) -> None:
     """What the constructors of the host's own layers would have set, had they run."""
     for name in PARAMETERS:

@@ -65,5 +65,6 @@ def _load_example(path: Path) -> tuple[Tensor, Tensor]:
 
 def _load_image() -> type:
     """The host's node of that name: it knows its input folder, and what may be opened."""
-    module = "nodes" if IN_COMFYUI else "imagen_host.core_nodes"
-    return importlib.import_module(module).LoadImage
+    if IN_COMFYUI:
+        return importlib.import_module("nodes").LoadImage
+    return importlib.import_module("imagen_host.core_nodes").LoadImage

@@ -10,7 +10,6 @@ import copy
 
 import torch
 from comfy import conds, latent_formats, model_base, model_management, model_sampling
-from comfy.model_patcher import wipe_lowvram_weight
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, get_all_wrappers
 from comfy.supported_models_base import BASE
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ from ...imagen_core import (
     sigma_ve_to_t,
     t_to_sigma_ve,
 )
-from .castable import castable
+from .castable import castable, unnoted
 from .comfy_memory import CASTABLE, NetworkPatcher
 
 LOW_RES, AUG_LEVEL, AUG_SEED = "imagen_low_res", "imagen_aug_level", "imagen_aug_seed"  # in a CONDITIONING's options
@@ -259,11 +258,7 @@ def _own_parameters(network: nn.Module, device: torch.device) -> nn.Module:
     shared = {id(tensor): tensor.detach().to(device) for tensor in [*network.parameters(), *network.buffers()]}
     for parameter in network.parameters():
         shared[id(parameter)] = nn.Parameter(shared[id(parameter)], requires_grad=False)
-    own = castable(copy.deepcopy(network, shared), CASTABLE)
-    for module in own.modules():  # forget what ComfyUI noted of where the other's weights lie
-        wipe_lowvram_weight(module)
-        vars(module).pop("comfy_patched_weights", None)
-    return own
+    return castable(unnoted(copy.deepcopy(network, shared)), CASTABLE)
 
 
 def _token_mask(mask: Tensor | None, embeds: Tensor) -> Tensor:

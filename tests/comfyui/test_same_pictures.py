@@ -4,7 +4,6 @@ Both hosts run in the same interpreter, and so with the same torch.
 """
 
 import json
-import shutil
 import subprocess
 
 import numpy as np
@@ -54,8 +53,6 @@ def drawn_by_embedded_host(prompt, folder):
 
 @pytest.mark.parametrize("name", PROMPTS)
 def test_a_shipped_graph_draws_the_same_picture(server, tmp_path, name):
-    for picture in (ROOT / "input").glob("*"):
-        shutil.copy(picture, server.base / "input")
     prompt = quick(name)
     if absent := missing(server, prompt):
         pytest.skip(f"these weights do not ship: {', '.join(absent)}")
