@@ -65,6 +65,7 @@ class _HostNetwork:
         special = t5.special_tokens
         self.config = SimpleNamespace(
             vocab_size=table.shape[0],
+            prefix_ids=(),
             d_model=table.shape[1],
             eos_token_id=special.get("end", 1),
             pad_token_id=special.get("pad", 0),

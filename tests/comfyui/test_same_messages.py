@@ -93,7 +93,9 @@ class Heard:
 
     def steady(self, kind, data):
         data = json.loads(json.dumps(data).replace(self.prompt_id, "ID"))
-        if kind == "feature_flags":  # a server tells what it can do: ComfyUI has more each year, of its manager and assets
+        if (
+            kind == "feature_flags"
+        ):  # a server tells what it can do: ComfyUI has more each year, of its manager and assets
             data = {key: data[key] for key in ("supports_preview_metadata", "max_upload_size")}
         for key in {"timestamp", "sid", "traceback", "current_inputs", "current_outputs"} & data.keys():
             data[key] = "..."

@@ -74,8 +74,10 @@ def leaned_on(source: str) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             known |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
         if isinstance(node, ast.Import):
-            known |= {each.asname or each.name: each.name for each in node.names}
-    names = {known[name] for name in known} | {_dotted(node, known) for node in ast.walk(tree)}
+            imported = [each.name for each in node.names if each.asname is None]
+            known |= {name.partition(".")[0]: name.partition(".")[0] for name in imported}
+            known |= {each.asname: each.name for each in node.names if each.asname}
+    names = set(known.values()) | {_dotted(node, known) for node in ast.walk(tree)}
     ours = {name for name in names if name and name.partition(".")[0] in TOP}
     return {_recorded_part(name) for name in ours} - {*NAMES, *TOP} | ours & recorded()
 

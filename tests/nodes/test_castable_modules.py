@@ -84,3 +84,15 @@ def test_each_module_has_lists_of_its_own():
         each for model in (network, copy.deepcopy(network), weights) for each in as_the_manager_reads(model).values()
     ]
     assert len({id(functions) for _, _, *both in lists for functions in both}) == 2 * len(lists)
+
+
+def test_a_copy_forgets_where_the_hosts_manager_left_the_weights():
+    """What it notes on a module it does under names of its own, new ones each year."""
+    network = host.castable(nn.Sequential(nn.Linear(2, 2), nn.SiLU()), CLASSES)
+    noted = network[0]
+    noted.prev_comfy_cast_weights, noted.comfy_cast_weights, noted.comfy_patched_weights = False, True, True
+    noted.weight_function.append(torch.neg)
+    copied = host.unnoted(copy.deepcopy(network))
+    assert (copied[0].comfy_cast_weights, copied[0].weight_function) == (False, [])
+    assert vars(copied[0]).keys() == vars(host.castable(nn.Linear(2, 2), CLASSES)).keys()
+    assert noted.comfy_patched_weights and noted.weight_function == [torch.neg]
