@@ -1,5 +1,6 @@
 """Do help pages and template pictures fit the nodes and graphs they are named after, and stay small?"""
 
+import json
 import re
 
 import pytest
@@ -7,7 +8,10 @@ from pack import PACK, ROOT
 from PIL import Image
 from snapshot import nodes
 
-PAGES = sorted((ROOT / "web" / "docs").glob("*.md"))
+DOCS = ROOT / "web" / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+TRANSLATED = sorted(DOCS.glob("*/*.md"))  # <node>/<language>.md, which the editor prefers in that language
+WIDEST = 48  # signs of a formula that the help panel shows without a scroll bar
 PICTURES = sorted([*(ROOT / "web" / "docs").glob("*.jpg"), *(ROOT / "workflows").glob("*.jpg")])
 LIMIT = 60_000  # bytes
 WITH_PICTURES = {"ImagenTextEncode", "ImagenThreshold", "ImagenBaseSample64", "ImagenSuperRes"}
@@ -15,16 +19,33 @@ WITH_PICTURES = {"ImagenTextEncode", "ImagenThreshold", "ImagenBaseSample64", "I
 
 def test_the_pages_are_where_the_pack_says():
     assert (ROOT / PACK.WEB_DIRECTORY / "docs").is_dir()
-    assert WITH_PICTURES <= {page.stem for page in PAGES} <= set(nodes())
+    assert WITH_PICTURES <= set(nodes())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_has_its_nodes_title_and_pictures_that_exist(page):
+def test_every_node_has_a_page_in_every_language():
+    assert {page.stem for page in PAGES} == set(nodes()), "a page web/docs/<node>.md for each node, and none besides"
+    languages = [path.name for path in (ROOT / "locales").iterdir() if path.is_dir()]
+    wanted = {f"{node}/{language}" for node in nodes() for language in languages}
+    assert {page.relative_to(DOCS).with_suffix("").as_posix() for page in TRANSLATED} == wanted
+
+
+def title(page):
+    """The node's name in the page's language, without what stands in brackets behind it."""
+    if page.parent == DOCS:
+        return nodes()[page.stem].DISPLAY_NAME.removeprefix("Imagen ")
+    names = json.loads((ROOT / "locales" / page.stem / "nodeDefs.json").read_text(encoding="utf-8"))
+    return names[page.parent.name]["display_name"].removeprefix("Imagen ").partition("（")[0]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *TRANSLATED], ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_a_page_has_its_nodes_title_pictures_that_exist_and_no_wide_formula(page):
     text = page.read_text(encoding="utf-8")
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
-    assert (pictures or page.stem not in WITH_PICTURES) and all((page.parent / name).is_file() for name in pictures)
-    title = nodes()[page.stem].DISPLAY_NAME.removeprefix("Imagen ")
-    assert title in text.splitlines()[0], "the page is titled as its node, perhaps among others"
+    node = page.stem if page.parent == DOCS else page.parent.name
+    assert pictures or node not in WITH_PICTURES
+    assert all((DOCS / name).is_file() for name in pictures), "pictures are looked for beside the English pages"
+    assert title(page) in text.splitlines()[0], "the page is titled as its node, perhaps among others"
+    assert [line for line in text.splitlines() if line.startswith("    ") and len(line) > WIDEST + 4] == []
 
 
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.stem)
