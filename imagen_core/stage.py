@@ -14,6 +14,7 @@ from .checkpoints.formats import load_network
 from .checkpoints.native import StageSpec
 from .conditioning import TextContext, TextEmbeds
 from .schedules import Schedule, schedule_from_config
+from .text.captions import prepared
 from .text.t5 import T5TextEncoder
 
 
@@ -26,17 +27,26 @@ class Prompt:
 
 
 def encode_prompt(
-    text_encoder: T5TextEncoder, text: str, negative_text: str = "", *, pad_to: int | None = None
+    text_encoder: T5TextEncoder,
+    text: str,
+    negative_text: str = "",
+    *,
+    pad_to: int | None = None,
+    clean: str = "auto",
 ) -> Prompt:
     """Encode one prompt and what to steer away from. Warns where a long text was cut.
 
     Without `pad_to`, an empty negative text is None: the null prompt, zeroed embeddings. With it (77), both are read as
     DeepFloyd IF was trained: lower case, no blanks at the ends, exactly `pad_to` tokens, and T5's own "" as the null.
+    clean: whether both are cleaned as IF's captions were: "on", "off", or "auto": where there is `pad_to`.
     """
+    text, negative_text = (
+        prepared(each, for_deepfloyd=pad_to is not None, clean=clean) for each in (text, negative_text)
+    )
     if pad_to is None:
         negative = text_encoder.encode([negative_text]) if negative_text.strip() else None
         return Prompt(text=text_encoder.encode([text]), negative=negative)
-    both = text_encoder.encode([text.lower().strip(), negative_text.lower().strip()], pad_to=pad_to)
+    both = text_encoder.encode([text, negative_text], pad_to=pad_to)
     prompt, negative = (TextEmbeds(embeds=both.embeds[i : i + 1], mask=both.mask[i : i + 1]) for i in range(2))
     return Prompt(text=prompt, negative=negative)
 

@@ -56,8 +56,19 @@ class ImagenTextEncode:
                         "T5-XXL, none for any other encoder.",
                     },
                 ),
+                "clean_prompt": (
+                    ["auto", "on", "off"],
+                    {
+                        "default": "auto",
+                        "advanced": True,
+                        "tooltip": "Whether both texts are cleaned as the captions were that DeepFloyd IF was trained on: "
+                        "out go web addresses, tags, file names, long numbers, Chinese characters, 'free shipping' and "
+                        "the like. auto: on exactly where 77 tokens are read. off: as typed, in lower case there.",
+                    },
+                ),
             },
         }
 
-    def encode(self, text_encoder, text, negative_text, padding="auto"):
-        return (encode_prompt(text_encoder, text, negative_text, pad_to=text_encoder.padding(padding)),)
+    def encode(self, text_encoder, text, negative_text, padding="auto", clean_prompt="auto"):
+        pad_to = text_encoder.padding(padding)
+        return (encode_prompt(text_encoder, text, negative_text, pad_to=pad_to, clean=clean_prompt),)

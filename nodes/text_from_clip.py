@@ -26,6 +26,6 @@ class ImagenTextFromCLIP:
         texts = {name: spec for name, spec in inputs["required"].items() if name != "text_encoder"}
         return {"required": {"clip": ("CLIP", {"tooltip": tooltip}), **texts}, "optional": inputs["optional"]}
 
-    def encode(self, clip, text, negative_text, padding="auto"):
+    def encode(self, clip, text, negative_text, padding="auto", clean_prompt="auto"):
         encoder = _host.text_encoder_of(clip)
-        return (encode_prompt(encoder, text, negative_text, pad_to=encoder.padding(padding)),)
+        return (encode_prompt(encoder, text, negative_text, pad_to=encoder.padding(padding), clean=clean_prompt),)
