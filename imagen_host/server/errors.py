@@ -98,8 +98,16 @@ def cover(app: web.Application) -> None:
         server.__class__ = _Server
         return server
 
+    app.on_response_prepare.append(_past_the_middleware)
     app._make_handler = make_ours  # the one seam: both of aiohttp's runners call it
     logging.getLogger("aiohttp.server").addFilter(_one_line)
+
+
+async def _past_the_middleware(request: web.Request, response: web.StreamResponse) -> None:
+    """aiohttp itself refuses an Expect that it cannot meet, before any middleware, in plain text."""
+    if isinstance(response, web.HTTPException) and response.status >= 400 and response.content_type != JSON:
+        response.text, response.content_type = _as_json(request, response).text, JSON
+        response.headers["Content-Length"] = str(len(response.body))
 
 
 def _one_line(record: logging.LogRecord) -> bool:

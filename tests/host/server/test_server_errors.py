@@ -110,6 +110,14 @@ async def test_a_range_that_is_none(server):
             assert (answer.status, await answer.text()) == (206, "{")
 
 
+async def test_an_expectation_that_nobody_meets(server):
+    async with running(server) as site:
+        for path, status in (("/users", 417), ("/api/nothing", 417)):
+            await refused(site, "GET", path, status, headers={"Expect": "nonsense"})
+        async with site.http.post("/settings", data=b"{}", headers={"Expect": "100-continue"}) as answer:
+            assert answer.status == 200
+
+
 async def test_our_own_fault_is_json_and_is_logged(server, monkeypatch, caplog):
     async with running(server) as site:
         monkeypatch.setattr(site.state.queue, "status", lambda: 1 / 0)
