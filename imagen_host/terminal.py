@@ -88,11 +88,12 @@ def saved_paths(result: Result, output: Path) -> list[str]:
 
 def summary(result: Result, prompt: dict, images: list[str], seconds: float) -> dict:
     """What `imagen run --json` prints."""
+    cached = set(result.cached)
     nodes = {
         node: {
             "class": prompt[node]["class_type"],
             "seconds": round(result.seconds.get(node, 0.0), 4),
-            "cached": node in result.cached,
+            "cached": node in cached,
         }
         for node in [*result.seconds, *result.cached]
     }

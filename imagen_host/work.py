@@ -15,6 +15,7 @@ from . import expansion, runtime
 from .awaiting import Awaiter, running
 from .cache import Entry
 from .calls import Answer, call, gather_inputs, join, read_answer
+from .graph import Link
 from .plan import Plan
 from .results import Results
 
@@ -37,6 +38,7 @@ class Work:
         self.coroutines: dict[str, list[Any]] = {}  # by node: answers, some of them tasks
         self.gone_on: deque[str] = deque()  # nodes among them whose tasks have ended
         self.expanded: dict[str, list[Answer]] = {}  # by node: answers that wait for the nodes inside
+        self.asked: dict[str, set[str]] = {}  # by node: lazy inputs that it has asked for
         self.seconds: Counter[str] = Counter()
 
     def step(self, node: str) -> Entry | None:
@@ -84,18 +86,23 @@ class Work:
         self.emit("executing", node=node, display_node=self.graph.get_display_node_id(node))
         instance, inputs = self.results.instance(node), self._inputs(node)
         with runtime.running(node):
-            if missing := self._missing(node, self._wanted(instance, inputs)):
-                self.plan.defer(node, missing)
+            if self._asks(node, self._wanted(instance, inputs)):
                 return None
             check, on_block = self.host.check_interrupt, lambda blocker: self._blocked(node, blocker)
             return call(instance, instance.FUNCTION, inputs, self.awaiter, check=check, on_block=on_block)
 
     def _inputs(self, node: str) -> dict[str, list]:
-        links = self.graph.links(node).items()
-        results = {name: self.results.of(link) for name, link in links if self.results.has(link[0])}
+        links = self._arriving(node).items()
+        results = {name: self.results.of(link) for name, link in links}
         hidden = {"PROMPT": self.graph.prompt, "DYNPROMPT": self.graph, "UNIQUE_ID": node}
         hidden["EXTRA_PNGINFO"] = self.extra_data.get("extra_pnginfo")
         return gather_inputs(node, self.graph, results, hidden)
+
+    def _arriving(self, node: str) -> dict[str, Link]:
+        """The links whose values the node is given: not of lazy inputs that it has not asked for, whoever else has."""
+        inputs, asked = self.graph.declared(node).inputs, self.asked.get(node, ())
+        links = self.graph.links(node).items()
+        return {name: link for name, link in links if name in asked or name not in inputs or not inputs[name].lazy}
 
     def _wanted(self, instance: Any, inputs: dict[str, list]) -> list[str]:
         """The inputs that the node's check_lazy_status asks for."""
@@ -106,12 +113,17 @@ class Work:
         names = (name for answer in answers if isinstance(answer, (list, tuple, set)) for name in answer)
         return list(dict.fromkeys(names))
 
-    def _missing(self, node: str, wanted: Iterable[str]) -> list[str]:
-        """The nodes that the inputs asked for come from, as far as they have not run."""
+    def _asks(self, node: str, wanted: Iterable[str]) -> bool:
+        """Whether a node asks for more of its lazy inputs; if so it begins again when they are there."""
         links, given = self.graph.links(node), self.graph.get_node(node)["inputs"]
         if unknown := [name for name in wanted if name not in given]:
             raise ValueError(f"the node asks for its input {unknown[0]!r}, which is neither connected nor set")
-        return self.results.missing(links[name][0] for name in wanted if name in links)
+        arriving = self._arriving(node)
+        new = [name for name in wanted if name in links and name not in arriving]
+        self.asked.setdefault(node, set()).update(new)
+        if new:
+            self.plan.defer(node, self.results.missing(links[name][0] for name in new))
+        return bool(new)
 
     def _blocked(self, node: str, blocker: runtime.ExecutionBlocker) -> runtime.ExecutionBlocker:
         """A message is told once, on the first node that it reaches."""

@@ -138,6 +138,17 @@ def test_lazy_inputs_run_only_when_asked_for(engine, flow, use_a):
     assert [call for call in flow.CALLS if call[0] == "Number"] == [("Number", 1 if use_a else 2)]
 
 
+def test_a_lazy_input_arrives_only_where_it_was_asked_for(engine):
+    prompt = {
+        "n": entry("Number", value=1),
+        "gone": entry("Block", value=1),
+        "blocked": entry("Show", value=["gone", 0]),
+        "pick": entry("Pick", use_a=True, a=["n", 0], b=["gone", 0]),
+        "show": entry("Show", value=["pick", 0]),
+    }
+    assert run(engine, prompt).ui == {"show": {"values": [1]}}
+
+
 def test_a_failure_names_the_node_and_keeps_what_is_done(engine, flow, events):
     prompt = {
         "n": entry("Number", value=1), "bad": entry("Broken", value=["n", 0]), "show": entry("Show", value=["bad", 0])
