@@ -10,6 +10,7 @@ from typing import Any
 from .awaiting import Awaiter
 from .calls import call, gather_inputs
 from .declared import CASTS, InputSpec, accepts
+from .forms import kind_of, shown
 from .graph import Graph
 from .registry import jsonable
 
@@ -94,7 +95,7 @@ class NodeCheck:
             try:
                 value = self.inputs[name] = cast(value, spec.kind)
             except (TypeError, ValueError, OverflowError) as error:
-                text = f"{name}: {value!s:.60} ({error!s:.80})"
+                text = f"{name}: {shown(value)} ({shown(str(error))})"
                 return [problem("invalid_input_type", f"a value is no {spec.kind}", text, **about)]
         elif not isinstance(value, (str, int, float, bool)) and spec.choices is None:
             return []  # an input that takes an object as a constant: the node's own affair
@@ -133,7 +134,7 @@ class NodeCheck:
 def cast(value: Any, kind: str) -> Any:
     """A constant as the type of its input. Raises TypeError, ValueError or OverflowError."""
     if value is None or (kind != "STRING" and isinstance(value, (list, dict))):
-        raise TypeError(f"{type(value).__name__} given")
+        raise TypeError(f"{kind_of(value)} given")
     return CASTS[kind](value)
 
 
