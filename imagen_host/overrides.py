@@ -14,7 +14,7 @@ from typing import Any
 
 from .declared import choices_of
 from .file_names import FileNames
-from .forms import WorkflowError
+from .forms import WorkflowError, shown
 from .registry import Registry
 from .slots import wire
 from .ui_graph import read_link, read_ui
@@ -84,8 +84,10 @@ def find_node(name: str, prompt: dict, registry: Registry) -> str:
         if len(found) == 1:
             return found[0]
         if found:
-            raise WorkflowError(f"{name!r} could be any of the nodes {', '.join(found)}: use one of these ids")
-    known = ", ".join(f"{node} ({title_of(node, prompt)})" for node in list(prompt)[:12])
+            raise WorkflowError(
+                f"{name!r:.80} could be any of the nodes {', '.join(map(shown, found[:12]))}: use one of these ids"
+            )
+    known = ", ".join(f"{shown(node)} ({shown(title_of(node, prompt))})" for node in list(prompt)[:12])
     raise WorkflowError(f"no node {name!r:.80}: there are {known}")
 
 

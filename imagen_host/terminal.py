@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .engine import Result
+from .forms import LONGEST, shown
 from .overrides import title_of
 from .validation import Validation
 
@@ -75,8 +76,8 @@ def _names_a_file(error: dict) -> bool:
 
 def name_of(node: str, prompt: dict) -> str:
     """A node as messages name it: id, title and class."""
-    title, kind = title_of(node, prompt), prompt[node].get("class_type")
-    return f"node {node} ({kind})" if title == kind else f"node {node} {title!r} ({kind})"
+    title, kind, key = title_of(node, prompt), prompt[node].get("class_type"), shown(node)
+    return f"node {key} ({kind})" if title == kind else f"node {key} {title!r:.{LONGEST}} ({kind})"
 
 
 def saved_paths(result: Result, output: Path) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from .awaiting import Awaiter
 from .checks import NodeCheck, problem
 from .checks import finite as finite
+from .forms import shown
 from .graph import Graph, ancestors, one_ring, rings
 from .registry import Registry
 
@@ -112,9 +113,9 @@ def form_error(prompt: Any, registry: Registry) -> dict | None:
     for node, entry in prompt.items():
         where = f"Node ID '#{node}'"
         if not isinstance(entry, dict):
-            return problem("invalid_prompt", f"node {node} has no class_type: it is not an object", where)
+            return problem("invalid_prompt", f"node {shown(node)} has no class_type: it is not an object", where)
         if not isinstance(entry.setdefault("inputs", {}), dict):
-            return problem("invalid_prompt", f"the inputs of node {node} are not an object", where)
+            return problem("invalid_prompt", f"the inputs of node {shown(node)} are not an object", where)
         if not isinstance(entry.get("class_type"), str) or entry["class_type"] not in registry.classes:
             return _missing_class(node, entry, registry)
     return None
@@ -126,8 +127,8 @@ def _missing_class(node: str, entry: dict, registry: Registry) -> dict:
     about["node_title"] = meta.get("title", kind) if isinstance(meta, dict) else kind
     where = f"Node ID '#{node}'"
     if not isinstance(kind, str):
-        return problem("missing_node_type", f"node {node} has no class_type", where, **about)
+        return problem("missing_node_type", f"node {shown(node)} has no class_type", where, **about)
     near = difflib.get_close_matches(kind, registry.classes, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    message = f"node {node} is of the unknown class {kind!r}{hint} (ComfyUI or another pack may have it)"
+    message = f"node {shown(node)} is of the unknown class {kind!r:.80}{hint} (ComfyUI or another pack may have it)"
     return problem("missing_node_type", message, where, **about)
