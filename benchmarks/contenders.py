@@ -40,9 +40,10 @@ def ours(config: object, side: int) -> Contender:
 
     A guided step here is all that a sampler asks for: network, conversion to x_0, guidance, dynamic thresholding, eps.
     """
-    from imagen_core.conditioning import Conditioning, TextEmbeds
+    from imagen_core.conditioning import Signals, TextEmbeds
     from imagen_core.denoiser import Denoiser
     from imagen_core.guidance import GUIDANCE
+    from imagen_core.predictor import Predictor
     from imagen_core.schedules import SCHEDULES
     from imagen_core.thresholding import THRESHOLDINGS
     from imagen_core.unets import build_unet
@@ -50,21 +51,18 @@ def ours(config: object, side: int) -> Contender:
     imports_mib = resident_mib()
     network = build_unet(config).eval().requires_grad_(False)
     enlarges = getattr(config, "low_res_conditioning", False)
-    low_res = torch.randn(1, 3, side, side) if enlarges else None
-    aug_level = torch.full((1,), AUG_LEVEL) if enlarges else None
+    low_res, aug_level = torch.randn(1, 3, side, side), torch.full((1,), AUG_LEVEL)
+    picture = Signals(pixels=low_res, aug_level=aug_level) if enlarges else Signals()
     mask = torch.ones(1, TEXT_TOKENS, dtype=torch.bool)
     prompt = TextEmbeds(embeds=torch.randn(1, TEXT_TOKENS, TEXT_WIDTH), mask=mask)
     with torch.no_grad():
         cond, null = (
-            Conditioning(text=network.encode_text(text), low_res=low_res, aug_level=aug_level)
+            picture + network.encode_text(text)
             for text in (prompt, TextEmbeds.null(1, TEXT_WIDTH))
         )
     denoise = Denoiser(
-        network,
-        SCHEDULES["cosine"](),
-        prediction_type="eps",
-        cond=cond,
-        null=null,
+        Predictor(network=network, schedule=SCHEDULES["cosine"](), prediction_type="eps"),
+        {"cond": cond, "null": null},
         guidance=GUIDANCE["classifier_free"](scale=GUIDANCE_SCALE),
         thresholding=THRESHOLDINGS["dynamic"](),
     )

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from imagen_core.checkpoints.deepfloyd_config import config_from_diffusers  # noqa: E402
 from imagen_core.checkpoints.deepfloyd_keys import key_table  # noqa: E402
-from imagen_core.conditioning import Conditioning, TextEmbeds  # noqa: E402
+from imagen_core.conditioning import Signals, TextEmbeds  # noqa: E402
 from imagen_core.unets import build_unet  # noqa: E402
 
 # stage, channels, blocks, levels that do not attend, T5's width. Those of I-M, I-L and II-M are the nearest that fit what
@@ -163,7 +163,7 @@ def our_side(network: nn.Module, inputs: Inputs, *, name: str = "imagen-nodes", 
     mask = torch.ones(inputs.states.shape[:2], dtype=torch.bool, device=inputs.states.device)
     text = network.encode_text(TextEmbeds(embeds=inputs.states, mask=mask))
     level = torch.full((two_b,), NOISE_LEVEL / 1000, device=inputs.x_t.device)
-    picture = Conditioning(text=text, low_res=torch.cat([inputs.low_res] * 2), aug_level=level)
+    picture = text + Signals(pixels=torch.cat([inputs.low_res] * 2), aug_level=level)
     time = torch.full((two_b,), float(TIMESTEP), device=inputs.x_t.device)
     called = network if compiled in ("no", "graph") else torch.compile(network, mode=compiled)
 

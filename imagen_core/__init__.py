@@ -4,11 +4,13 @@ Text-to-image in four calls: `T5TextEncoder.from_folder`, `load_stage`, `encode_
 `super_resolve`, twice. Importing this package reads, prints and downloads nothing.
 """
 
+from ._discovery import settings_of
 from ._walk import find_files
 from .checkpoints.formats import find_stages, is_stage_checkpoint, read_spec, trained_in_half
 from .checkpoints.native import StageSpec, load_checkpoint, save_checkpoint
-from .conditioning import Conditioning, TextEmbeds
+from .conditioning import Signals, TextEmbeds
 from .denoiser import Denoiser, Prediction
+from .draw import Draw
 from .guidance import GUIDANCE, Guidance
 from .guidance.classifier_free import rescale_guidance
 from .inpainting import InitImage
@@ -42,8 +44,8 @@ __all__ = [
     "THRESHOLDINGS",
     "UNETS",
     "BatchNoise",
-    "Conditioning",
     "Denoiser",
+    "Draw",
     "Guidance",
     "GuidedThresholding",
     "InitImage",
@@ -51,6 +53,7 @@ __all__ = [
     "Prompt",
     "Sampler",
     "Schedule",
+    "Signals",
     "Stage",
     "StageSpec",
     "T5TextEncoder",
@@ -78,6 +81,7 @@ __all__ = [
     "resize_longest_side",
     "sample_base",
     "save_checkpoint",
+    "settings_of",
     "sigma_ve_table",
     "sigma_ve_to_t",
     "super_resolve",

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -45,6 +46,17 @@ def _register(found: dict[str, type[T]], implementation: type[T]) -> None:
     if name in found:
         raise ValueError(f"{implementation.__module__} and {found[name].__module__} both call themselves {name!r}")
     found[name] = implementation
+
+
+def settings_of(implementation: type) -> dict[str, tuple[Any, str]]:
+    """The settings of an implementation by name, each with its default and what the class's docstring says of it."""
+    entries = re.split(r"^ *([a-z_]\w*(?:, \w+)*): ", implementation.__doc__ or "", flags=re.MULTILINE)[1:]
+    told = {
+        name: " ".join(text.split("\n\n")[0].split())
+        for names, text in zip(entries[::2], entries[1::2], strict=True)
+        for name in names.split(", ")
+    }
+    return {field.name: (field.default, told.get(field.name, "")) for field in dataclasses.fields(implementation)}
 
 
 def to_config(settings: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .conditioning import Conditioning, TextEmbeds
+from .conditioning import Signals, TextEmbeds
 from .unets import UNetConfig, build_unet
 
 TEXT_TOKENS = 77  # of the prompt that is counted with: longer ones weigh little beside the pictures
@@ -32,14 +32,12 @@ def activation_bytes(config: UNetConfig, height: int, width: int, *, low_res: bo
     with torch.inference_mode(False), torch.enable_grad(), torch.device("meta"):
         network = build_unet(config).to(dtype).eval().requires_grad_(False)
         x_t = torch.empty(1, config.in_channels, height, width, dtype=dtype)
-        conditioning = Conditioning(
-            text=None if config.text_embed_dim is None else network.encode_text(_text(config.text_embed_dim, dtype)),
-            low_res=x_t if low_res else None,
-            aug_level=torch.empty(1) if low_res else None,
-        )
+        told = Signals(pixels=x_t, aug_level=torch.empty(1)) if low_res else Signals()
+        if config.text_embed_dim is not None:
+            told = told + network.encode_text(_text(config.text_embed_dim, dtype))
         weights = [*network.parameters(), *network.buffers()]
         with torch.no_grad(), _LinearAttention(), _LiveBytes(besides=weights) as live:
-            network(x_t, torch.empty(1), conditioning)
+            network(x_t, torch.empty(1), told)
     return live.most + 2 * x_t.nbytes
 
 

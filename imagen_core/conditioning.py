@@ -1,24 +1,20 @@
-"""What a network is told besides the noisy picture: text, a low-resolution picture, an augmentation level.
+"""What is a network told besides the noisy picture and the time? Sorted by where it enters, not by what it means.
 
-Shapes: b batch, l text tokens, d text width, n attention heads, k head width, c h w a picture.
+Shapes: b batch, l tokens, d text width, n attention heads, k head width, e time embedding, c h w a picture.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-def _pad_tokens(tensor: Tensor, length: int, dim: int) -> Tensor:
-    """Append zeros along token axis `dim` up to `length`."""
-    missing = length - tensor.shape[dim]
-    if missing == 0:
-        return tensor
-    after = tensor.ndim - 1 - dim % tensor.ndim
-    return F.pad(tensor, (0, 0) * after + (0, missing))
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,48 +34,107 @@ class TextEmbeds:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextContext:
-    """Everything a U-Net derives from a prompt, computed once and reused at every step.
+class Tokens:
+    """What a network's attention layers read, projected once and reused at every step."""
 
-    keys_values: one (keys, values) pair an attention layer, each (b n l k), in the order of the layers.
-    pooled: (b e), what attention pooling adds to the time embedding.  mask: (b l) bool.
-    padded: False promises that every token is real, so that attention may run without a mask.
+    keys_values: tuple[tuple[Tensor, Tensor], ...]  # one (keys, values) pair a layer, each (b n l k), in their order
+    mask: Tensor | None = None  # (b l) bool, True where a token is real; None promises that all are
+    weight: float = 1.0  # of what is read from them, where they have a softmax of their own
+
+    @property
+    def length(self) -> int:
+        return self.keys_values[0][0].shape[-2] if self.keys_values else 0
+
+    def padded_to(self, length: int) -> Tokens:
+        """Zeros appended that the mask says are no tokens."""
+        if not self.keys_values:
+            return self
+        missing, keys = length - self.length, self.keys_values[0][0]
+        mask = torch.ones(keys.shape[0], self.length, dtype=torch.bool, device=keys.device)
+        longer = tuple(tuple(F.pad(part, (0, 0, 0, missing)) for part in pair) for pair in self.keys_values)
+        mask = F.pad(mask if self.mask is None else self.mask, (0, missing))
+        return dataclasses.replace(self, keys_values=longer, mask=mask)
+
+    @staticmethod
+    def aligned(parts: Sequence[Tokens]) -> Sequence[Tokens]:
+        """The same of one length, so that they may be joined along the batch; with masks only where some need one."""
+        lengths = [part.length for part in parts]
+        if len(set(lengths)) == 1 and all(part.mask is None for part in parts):
+            return parts
+        return [part.padded_to(max(lengths)) for part in parts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """One forward pass's conditions; `a + b` is both. A field that is not there costs nothing."""
+
+    vector: Tensor | None = None  # (b e) beside the time: pooled text, a class, the embedding of a picture
+    aug_level: Tensor | None = None  # (b,) in [0, 1] beside the time, a scalar that the network embeds itself
+    tokens: Tokens | None = None  # read together with the picture's own positions: text
+    beside: tuple[Tokens, ...] = ()  # read by the same queries under a softmax of their own, weighted and added
+    pixels: Tensor | None = None  # (b c h w) joined to x_t at the stem: a small picture, enlarged and noised
+    features: Mapping[str, Tensor] = field(default_factory=dict)  # added where they are named
+
+    def __add__(self, other: Signals) -> Signals:
+        assert self.tokens is None or other.tokens is None, "two prompts for one network"
+        return Signals(
+            vector=_either(self.vector, other.vector, torch.add),
+            aug_level=_either(self.aug_level, other.aug_level, torch.maximum),
+            tokens=self.tokens or other.tokens,
+            beside=self.beside + other.beside,
+            pixels=_either(self.pixels, other.pixels, lambda a, b: torch.cat([a, b], dim=1)),
+            features={
+                name: _either(self.features.get(name), other.features.get(name), torch.add)
+                for name in {**self.features, **other.features}
+            },
+        )
+
+    def added(self, name: str, x: Tensor) -> Tensor:
+        """x (b c h w), and the feature of this name on top of it if there is one."""
+        feature = self.features.get(name)
+        return x if feature is None else x + feature.to(x.dtype)
+
+
+def _either(a: Tensor | None, b: Tensor | None, both: Callable[[Tensor, Tensor], Tensor]) -> Tensor | None:
+    return b if a is None else a if b is None else both(a, b)
+
+
+def joined(parts: Sequence[T]) -> T:
+    """The same structures with every tensor joined along the batch: conditional and null as one."""
+    return parts[0] if len(parts) == 1 else mapped(lambda *tensors: torch.cat(tensors), *parts)
+
+
+def repeated(value: T, count: int) -> T:
+    """Every tensor of a structure `count` times along the batch, each image's copies side by side."""
+    return mapped(lambda tensor: tensor.repeat_interleave(count, 0), value)
+
+
+def part_of(value: T, part: slice) -> T:
+    """The images `part` of every tensor in a structure."""
+    return mapped(lambda tensor: tensor[part], value)
+
+
+def mapped(function: Callable[..., Tensor], *values: Any) -> Any:
+    """`function` of the tensors at the same place of each structure: dataclasses, tuples and mappings of tensors.
+
+    Every tensor has the batch first. Raises ValueError where the structures differ.
     """
-
-    keys_values: tuple[tuple[Tensor, Tensor], ...]
-    pooled: Tensor
-    mask: Tensor
-    padded: bool = True
-
-    def repeat(self, count: int) -> TextContext:
-        """The same prompts `count` times along the batch, prompt-major."""
-
-        def again(tensor: Tensor) -> Tensor:
-            return tensor.repeat_interleave(count, 0)
-
-        return TextContext(
-            keys_values=tuple((again(keys), again(values)) for keys, values in self.keys_values),
-            pooled=again(self.pooled),
-            mask=again(self.mask),
-            padded=self.padded,
-        )
-
-    def cat(self, other: TextContext) -> TextContext:
-        """Join along the batch; the shorter prompt is padded with masked tokens."""
-        length = max(self.mask.shape[1], other.mask.shape[1])
-
-        def join(a: Tensor, b: Tensor, dim: int) -> Tensor:
-            return torch.cat([_pad_tokens(a, length, dim), _pad_tokens(b, length, dim)])
-
-        return TextContext(
-            keys_values=tuple(
-                (join(k_a, k_b, -2), join(v_a, v_b, -2))
-                for (k_a, v_a), (k_b, v_b) in zip(self.keys_values, other.keys_values, strict=True)
-            ),
-            pooled=torch.cat([self.pooled, other.pooled]),
-            mask=join(self.mask, other.mask, -1),
-            padded=self.padded or other.padded or self.mask.shape[1] != other.mask.shape[1],
-        )
+    first = values[0]
+    if any(type(value) is not type(first) for value in values):
+        kinds = " and ".join(type(value).__name__ for value in values)
+        raise ValueError(f"{kinds} cannot be one batch: tell every branch the same kinds of signals")
+    if isinstance(first, Tensor):
+        return function(*values)
+    if isinstance(first, tuple):
+        return tuple(mapped(function, *items) for items in zip(*values, strict=True))
+    if isinstance(first, Mapping):
+        return {name: mapped(function, *(value[name] for value in values)) for name in first}
+    if dataclasses.is_dataclass(first):
+        values = first.aligned(values) if isinstance(first, Tokens) and len(values) > 1 else values
+        names = [each.name for each in dataclasses.fields(first)]
+        parts = {name: mapped(function, *(getattr(value, name) for value in values)) for name in names}
+        return dataclasses.replace(first, **parts)
+    return first
 
 
 def aug_level_to_timestep(aug_level: Tensor) -> Tensor:
@@ -88,24 +143,3 @@ def aug_level_to_timestep(aug_level: Tensor) -> Tensor:
     The thousandth makes up for float32, in which 0.29 is a little less than it says.
     """
     return (aug_level.double() * 1000.0 + 1e-3).floor().clamp(0.0, 999.0).float()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conditioning:
-    """One forward pass's conditions. `low_res` is already resized and noised: (b c h w); `aug_level` (b,) in [0,1]."""
-
-    text: TextContext | None = None
-    low_res: Tensor | None = None
-    aug_level: Tensor | None = None
-
-    def cat(self, other: Conditioning) -> Conditioning:
-        """Join two conditionings along the batch (conditional and null run as one batch)."""
-        return Conditioning(
-            text=None if self.text is None else self.text.cat(other.text),
-            low_res=None if self.low_res is None else torch.cat([self.low_res, other.low_res]),
-            aug_level=None if self.aug_level is None else torch.cat([self.aug_level, other.aug_level]),
-        )
-
-    def with_text(self, text: TextContext | None) -> Conditioning:
-        """The same picture conditions under another prompt."""
-        return replace(self, text=text)

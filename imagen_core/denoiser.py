@@ -1,25 +1,25 @@
-"""What does a sampler see? A network, its conditions, guidance and thresholding joined into `denoise(x_t, t)`.
+"""What does a sampler see? A network, what it is told, guidance and thresholding joined into `denoise(x_t, t)`.
 
-Shapes: b images, c channels, h w pixels.
+Shapes: b images, c channels, h w pixels; latents, embeddings and frames have other axes behind the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .conditioning import Conditioning
+from .conditioning import Signals, joined
 from .guidance import Guidance
 from .parameterization import per_image, x_0_to_eps
-from .predictions import prediction_of
-from .schedules import Schedule
+from .predictor import Point, Predictor
 from .thresholding import Thresholding
 
-Network = Callable[[Tensor, Tensor, Conditioning], Tensor]
+Others = Mapping[str, tuple[Predictor, Signals]]  # a branch that another network answers, and what that one is told
 
 
 @dataclass(frozen=True)
@@ -35,98 +35,85 @@ class Prediction:
     variance_frac: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Working:
+    """A guidance in one run: its memory, and at one call for which images it works."""
+
+    guidance: Guidance
+    memory: Any
+    images: tuple[bool, ...] = ()
+
+    def at(self, times: list[float]) -> Working:
+        return Working(self.guidance, self.memory, tuple(self.guidance.active(t) for t in times))
+
+    def only(self, changed: Tensor, unchanged: Tensor) -> Tensor:
+        """`changed` for the images for which it works, `unchanged` for the others."""
+        if all(self.images):
+            return changed
+        return changed.where(per_image(torch.tensor(self.images, device=changed.device), changed) > 0, unchanged)
+
+
 class Denoiser:
     """One sampling run's `denoise(x_t, t) -> Prediction`; make a new one for each run.
 
-    network: called as network(x_t, time (b,), conditioning) -> (b, c or 2c, h, w).
-    prediction_type: what the network puts out, a key of PREDICTIONS: "eps", "v", "x_0" or "flow".
-    cond, null: the conditions of the batch, with and without the prompt. Where guidance is active both run as one
-        batch; without a null there is nothing to guide away from, and guidance is off.
-    learned_variance: the network puts out 2c channels, the second half Improved DDPM's v.
+    told: what the network is told, by the name of the branch. "cond" is what is asked for, "null" the same without the
+        prompt; without a null there is nothing to guide away from, and guidance that asks for it is off.
+    guidance: any number; each pulls as if it were alone, and the pulls add up. Where one is active the branches that it
+        asks for run as one batch with cond.
+    others: branches that other networks answer, each with what that one is told: "weak" of autoguidance.
     """
 
     def __init__(
         self,
-        network: Network,
-        schedule: Schedule,
+        predictor: Predictor,
+        told: Mapping[str, Signals],
         *,
-        prediction_type: str,
-        cond: Conditioning,
-        null: Conditioning | None = None,
-        guidance: Guidance,
+        guidance: Guidance | Sequence[Guidance] = (),
         thresholding: Thresholding,
-        learned_variance: bool = False,
+        others: Others | None = None,
     ) -> None:
-        self.schedule = schedule
-        self._network = network
-        self._prediction = prediction_of(prediction_type)
-        self._cond = cond
-        self._null = null
-        self._guidance = guidance
-        self._memory = guidance.start_run()
-        self._thresholding = thresholding
-        self._learned_variance = learned_variance
-        self._dtype = _parameter_dtype(network)
+        self.schedule = predictor.schedule
+        self._predictor, self._others, self._thresholding = predictor, dict(others or {}), thresholding
+        self._together = cache(lambda names: joined([told[name] for name in names]))  # once for all calls
+        known = {*told, *self._others}
+        given = (guidance,) if isinstance(guidance, Guidance) else guidance
+        self._guidance = [Working(each, each.start_run()) for each in given if _answerable(each, known)]
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Prediction:
         """Predict from x_t (b c h w), float32 or finer, at time `t`: a scalar, best on the CPU, or (b,) one an image."""
-        guided = [self._null is not None and self._guidance.active(time) for time in t.reshape(-1).tolist()]
-        alpha, sigma = (_scale(values, x_t) for values in self.schedule.alpha_sigma(t))
-        cond, null = self._outputs(x_t, t, both=any(guided))
-        channels = x_t.shape[1]
-        x_0 = self._prediction.to_x_0(cond[:, :channels], x_t, alpha, sigma)
-        if null is not None:
-            null_x_0 = self._prediction.to_x_0(null[:, :channels], x_t, alpha, sigma)
-            x_0 = self._guide(x_0, null_x_0, guided)
-        x_0 = self._thresholding(x_0)
+        at, times = Point.on(self.schedule, x_t, t), t.reshape(-1).tolist()
+        working = [each for each in (each.at(times) for each in self._guidance) if any(each.images)]
+        x_0, variance_frac = self._branches(at, working)
+        guided = self._thresholding(self._guided(x_0, at, working))
+        for each in working:
+            guided = each.only(each.guidance.shift(guided, at), guided)
         # With the prompt, as published: guidance extrapolates means, and has no meaning for variances.
-        variance_frac = 0.5 * (cond[:, channels:] + 1.0) if self._learned_variance else None
-        return Prediction(x_0=x_0, eps=x_0_to_eps(x_0, x_t, alpha, sigma), variance_frac=variance_frac)
+        return Prediction(x_0=guided, eps=x_0_to_eps(guided, x_t, at.alpha, at.sigma), variance_frac=variance_frac)
 
-    @cached_property
-    def _cond_and_null(self) -> Conditioning:
-        """Both conditions as one batch, joined once, and only if guidance is ever active."""
-        return self._cond.cat(self._null)
+    def _branches(self, at: Point, working: list[Working]) -> tuple[dict[str, Tensor], Tensor | None]:
+        """x_0 by branch, of those that somebody asks for; and the variance's share under cond."""
+        asked = dict.fromkeys(["cond", *(name for each in working for name in each.guidance.asks)])
+        own = tuple(name for name in asked if name not in self._others)
+        x_0, variance_frac = self._predictor(at, self._together(own), len(own))
+        found = dict(zip(own, x_0, strict=True))
+        for name in asked.keys() - found.keys():
+            predictor, told = self._others[name]
+            found[name] = predictor(at.on_other(self.schedule, predictor.schedule), told)[0][0]
+        return found, variance_frac
 
-    def _outputs(self, x_t: Tensor, t: Tensor, *, both: bool) -> tuple[Tensor, Tensor | None]:
-        """The network's output, in x_t's dtype, under the prompt and, with `both`, under the null prompt: one pass."""
-        copies = 2 if both else 1
-        time = self.schedule.network_time(t).to(x_t).expand(x_t.shape[0])
-        output = self._network(
-            self._network_input(x_t, t).to(self._dtype).repeat(copies, *[1] * (x_t.ndim - 1)),
-            time.repeat(copies),
-            self._cond_and_null if both else self._cond,
-        ).to(x_t.dtype)
-        self._check_output(output, x_t)
-        return tuple(output.chunk(2)) if both else (output, None)
-
-    def _network_input(self, x_t: Tensor, t: Tensor) -> Tensor:
-        scale = self.schedule.input_scale(t)
-        return x_t if scale is None else x_t * _scale(scale, x_t)
-
-    def _check_output(self, output: Tensor, x_t: Tensor) -> None:
-        """A network's variance channels, silently dropped or taken for a picture, are the classic error."""
-        wanted = x_t.shape[1] * (2 if self._learned_variance else 1)
-        if output.shape[1] != wanted:
-            raise ValueError(
-                f"the network put out {output.shape[1]} channels, and {wanted} were expected with"
-                f" learned_variance={self._learned_variance}: set learned_variance as the network was trained"
-            )
-
-    def _guide(self, cond: Tensor, null: Tensor, guided: list[bool]) -> Tensor:
-        """Guided x_0 where guidance is active, the conditional one where it is not."""
-        x_0 = self._guidance.combine(cond, null, memory=self._memory)
-        if all(guided):
-            return x_0
-        return x_0.where(per_image(torch.tensor(guided, device=x_0.device), x_0) > 0, cond)
+    def _guided(self, x_0: dict[str, Tensor], at: Point, working: list[Working]) -> Tensor:
+        guided = cond = x_0["cond"]
+        for each in working:
+            alone = each.guidance.combine(x_0, at, memory=each.memory)
+            if alone is not cond:
+                alone = each.only(alone, cond)
+                guided = alone if guided is cond else guided + (alone - cond)
+        return guided
 
 
-def _scale(values: Tensor, like: Tensor) -> Tensor:
-    """alpha or sigma of a scalar t in the pictures' dtype (left on the CPU: no copy), of t (b,) as (b 1 1 1)."""
-    return values.to(like.dtype) if values.ndim == 0 else per_image(values, like)
-
-
-def _parameter_dtype(network: Network) -> torch.dtype:
-    """The dtype that a network computes in: that of its first floating-point parameter, or float32."""
-    parameters = network.parameters() if isinstance(network, nn.Module) else ()
-    return next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
+def _answerable(guidance: Guidance, known: set[str]) -> bool:
+    """Whether every branch is there that a guidance asks for. ValueError where one is missing that should be."""
+    missing = set(guidance.asks) - known
+    if missing - {"null"}:
+        raise ValueError(f"{guidance.name} asks for {', '.join(sorted(missing))}, which nothing here answers")
+    return not missing

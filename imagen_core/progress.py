@@ -1,4 +1,4 @@
-"""How far from noise (0) to picture (1) has a foreign sampler come, and how strongly should something work there?"""
+"""How far from noise (0) to picture (1) has a sampler come, and does something work there, and how strongly?"""
 
 from __future__ import annotations
 
@@ -24,15 +24,29 @@ def progress_at(sigma: float, progress_to_sigma: Callable[[float], float]) -> fl
     return 0.5 * (low + high)
 
 
+def check_interval(start: float, end: float) -> None:
+    """Raise ValueError unless 0 <= start <= end <= 1."""
+    if not 0.0 <= start <= end <= 1.0:
+        raise ValueError(f"from {start} to {end}: expected 0 <= start <= end <= 1, 0 being pure noise")
+
+
+def in_interval(progress: float, start: float, end: float) -> bool:
+    """Whether something that works from `start` to `end` does so at `progress`: 1 - t, a percent of the schedule.
+
+    The one definition for guidance, thresholding, and whatever else has a start and an end. A hair of tolerance keeps
+    the ends in despite rounding.
+    """
+    return start - 1e-6 <= progress <= end + 1e-6
+
+
 def strength_at(progress: float, start: float, end: float, curve: str = "constant") -> float:
     """How strongly something that works from `start` to `end` does so at `progress`: 1 to 0, and 0 outside.
 
     curve: "constant" is 1 all the way; "linear" and "cosine" fade from 1 at `start` to 0 at `end`. Raises ValueError
     for an interval that is none.
     """
-    if not 0.0 <= start <= end <= 1.0:
-        raise ValueError(f"from {start} to {end}: expected 0 <= start <= end <= 1, 0 being pure noise")
-    if not start - 1e-6 <= progress <= end + 1e-6:  # a hair, so that rounding keeps the ends in
+    check_interval(start, end)
+    if not in_interval(progress, start, end):
         return 0.0
     if curve == "constant" or start == end:
         return 1.0

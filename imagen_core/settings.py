@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from ._discovery import from_config
 from .guidance import GUIDANCE, Guidance
 from .thresholding import THRESHOLDINGS, Thresholding
 
 
 def make_thresholding(method: str, **settings: Any) -> Thresholding:
-    """The thresholding called `method`, with those of `settings` that it has (a percentile says nothing to static).
+    """The thresholding called `method`. Raises ValueError for an unknown method, or a setting it has not or refuses."""
+    return from_config(THRESHOLDINGS, {"name": method, **settings}, kind="thresholding")
 
-    Raises ValueError for an unknown method or a value out of range.
+
+def make_guidance(
+    method: str | Guidance | Sequence[Guidance] | None = None, *, scale: float, **settings: Any
+) -> Guidance | tuple[Guidance, ...]:
+    """A guidance of strength `scale`: by name, or a given one with its settings replaced; classifier-free when None.
+
+    Of several given ones the first is changed. Raises ValueError for an unknown method, or a setting it has not or refuses.
     """
-    return _make(THRESHOLDINGS, "thresholding", method, settings)
-
-
-def make_guidance(method: str | Guidance | None = None, *, scale: float, **settings: Any) -> Guidance:
-    """A guidance of strength `scale`: by name, or a given one with its scale replaced; classifier-free when None.
-
-    Raises ValueError for an unknown method or a value out of range.
-    """
+    if method is None or isinstance(method, str):
+        return from_config(GUIDANCE, {"name": method or "classifier_free", "scale": scale, **settings}, kind="guidance")
     if isinstance(method, Guidance):
-        return replace(method, scale=scale)
-    return _make(GUIDANCE, "guidance", method or "classifier_free", {"scale": scale, **settings})
-
-
-def _make(registry: dict[str, type], kind: str, name: str, settings: dict[str, Any]) -> Any:
-    if name not in registry:
-        raise ValueError(f"unknown {kind} {name!r}: choose one of {', '.join(sorted(registry))}")
-    known = {field.name for field in fields(registry[name])}
-    return registry[name](**{key: value for key, value in settings.items() if key in known})
+        return replace(method, scale=scale, **settings)
+    first, *others = method
+    return (replace(first, scale=scale, **settings), *others)

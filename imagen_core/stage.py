@@ -12,7 +12,8 @@ from .activation_memory import activation_bytes
 from .batching import InParts
 from .checkpoints.formats import load_network
 from .checkpoints.native import StageSpec
-from .conditioning import TextContext, TextEmbeds
+from .conditioning import Signals, TextEmbeds, repeated
+from .predictor import Predictor
 from .schedules import Schedule, schedule_from_config
 from .text.captions import prepared
 from .text.t5 import T5TextEncoder
@@ -72,9 +73,14 @@ class Stage:
         return next(self.unet.parameters()).dtype
 
     @property
-    def network(self) -> InParts:
+    def predictor(self) -> Predictor:
         """The U-Net as a denoiser calls it: a batch that memory is short for goes through in parts."""
-        return InParts(self.unet, self.max_rows)
+        return Predictor(
+            network=InParts(self.unet, self.max_rows),
+            schedule=self.schedule,
+            prediction_type=self.spec.prediction_type,
+            learned_variance=self.spec.learned_variance,
+        )
 
     def activation_bytes(self, height: int, width: int) -> int:
         """What one picture of this size takes while the U-Net runs, in bytes, besides the weights."""
@@ -86,22 +92,24 @@ class Stage:
         """Whether the network was built to read a prompt at all."""
         return self.spec.unet_config.text_embed_dim is not None
 
-    def encode_prompt(self, prompt: Prompt | None, batch: int) -> tuple[TextContext | None, TextContext | None]:
-        """The conditional and the null text context for `batch` images; (None, None) for a stage without text.
+    def encode_prompt(self, prompt: Prompt | None, batch: int) -> dict[str, Signals]:
+        """What `batch` images are told of the prompt, as "cond", and as "null" of what guidance steers away from.
+
+        For a stage without text there is only "cond", and nothing in it.
 
         Raises ValueError when the stage needs a prompt and has none, when the prompt comes from a text encoder of
         another width, or when it holds neither one prompt nor `batch` of them.
         """
         if not self.reads_text:
-            return None, None
+            return {"cond": Signals()}
         if prompt is None:
             raise ValueError(
                 f"the {self.spec.stage} stage reads text, and got no prompt: connect an Imagen Text Encode node"
             )
         negative = prompt.negative or TextEmbeds.null(1, self.spec.unet_config.text_embed_dim)
-        return self._context(prompt.text, batch), self._context(negative, batch)
+        return {"cond": self._told(prompt.text, batch), "null": self._told(negative, batch)}
 
-    def _context(self, embeds: TextEmbeds, batch: int) -> TextContext:
+    def _told(self, embeds: TextEmbeds, batch: int) -> Signals:
         expected = self.spec.unet_config.text_embed_dim
         if embeds.embeds.shape[-1] != expected:
             raise ValueError(
@@ -114,7 +122,7 @@ class Stage:
         encoded = self.unet.encode_text(
             TextEmbeds(embeds=embeds.embeds.to(self.device, self.dtype), mask=embeds.mask.to(self.device))
         )
-        return encoded if prompts == batch else encoded.repeat(batch)
+        return encoded if prompts == batch else repeated(encoded, batch)
 
 
 def load_stage(

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from imagen_core.samplers import SAMPLERS
 from imagen_core.sampling import super_resolve
 from imagen_core.stage import Stage, load_stage
 from imagen_core.text.t5 import T5TextEncoder
@@ -32,10 +31,9 @@ def enlarge_one(stage: Stage, picture: Tensor, seed: int) -> Tensor:
     return super_resolve(
         stage,
         picture,
-        seeds=[seed],
+        None,
+        settings.draw([seed]),
         aug_level=settings.aug_level,
-        steps=settings.steps,
-        sampler=SAMPLERS[settings.sampler](),
     )
 
 

@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
-from imagen_core.samplers import SAMPLERS
 from imagen_core.sampling import sample_base
 from imagen_core.stage import Prompt, Stage
 from imagen_core.text.t5 import T5TextEncoder
@@ -70,10 +68,7 @@ class Drawings:
         return sample_base(
             self.stage,
             Prompt(text=self.encoder.encode(captions)),
-            seeds=range(seed, seed + len(captions)),
-            steps=self.settings.steps,
-            sampler=SAMPLERS[self.settings.sampler](),
-            guidance=ClassifierFreeGuidance(scale=self.settings.guidance_scale),
+            self.settings.draw(range(seed, seed + len(captions))),
         )
 
     def _write(self, chunk: int, pictures: Tensor) -> None:

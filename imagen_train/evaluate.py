@@ -7,7 +7,7 @@ Shapes: b pictures, n samples, d features.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from imagen_core.draw import Draw
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
 from imagen_core.samplers import SAMPLERS
 from imagen_core.sampling import sample_base, super_resolve
@@ -51,6 +52,15 @@ class SamplingSettings:
         fallback = {"steps": 25, "guidance_scale": 1.0, "sampler": "dpmpp_2m", "aug_level": 0.0}
         known = {name: stage.spec.defaults.get(name, value) for name, value in fallback.items()}
         return dataclasses.replace(self, **{k: v for k, v in known.items() if getattr(self, k) is None})
+
+    def draw(self, seeds: Sequence[int]) -> Draw:
+        """These settings, none of them None, for pictures of these seeds."""
+        return Draw(
+            seeds=seeds,
+            steps=self.steps,
+            sampler=SAMPLERS[self.sampler](),
+            guidance=ClassifierFreeGuidance(scale=self.guidance_scale),
+        )
 
     def load(self, path: Path, device: str, *, expected_stage: str | None = None) -> Stage:
         """A checkpoint in this dtype."""
@@ -89,10 +99,7 @@ def draw_base(stage: Stage, encoder: T5TextEncoder, captions: list[str], setting
             sample_base(
                 stage,
                 Prompt(text=encoder.encode(part)),
-                seeds=range(first, first + len(part)),
-                steps=settings.steps,
-                sampler=SAMPLERS[settings.sampler](),
-                guidance=ClassifierFreeGuidance(scale=settings.guidance_scale),
+                settings.draw(range(first, first + len(part))),
             )
         )
     return torch.cat(drawn)
@@ -243,12 +250,9 @@ def enlarged_figures(
         stage,
         small,
         prompt,
-        seeds=seeds,
+        settings.draw(seeds),
         factor=4,
         aug_level=settings.aug_level,
-        steps=settings.steps,
-        sampler=SAMPLERS[settings.sampler](),
-        guidance=ClassifierFreeGuidance(scale=settings.guidance_scale),
     )
     figures = {"consistency": (shrink(drawn) - small).abs().mean((1, 2, 3))}
     for name, picture in (("network", drawn), ("bicubic", bicubic(small)), ("lanczos", lanczos(small))):

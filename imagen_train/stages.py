@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imagen_core.checkpoints.native import StageSpec, load_checkpoint, save_checkpoint
-from imagen_core.conditioning import Conditioning, TextEmbeds
+from imagen_core.conditioning import Signals, TextEmbeds
+from imagen_core.draw import Draw
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
 from imagen_core.sampling import sample_base, super_resolve
 from imagen_core.schedules import schedule_to_config
@@ -62,7 +63,7 @@ class _StageTask:
         self,
         network: nn.Module,
         x_0: Tensor,
-        cond: Conditioning,
+        cond: Signals,
         times: Tensor,
         noise: Tensor,
         image_weight: Tensor | None = None,
@@ -115,7 +116,7 @@ class BaseTask(_StageTask):
         dropped = torch.rand(self.batch_size, generator=generator) < self.plan.null_fraction
         x_0 = self.cache.pictures(indices).to(self.device)
         times, noise = self._time_and_noise(x_0.shape, generator, progress)
-        cond = Conditioning(text=model.encode_text(_to(self.texts.of(indices, dropped), self.device)))
+        cond = model.encode_text(_to(self.texts.of(indices, dropped), self.device))
         if self.plan.route:
             model.routed = self.plan.route if progress < self.plan.route_until else 0.0
         if self.helper is None or progress >= self.plan.teach_until:
@@ -136,9 +137,11 @@ class BaseTask(_StageTask):
         drawn = sample_base(
             self.stage(model),
             Prompt(text=_to(self.texts.encoder.encode(captions), self.device)),
-            seeds=range(len(captions)),
-            steps=20,
-            guidance=ClassifierFreeGuidance(scale=self.plan.defaults["guidance_scale"]),
+            Draw(
+                seeds=range(len(captions)),
+                steps=20,
+                guidance=ClassifierFreeGuidance(scale=self.plan.defaults["guidance_scale"]),
+            ),
         )
         return Preview(picture=grid(drawn, columns=6, scale=2), figures=self._errors(model))
 
@@ -149,7 +152,7 @@ class BaseTask(_StageTask):
         x_0 = self.held_out.pictures(range(count)).to(self.device)
         noise = torch.randn(x_0.shape, generator=generator).to(self.device)
         text = _to(self.texts.encoder.encode(self.held_out.captions[:count]), self.device)
-        cond = Conditioning(text=model.encode_text(text))
+        cond = model.encode_text(text)
         plan, errors = self.plan, {}
         for t in (0.9, 0.6, 0.3):
             times = torch.full((count,), t, device=self.device)
@@ -191,14 +194,14 @@ class SuperResolutionTask(_StageTask):
         low_res = shrunk_and_grown(x_0)
         low_res = augment(low_res, level, plan.schedule, torch.randn(x_0.shape, generator=generator).to(self.device))
         weight = aug_weight(plan.schedule.alpha_sigma(level)[1])
-        return self._loss(model, x_0, Conditioning(low_res=low_res, aug_level=level), times, noise, weight)
+        return self._loss(model, x_0, Signals(pixels=low_res, aug_level=level), times, noise, weight)
 
     def preview(self, model: nn.Module) -> Preview:
         """Rows: grown low-res, enlarged by the network at aug_level 0, truth. Figures: PSNR against bicubic, in dB."""
         rows = range(min(6, len(self.held_out)))
         truth = self.held_out.pictures(rows).to(self.device)
         small = shrink(truth)
-        drawn = super_resolve(self.stage(model), small, seeds=rows, steps=8, aug_level=0.0).to(self.device)
+        drawn = super_resolve(self.stage(model), small, None, Draw(seeds=rows, steps=8)).to(self.device)
         rivals = {"psnr": drawn, "psnr_bicubic": bicubic(small)}
         figures = {name: psnr(picture, truth).mean().item() for name, picture in rivals.items()}
         return Preview(picture=grid(torch.cat([shrunk_and_grown(truth), drawn, truth]), columns=6), figures=figures)

@@ -1,6 +1,6 @@
 """The inputs that every sampler node shares, and what their values mean to the core."""
 
-from ..imagen_core import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, InitImage, make_guidance
+from ..imagen_core import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, Draw, InitImage, make_guidance
 from . import _host, _sockets
 
 SAMPLER_TIP = (
@@ -102,15 +102,21 @@ def start_from(init_image, mask, strength, resample) -> InitImage | None:
     return InitImage(pixels=pixels, mask=holes, strength=strength, resample=resample)
 
 
-def settings(seed, batch, steps, sampler, guidance_scale, guidance, threshold, spacing, init, callback) -> dict:
-    """Widget values as the keyword arguments of the core's sampling functions."""
-    return {
-        "spacing": None if spacing == "auto" else spacing,
-        "init": init,
-        "seeds": range(seed, seed + batch),
-        "steps": steps,
-        "sampler": SAMPLERS[sampler](),
-        "guidance": make_guidance(guidance, scale=guidance_scale),
-        "thresholding": threshold,
-        "callback": callback,
-    }
+def draw_of(seed, batch, steps, sampler, guidance_scale, guidance, threshold, spacing, init, callback) -> Draw:
+    """Widget values as the core takes them."""
+    return Draw(
+        seeds=range(seed, seed + batch),
+        steps=steps,
+        sampler=SAMPLERS[sampler](),
+        guidance=make_guidance(guidance, scale=guidance_scale),
+        thresholding=threshold,
+        spacing=None if spacing == "auto" else spacing,
+        init=init,
+        callback=callback,
+    )
+
+
+def loaded(unet, draw, height, width):
+    """The stage, ready to draw pictures of this size, and with it whatever stages its guidance asks."""
+    others = [stage for guidance in draw.guidances for stage in guidance.others.values()]
+    return _host.loaded(unet, pictures=len(draw.seeds), height=height, width=width, beside=others)

@@ -3,7 +3,7 @@
 TEXT_ENCODER = "IMAGEN_TEXT_ENCODER"  # a loaded, frozen T5 (imagen_core.T5TextEncoder)
 TEXT = "IMAGEN_TEXT"  # an encoded prompt and negative prompt (imagen_core.Prompt)
 UNET = "IMAGEN_UNET"  # one loaded stage: network, schedule, description (imagen_core.Stage)
-GUIDANCE = "IMAGEN_GUIDANCE"  # how prompt and null predictions combine (imagen_core.Guidance)
+GUIDANCE = "IMAGEN_GUIDANCE"  # how prompt and null predictions combine (imagen_core.Guidance, or a tuple of them)
 THRESHOLD = "IMAGEN_THRESHOLD"  # how predicted pixels are kept in range (imagen_core.Thresholding)
 IMAGE = "IMAGE"  # the host's own: float32 (b h w c) in 0..1
 MASK = "MASK"  # the host's own: float32 (b h w) in 0..1, 1 where a picture is transparent or to be repainted

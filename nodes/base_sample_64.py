@@ -67,8 +67,8 @@ class ImagenBaseSample64:
     ):
         init = _sampling_inputs.start_from(init_image, mask, strength, resample)
         report = _host.step_reporter(steps)
-        chosen = _sampling_inputs.settings(
+        draw = _sampling_inputs.draw_of(
             seed, batch_size, steps, sampler, guidance_scale, guidance, threshold, spacing, init, report
         )
-        unet = _host.loaded(unet, pictures=batch_size, height=height, width=width)
-        return (_host.image_from_core(sample_base(unet, text, height=height, width=width, **chosen)),)
+        unet = _sampling_inputs.loaded(unet, draw, height, width)
+        return (_host.image_from_core(sample_base(unet, text, draw, height=height, width=width)),)

@@ -1,9 +1,23 @@
 """ImagenGuidance: how the prompt's and the null prompt's predictions are combined."""
 
-from ..imagen_core import make_guidance
-from . import _sockets
+from ..imagen_core import GUIDANCE, make_guidance
+from . import _method_inputs, _sockets
 
 SHARE = {"min": 0.0, "max": 1.0, "step": 0.01}
+
+
+# Those that the prompt and the null prompt suffice for; what else a guidance asks for has an input of its own.
+METHODS = {name: method for name, method in GUIDANCE.items() if set(method.asks) <= {"null"}}
+KNOWN = {"scale", "start", "end", "rescale", "eta", "momentum", "norm_threshold"}
+METHOD_TIP = (
+    "classifier_free: the paper's. apg: adaptive projected guidance, which leaves out the part of the pull that only "
+    "raises contrast; good at high scales."
+)
+WEAK_TIP = (
+    "A weaker stage of the same kind, from another Imagen Load U-Net: smaller, or an earlier state of the same training. "
+    "Connected, autoguidance is added (arXiv 2406.02507): away from what it draws of the same prompt, which corrects the "
+    "mistakes that both make and keeps variety. A step costs one call of it more."
+)
 
 
 class ImagenGuidance:
@@ -13,7 +27,7 @@ class ImagenGuidance:
         "classifier-free guidance at every step."
     )
     CATEGORY = "imagen/sampling"
-    SEARCH_ALIASES = ["cfg", "classifier-free guidance", "apg", "rescale cfg", "limited interval"]
+    SEARCH_ALIASES = ["cfg", "classifier-free guidance", "apg", "rescale cfg", "limited interval", "autoguidance"]
     FUNCTION = "make"
     RETURN_TYPES = (_sockets.GUIDANCE,)
     RETURN_NAMES = ("guidance",)
@@ -26,14 +40,7 @@ class ImagenGuidance:
 
         return {
             "required": {
-                "method": (
-                    ["classifier_free", "apg"],
-                    {
-                        "default": "classifier_free",
-                        "tooltip": "classifier_free: the paper's. apg: adaptive projected guidance, which leaves out the "
-                        "part of the pull that only raises contrast; good at high scales.",
-                    },
-                ),
+                "method": _method_inputs.method_input(METHODS, "classifier_free", METHOD_TIP),
                 "start": number(
                     0.0,
                     "Where guidance begins, as a share of the way from noise (0) to picture (1). 0.1 keeps variety; "
@@ -62,10 +69,27 @@ class ImagenGuidance:
                     max=1000.0,
                     step=0.5,
                 ),
-            }
+            },
+            "optional": {
+                "weak": (_sockets.UNET, {"tooltip": WEAK_TIP}),
+                "weak_scale": number(
+                    2.0,
+                    "Only with weak: how far away from it. 1 is off, 1.5 to 3 are usual. guidance_scale stays the "
+                    "prompt's own pull; at 1 autoguidance works alone.",
+                    min=1.0,
+                    max=10.0,
+                    step=0.05,
+                ),
+                **_method_inputs.further_inputs(METHODS, KNOWN),
+            },
         }
 
-    def make(self, method, start, end, rescale, eta, momentum, norm_threshold):
-        interval = {"start": start, "end": end}
-        projected = {"eta": eta, "momentum": momentum, "norm_threshold": norm_threshold}
-        return (make_guidance(method, scale=1.0, rescale=rescale, **interval, **projected),)
+    def make(
+        self, method, start, end, rescale, eta, momentum, norm_threshold, weak=None, weak_scale=2.0, **further
+    ):
+        values = {"start": start, "end": end, "rescale": rescale, "eta": eta, "momentum": momentum}
+        values |= {"norm_threshold": norm_threshold, **further}
+        chosen = make_guidance(method, scale=1.0, **_method_inputs.settings_for(METHODS[method], values))
+        if weak is None:
+            return (chosen,)
+        return ((chosen, make_guidance("autoguidance", scale=weak_scale, start=start, end=end, weak=weak)),)

@@ -82,11 +82,9 @@ class ImagenSuperRes:
         init = _sampling_inputs.start_from(init_image, mask, strength, resample)
         report = _host.step_reporter(steps)
         low_res = _host.image_to_core(image)
-        chosen = _sampling_inputs.settings(
+        draw = _sampling_inputs.draw_of(
             seed, len(low_res), steps, sampler, guidance_scale, guidance, threshold, spacing, init, report
         )
         height, width = (side * factor for side in low_res.shape[-2:])
-        unet = _host.loaded(unet, pictures=len(low_res), height=height, width=width)
-        return (
-            _host.image_from_core(super_resolve(unet, low_res, text, aug_level=aug_level, factor=factor, **chosen)),
-        )
+        unet = _sampling_inputs.loaded(unet, draw, height, width)
+        return (_host.image_from_core(super_resolve(unet, low_res, text, draw, aug_level=aug_level, factor=factor)),)

@@ -1,7 +1,12 @@
 """ImagenThreshold: how predicted pixels are kept inside the range of a picture."""
 
-from ..imagen_core import make_thresholding
-from . import _sockets
+from ..imagen_core import THRESHOLDINGS, make_thresholding
+from . import _method_inputs, _sockets
+
+METHOD_TIP = (
+    "dynamic: rescale by a percentile, keeps contrast at high guidance. static: clip to [-1, 1], saturates. none: nothing, "
+    "only for low guidance."
+)
 
 
 class ImagenThreshold:
@@ -22,14 +27,7 @@ class ImagenThreshold:
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "method": (
-                    ["dynamic", "static", "none"],
-                    {
-                        "default": "dynamic",
-                        "tooltip": "dynamic: rescale by a percentile, keeps contrast at high guidance. static: clip to "
-                        "[-1, 1], saturates. none: nothing, only for low guidance.",
-                    },
-                ),
+                "method": _method_inputs.method_input(THRESHOLDINGS, "dynamic", METHOD_TIP),
                 "percentile": (
                     "FLOAT",
                     {
@@ -53,8 +51,10 @@ class ImagenThreshold:
                         "as static, DeepFloyd IF's first stage uses 1.5.",
                     },
                 ),
-            }
+            },
+            "optional": _method_inputs.further_inputs(THRESHOLDINGS, {"percentile", "maximum"}),
         }
 
-    def make(self, method, percentile, maximum):
-        return (make_thresholding(method, percentile=percentile / 100.0, maximum=maximum or None),)
+    def make(self, method, percentile, maximum, **further):
+        values = {"percentile": percentile / 100.0, "maximum": maximum or None, **further}
+        return (make_thresholding(method, **_method_inputs.settings_for(THRESHOLDINGS[method], values)),)

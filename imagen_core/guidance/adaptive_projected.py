@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ._base import Guidance, check_interval, in_interval
+from ..predictor import Point
+from ._base import Guidance
 
 
 @dataclass
@@ -35,42 +37,37 @@ class AdaptiveProjectedGuidance(Guidance):
     """
 
     name: ClassVar[str] = "apg"
-    scale: float = 5.0
     eta: float = 0.0
     norm_threshold: float = 0.0
     momentum: float = 0.0
-    start: float = 0.0
-    end: float = 1.0
 
     def __post_init__(self) -> None:
-        check_interval(self.start, self.end)
+        super().__post_init__()
         if self.norm_threshold < 0.0:
             raise ValueError(f"norm_threshold {self.norm_threshold} is negative: use 0 for no limit")
         if not -1.0 < self.momentum < 1.0:
             raise ValueError(f"momentum {self.momentum} is outside (-1, 1): 0 is off, -0.5 is the paper's")
 
-    def active(self, t: float) -> bool:
-        return self.scale > 1.0 and in_interval(t, self.start, self.end)
-
     def start_run(self) -> Momentum:
         return Momentum()
 
-    def combine(self, cond_x_0: Tensor, null_x_0: Tensor, *, memory: Momentum | None = None) -> Tensor:
-        update = cond_x_0 - null_x_0
+    def combine(self, x_0: Mapping[str, Tensor], at: Point, *, memory: Momentum | None = None) -> Tensor:
+        cond = x_0["cond"]
+        update = cond - x_0["null"]
         if self.momentum != 0.0 and memory is not None:
             update = memory.add(update, self.momentum)
         if self.norm_threshold > 0.0:
             update = update * (self.norm_threshold / _norm(update)).clamp(max=1.0)
-        parallel = _along(update, cond_x_0)
-        return cond_x_0 + (self.scale - 1.0) * (update + (self.eta - 1.0) * parallel)
+        parallel = _along(update, cond)
+        return cond + (self.scale - 1.0) * (update + (self.eta - 1.0) * parallel)
 
 
 def _norm(x: Tensor) -> Tensor:
     """L2 norm an image: (b 1 1 1)."""
-    return torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True)
+    return torch.linalg.vector_norm(x, dim=tuple(range(1, x.ndim)), keepdim=True)
 
 
 def _along(update: Tensor, direction: Tensor) -> Tensor:
     """The projection of `update` on `direction`, image by image; 0 where the direction is 0."""
     unit = direction / _norm(direction).clamp(min=torch.finfo(direction.dtype).tiny)
-    return (update * unit).sum(dim=(1, 2, 3), keepdim=True) * unit
+    return (update * unit).sum(dim=tuple(range(1, unit.ndim)), keepdim=True) * unit

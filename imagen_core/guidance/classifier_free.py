@@ -7,12 +7,14 @@ predictions have the same x_t, so combining x_0 is combining eps. Interval: arXi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ._base import Guidance, check_interval, in_interval
+from ..predictor import Point
+from ._base import Guidance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,21 +28,15 @@ class ClassifierFreeGuidance(Guidance):
     """
 
     name: ClassVar[str] = "classifier_free"
-    scale: float = 5.0
-    start: float = 0.0
-    end: float = 1.0
     rescale: float = 0.0
 
     def __post_init__(self) -> None:
-        check_interval(self.start, self.end)
+        super().__post_init__()
         if not 0.0 <= self.rescale <= 1.0:
             raise ValueError(f"rescale {self.rescale} is outside [0, 1]: 0 is off, 0.7 is usual")
 
-    def active(self, t: float) -> bool:
-        return self.scale > 1.0 and in_interval(t, self.start, self.end)
-
-    def combine(self, cond_x_0: Tensor, null_x_0: Tensor, *, memory: Any = None) -> Tensor:
-        return rescale_guidance(null_x_0.lerp(cond_x_0, self.scale), cond_x_0, self.rescale)
+    def combine(self, x_0: Mapping[str, Tensor], at: Point, *, memory: Any = None) -> Tensor:
+        return rescale_guidance(x_0["null"].lerp(x_0["cond"], self.scale), x_0["cond"], self.rescale)
 
 
 def rescale_guidance(guided_x_0: Tensor, cond_x_0: Tensor, rescale: float) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..conditioning import Conditioning, TextContext, TextEmbeds
+from ..conditioning import Signals, TextEmbeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +31,16 @@ class UNetConfig:
 
 
 class UNet(ABC, nn.Module):
-    """network(x_t, time, conditioning). A concrete subclass in a file of this folder is found by its `name`."""
+    """network(x_t, time, told). A concrete subclass in a file of this folder is found by its `name`."""
 
     name: ClassVar[str]
     config_cls: ClassVar[type[UNetConfig]]
     config: Any
 
     @abstractmethod
-    def encode_text(self, text: TextEmbeds) -> TextContext:
+    def encode_text(self, text: TextEmbeds) -> Signals:
         """Everything the network needs of a prompt, once for all steps. ValueError for a network without text."""
 
     @abstractmethod
-    def forward(self, x_t: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b in_channels h w) in the network's dtype, any size; time (b,) in 0..1000; -> (b out_channels h w)."""

@@ -11,9 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..conditioning import Conditioning, TextContext
+from ..conditioning import Signals
 from ._base import UNetConfig
-from .blocks import Attention, PatchedUNet, ResBlock, conv3, group_norm, head_count, silu, zeroed
+from .blocks import Attention, PatchedUNet, ResBlock, conv3, group_norm, head_count, keep_skip, silu, zeroed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +75,13 @@ class UNetCell(nn.Module):
         self.block = block
         self.attention = attention
 
-    def forward(self, x: Tensor, embedding: Tensor, text: TextContext | None) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         x = self.block(x, embedding)
-        return x if self.attention is None else self.attention(x, text)
+        return x if self.attention is None else self.attention(x, told)
 
 
 class BaseUNet(PatchedUNet):
-    """network(x_t, time, conditioning): noisy picture (b c h w), time (b,) in 0..1000 -> (b out_channels h w)."""
+    """network(x_t, time, told): noisy picture (b c h w), time (b,) in 0..1000 -> (b out_channels h w)."""
 
     name: ClassVar[str] = "base"
     config_cls: ClassVar[type[UNetConfig]] = BaseUNetConfig
@@ -155,20 +155,20 @@ class BaseUNet(PatchedUNet):
         assert not skips
         return nn.ModuleList(cells)
 
-    def forward(self, x_t: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b in_channels h w) in the network's dtype, any h and w; time (b,); returns (b out_channels h w)."""
-        return self._run_patched(x_t, self._embed(time, conditioning), conditioning.text)
+        return self._run_patched(x_t, self._embed(time, told), told)
 
-    def _body(self, x: Tensor, embedding: Tensor, text: TextContext | None) -> Tensor:
-        x = self.stem(x)
-        skips = [x]
+    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
+        skips: list[Tensor] = []
+        x = keep_skip(self.stem(x), skips, told)
         for cell in self.down:
-            x = cell(x, embedding, text)
-            skips.append(x)
+            x = keep_skip(cell(x, embedding, told), skips, told)
         for cell in self.middle:
-            x = cell(x, embedding, text)
+            x = cell(x, embedding, told)
+        x = told.added("middle", x)
         for cell in self.up:
             if cell.block.resample is None:
                 x = torch.cat([x, skips.pop()], dim=1)
-            x = cell(x, embedding, text)
+            x = cell(x, embedding, told)
         return self.head(silu(self.head_norm(x)))

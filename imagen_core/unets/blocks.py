@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..conditioning import Conditioning, TextContext, TextEmbeds
+from ..conditioning import Signals, TextEmbeds, Tokens
 from ._base import UNet
 
 
@@ -104,11 +105,47 @@ def split_heads(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]
     return projected.view(b, m, parts, heads, width // (parts * heads)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
+def attend(queries: Tensor, own: Sequence[Tensor], told: Signals, index: int) -> Tensor:
+    """What queries (b n m k) read: (b m n*k). Text is joined before `own`, a layer's keys and values, or read alone.
+
+    index: the layer's place in `Tokens.keys_values`; below 0 it reads neither text nor what is told beside it.
+    """
+    tokens = told.tokens if index >= 0 else None
+    keys, values, mask = _joined_text(own, tokens, index) if tokens is not None else (*own, None)
+    read = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    for other in told.beside if index >= 0 else ():  # decoupled attention: IP-Adapter (arXiv 2308.06721, Eq. 5)
+        keys, values = (part.to(queries.dtype) for part in other.keys_values[index])
+        mask = None if other.mask is None else other.mask[:, None, None, :]
+        read = read + other.weight * F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    return read.transpose(1, 2).flatten(2)
+
+
+def _joined_text(own: Sequence[Tensor], tokens: Tokens, index: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """All keys and values (b n m k), and the mask (b 1 1 m) if any token is padding."""
+    keys, values = tokens.keys_values[index]
+    mask = None if tokens.mask is None else tokens.mask[:, None, None, :]  # b 1 1 l
+    if own:
+        mask = None if mask is None else F.pad(mask, (0, own[0].shape[2]), value=True)
+        keys = torch.cat([keys.to(own[0].dtype), own[0]], dim=2)
+        values = torch.cat([values.to(own[1].dtype), own[1]], dim=2)
+    return keys, values, mask
+
+
+def keep_skip(x: Tensor, skips: list[Tensor], told: Signals) -> Tensor:
+    """x (b c h w) as it goes on down, another skip of it kept: the N-th, the stem's the 0-th.
+
+    The feature "down.N" is added to both (T2I-Adapter), "skip.N" to the skip alone (ControlNet).
+    """
+    x = told.added(f"down.{len(skips)}", x)
+    skips.append(told.added(f"skip.{len(skips)}", x))
+    return x
+
+
 class Attention(nn.Module):
     """Attention of picture positions over themselves, over text, or over both joined (Imagen's base model).
 
-    Joined: text keys/values are concatenated before self-attention's own. Text keys/values come ready from
-    `TextContext.keys_values[text_index]`, made once per prompt by `project_text`.
+    Joined: text keys/values are concatenated before self-attention's own. Text keys/values come ready in
+    `Signals.tokens`, made once per prompt by `project_text`.
     """
 
     def __init__(
@@ -128,27 +165,13 @@ class Attention(nn.Module):
         keys, values = split_heads(self.text_keys_values(tokens), 2, self.heads)
         return keys, values
 
-    def forward(self, x: Tensor, text: TextContext | None) -> Tensor:
+    def forward(self, x: Tensor, told: Signals) -> Tensor:
         b, c, h, w = x.shape
         # With channels_last memory this is a view, no copy.
         tokens = self.norm(x).permute(0, 2, 3, 1).reshape(b, h * w, c)
         queries, *own = split_heads(self.query(tokens), 3 if self.to_self else 1, self.heads)  # b n h*w k
-        keys, values, mask = self._keys_values(own, text)
-        read = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        read = self.out(read.transpose(1, 2).reshape(b, h * w, -1))  # b h*w c
+        read = self.out(attend(queries, own, told, self.text_index))  # b h*w c
         return x + read.view(b, h, w, c).permute(0, 3, 1, 2)
-
-    def _keys_values(self, own: list[Tensor], text: TextContext | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """All keys and values (b n m k), and the mask (b 1 1 m) if any token is padding."""
-        if self.text_index < 0 or text is None:
-            return own[0], own[1], None
-        keys, values = text.keys_values[self.text_index]
-        mask = text.mask[:, None, None, :] if text.padded else None  # b 1 1 l
-        if own:
-            keys = torch.cat([keys.to(own[0].dtype), own[0]], dim=2)
-            values = torch.cat([values.to(own[1].dtype), own[1]], dim=2)
-            mask = mask if mask is None else F.pad(mask, (0, own[0].shape[2]), value=True)
-        return keys, values, mask
 
 
 class ResBlock(nn.Module):
@@ -213,10 +236,10 @@ class PatchedUNet(UNet):
         self.text_pooling = None if text_dim is None else TextPooling(text_dim, embed_dim, pooling_queries)
 
     @abstractmethod
-    def _body(self, x: Tensor, embedding: Tensor, text: TextContext | None) -> Tensor:
+    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         """Patches (b c_in*p*p h/p w/p), embedding (b e) -> patches of the output."""
 
-    def encode_text(self, text: TextEmbeds) -> TextContext:
+    def encode_text(self, text: TextEmbeds) -> Signals:
         """Everything this network needs of a prompt, once for all steps: keys and values a layer, pooled text.
 
         text.embeds is (b l d), text.mask (b l) bool. Differentiable. Raises ValueError when the network takes no text,
@@ -235,26 +258,25 @@ class PatchedUNet(UNet):
         tokens = F.layer_norm(text.embeds.to(dtype), (self.text_dim,))
         mask = text.mask.to(tokens.device)
         layers = sorted((m for m in self.modules() if is_text_attention(m)), key=lambda m: m.text_index)
-        return TextContext(
-            keys_values=tuple(layer.project_text(tokens) for layer in layers),
-            pooled=self.text_pooling(tokens, mask),
-            mask=mask,
-            padded=torch.is_grad_enabled() or not bool(mask.all()),  # no device sync in a training step
+        padded = torch.is_grad_enabled() or not bool(mask.all())  # no device sync in a training step
+        return Signals(
+            vector=self.text_pooling(tokens, mask),
+            tokens=Tokens(
+                keys_values=tuple(layer.project_text(tokens) for layer in layers), mask=mask if padded else None
+            ),
         )
 
-    def _embed(self, time: Tensor, conditioning: Conditioning) -> Tensor:
-        """(b e): time plus pooled text, through the silu that every block would apply."""
+    def _embed(self, time: Tensor, told: Signals) -> Tensor:
+        """(b e): the time, and what is told beside it."""
         embedding = self.time_embedding(time)
-        if self.text_dim is not None:
-            if conditioning.text is None:
-                raise ValueError(
-                    "This network is conditioned on text, but conditioning.text is None; "
-                    "pass encode_text(TextEmbeds.null(...)) for an empty prompt."
-                )
-            embedding = embedding + conditioning.text.pooled.to(embedding.dtype)
-        return embedding
+        if self.text_dim is not None and told.tokens is None:
+            raise ValueError(
+                "this network is conditioned on text, and was told none: "
+                "add encode_text(TextEmbeds.null(...)) for an empty prompt"
+            )
+        return embedding if told.vector is None else embedding + told.vector.to(embedding.dtype)
 
-    def _run_patched(self, x: Tensor, embedding: Tensor, text: TextContext | None) -> Tensor:
+    def _run_patched(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         """Pad to whole cells by repeating the border, run the body on patches, crop back."""
         h, w = x.shape[-2:]
         pad_h, pad_w = -h % self.multiple, -w % self.multiple
@@ -262,7 +284,7 @@ class PatchedUNet(UNet):
             x = F.pad(x, (0, pad_w, 0, pad_h), mode="replicate")
         if self.patch_size > 1:
             x = F.pixel_unshuffle(x, self.patch_size)
-        x = self._body(x, F.silu(embedding), text)
+        x = self._body(x, F.silu(embedding), told)
         if self.patch_size > 1:
             x = F.pixel_shuffle(x, self.patch_size)
         return x[:, :, :h, :w] if pad_h or pad_w else x

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..conditioning import Conditioning, TextContext, TextEmbeds, aug_level_to_timestep
+from ..conditioning import Signals, TextEmbeds, Tokens, aug_level_to_timestep
 from ._base import UNet, UNetConfig
-from .blocks import conv3, head_count, split_heads, zeroed
+from .blocks import attend, conv3, head_count, keep_skip, split_heads, zeroed
 from .group_norm import GroupNorm
 
 NORM_GROUPS = 32
@@ -144,16 +144,12 @@ class Attention(nn.Module):
         keys, values = split_heads(self.text_kv(self.text_norm(text.mT).mT), 2, self.heads)
         return keys, values
 
-    def forward(self, x: Tensor, text: TextContext) -> Tensor:
+    def forward(self, x: Tensor, told: Signals) -> Tensor:
         b, c, h, w = x.shape
         # Views, as x is in channels_last memory.
         tokens = self.norm(x).permute(0, 2, 3, 1).reshape(b, h * w, c)
         queries, keys, values = split_heads(self.qkv(tokens), 3, self.heads)  # b n h*w c/n
-        text_keys, text_values = text.keys_values[self.text_index]
-        keys = torch.cat([text_keys.to(keys.dtype), keys], dim=2)  # b n l+h*w c/n
-        values = torch.cat([text_values.to(values.dtype), values], dim=2)
-        read = F.scaled_dot_product_attention(queries, keys, values)
-        read = self.out(read.transpose(1, 2).reshape(b, h * w, c))
+        read = self.out(attend(queries, (keys, values), told, self.text_index))  # b h*w c
         return x + read.view(b, h, w, c).permute(0, 3, 1, 2)
 
 
@@ -192,13 +188,13 @@ class Cell(nn.Module):
         self.block = block
         self.attention = attention
 
-    def forward(self, x: Tensor, modulation: tuple[Tensor, Tensor], text: TextContext) -> Tensor:
+    def forward(self, x: Tensor, modulation: tuple[Tensor, Tensor], told: Signals) -> Tensor:
         x = self.block(x, *modulation)
-        return x if self.attention is None else self.attention(x, text)
+        return x if self.attention is None else self.attention(x, told)
 
 
 class DeepFloydUNet(UNet):
-    """network(x_t, timestep, conditioning): noisy picture (b c h w), timestep (b,) in 0..999 -> (b 2c h w)."""
+    """network(x_t, timestep, told): noisy picture (b c h w), timestep (b,) in 0..999 -> (b 2c h w)."""
 
     name: ClassVar[str] = "deepfloyd_if"
     config_cls: ClassVar[type[UNetConfig]] = DeepFloydUNetConfig
@@ -269,7 +265,7 @@ class DeepFloydUNet(UNet):
         """All cells in the order in which they run, which is the order of `scale_shift`."""
         return [*self.down, *self.middle, *self.up]
 
-    def encode_text(self, text: TextEmbeds) -> TextContext:
+    def encode_text(self, text: TextEmbeds) -> Signals:
         """Everything this network needs of a prompt, once for all steps: keys and values a layer, pooled text.
 
         text.embeds is (b 77 d): T5's states of the padded prompt, pads as T5 leaves them; the network reads them all,
@@ -289,41 +285,39 @@ class DeepFloydUNet(UNet):
         embeds = text.embeds.to(self.stem.weight.dtype)  # on its own device: weights may rest elsewhere
         hidden = embeds if self.text_projection is None else self.text_projection(embeds)  # b l k
         layers = [cell.attention for cell in self.cells if cell.attention is not None]
-        return TextContext(
-            keys_values=tuple(layer.project_text(hidden) for layer in layers),
-            pooled=self.text_pooling(embeds),
-            mask=torch.ones(embeds.shape[:2], dtype=torch.bool, device=embeds.device),
-            padded=False,
+        return Signals(
+            vector=self.text_pooling(embeds),
+            tokens=Tokens(keys_values=tuple(layer.project_text(hidden) for layer in layers)),
         )
 
-    def forward(self, x_t: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b c h w) in the network's dtype; time (b,), the timestep in 0..999; returns (b out_channels h w).
 
         A side that is no multiple of 2 ** (levels - 1) is padded by its border and cropped back. Raises ValueError
         for missing conditions and for a picture too large to attend to.
         """
-        if conditioning.text is None:
-            raise ValueError("This network is conditioned on text; pass conditioning.text from encode_text.")
+        if told.tokens is None or told.vector is None:
+            raise ValueError("this network is conditioned on text, and was told none: add what encode_text returns")
         h, w = x_t.shape[-2:]
         self._check_size(h, w)
-        embedding = self.time_embedding(time) + conditioning.text.pooled.to(x_t.dtype)  # b e
+        embedding = self.time_embedding(time) + told.vector.to(x_t.dtype)  # b e
         x = x_t
         if self.aug_embedding is not None:
-            low_res, timestep = self._low_res(x_t, conditioning)
+            low_res, timestep = self._low_res(x_t, told)
             embedding = embedding + self.aug_embedding(timestep)
             x = torch.cat([x_t, low_res], dim=1)
         x = x.contiguous(memory_format=torch.channels_last)
         pad_h, pad_w = -h % self.multiple, -w % self.multiple
         if pad_h or pad_w:
             x = F.pad(x, (0, pad_w, 0, pad_h), mode="replicate")
-        x = self._body(x, self._modulations(embedding), conditioning.text)
+        x = self._body(x, self._modulations(embedding), told)
         return x[:, :, :h, :w] if pad_h or pad_w else x
 
-    def _low_res(self, x_t: Tensor, conditioning: Conditioning) -> tuple[Tensor, Tensor]:
+    def _low_res(self, x_t: Tensor, told: Signals) -> tuple[Tensor, Tensor]:
         """The upscaled picture in x_t's dtype, and the timestep (b,) of its noise."""
-        low_res, aug_level = conditioning.low_res, conditioning.aug_level
+        low_res, aug_level = told.pixels, told.aug_level
         if low_res is None or aug_level is None:
-            raise ValueError("DeepFloyd's stage II needs conditioning.low_res (at the output's size) and aug_level.")
+            raise ValueError("stage II needs a low_res picture (Signals.pixels, at the output's size) and aug_level")
         if low_res.shape[-2:] != x_t.shape[-2:]:
             sizes = f"low_res is {tuple(low_res.shape[-2:])}, x_t {tuple(x_t.shape[-2:])}"
             raise ValueError(f"{sizes}; resize low_res first.")
@@ -346,17 +340,17 @@ class DeepFloydUNet(UNet):
         scales, shifts = self.scale_shift(F.gelu(embedding))[:, :, None, None].chunk(2, dim=1)
         return list(zip((scales + 1.0).split(self._widths, 1), shifts.split(self._widths, 1), strict=True))
 
-    def _body(self, x: Tensor, modulations: list[tuple[Tensor, Tensor]], text: TextContext) -> Tensor:
+    def _body(self, x: Tensor, modulations: list[tuple[Tensor, Tensor]], told: Signals) -> Tensor:
         coming = iter(modulations)
-        x = self.stem(x)
-        skips = [x]
+        skips: list[Tensor] = []
+        x = keep_skip(self.stem(x), skips, told)
         for cell in self.down:
-            x = cell(x, next(coming), text)
-            skips.append(x)
+            x = keep_skip(cell(x, next(coming), told), skips, told)
         for cell in self.middle:
-            x = cell(x, next(coming), text)
+            x = cell(x, next(coming), told)
+        x = told.added("middle", x)
         for cell in self.up:
             if cell.block.resample is None:
                 x = torch.cat([x, skips.pop()], dim=1)
-            x = cell(x, next(coming), text)
+            x = cell(x, next(coming), told)
         return self.head(gelu(self.head_norm(x)))

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..conditioning import Conditioning, TextContext
+from ..conditioning import Signals
 from ._base import UNetConfig
-from .blocks import Attention, PatchedUNet, ResBlock, ScalarEmbedding, conv3, group_norm, silu, zeroed
+from .blocks import Attention, PatchedUNet, ResBlock, ScalarEmbedding, conv3, group_norm, keep_skip, silu, zeroed
 
 SKIP_SCALE = 1 / math.sqrt(2)
 
@@ -30,8 +30,8 @@ class EfficientUNetConfig(UNetConfig):
     strides: by how much a level shrinks its input (1 or 2). self_attention, text_cross_attention: together text
     keys/values join self-attention's; text_cross_attention alone is plain cross-attention (F.3).
     attention_width: width of queries, keys and values in multiples of the level's channels.
-    low_res_conditioning: conditioning.low_res (b in_channels h w) is concatenated to the input, and
-    conditioning.aug_level (b,) in [0,1] embedded. predict_residual: the output is added to conditioning.low_res (as
+    low_res_conditioning: told.pixels (b in_channels h w) is concatenated to the input, and
+    told.aug_level (b,) in [0,1] embedded. predict_residual: the output is added to told.pixels (as
     given, so with its augmentation noise), which lets a small network that predicts x_0 start from the upsampled
     picture. residual_smoothing: with augmentation noise the output is added to a blurred low_res instead, wholly so
     from this aug_level on and in proportion below it (0: never). A stem that packs many pixels into few channels cannot
@@ -91,17 +91,17 @@ class Level(nn.Module):
         self.attention = attention
         self.last = last
 
-    def forward(self, x: Tensor, embedding: Tensor, text: TextContext | None) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         x = self.first(x)
         for block in self.blocks:
             x = block(x, embedding)
         if self.attention is not None:
-            x = self.attention(x, text)
+            x = self.attention(x, told)
         return self.last(x)
 
 
 class EfficientUNet(PatchedUNet):
-    """network(x_t, time, conditioning): noisy picture (b c h w), time (b,) in 0..1000 -> (b out_channels h w)."""
+    """network(x_t, time, told): noisy picture (b c h w), time (b,) in 0..1000 -> (b out_channels h w)."""
 
     name: ClassVar[str] = "efficient"
     config_cls: ClassVar[type[UNetConfig]] = EfficientUNetConfig
@@ -168,17 +168,17 @@ class EfficientUNet(PatchedUNet):
             grow = nn.Sequential(nn.Upsample(scale_factor=float(stride), mode="nearest"), grow)
         return Level(self._blocks(level, c_in), self._attention(level), first=nn.Identity(), last=grow)
 
-    def forward(self, x_t: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b in_channels h w) in the network's dtype, any h and w; time (b,); returns (b out_channels h w)."""
-        embedding = self._embed(time, conditioning)
+        embedding = self._embed(time, told)
         if self.aug_embedding is None:
-            return self._run_patched(x_t, embedding, conditioning.text)
-        low_res = self._low_res(x_t, conditioning)
-        embedding = embedding + self.aug_embedding(1000.0 * conditioning.aug_level)
-        out = self._run_patched(torch.cat([x_t, low_res], dim=1), embedding, conditioning.text)
+            return self._run_patched(x_t, embedding, told)
+        low_res = self._low_res(x_t, told)
+        embedding = embedding + self.aug_embedding(1000.0 * told.aug_level)
+        out = self._run_patched(torch.cat([x_t, low_res], dim=1), embedding, told)
         if not self.config.predict_residual:
             return out
-        return self._add_residual(out, self._residual_base(low_res, conditioning.aug_level))
+        return self._add_residual(out, self._residual_base(low_res, told.aug_level))
 
     def _residual_base(self, low_res: Tensor, aug_level: Tensor) -> Tensor:
         """What the output is added to: low_res (b c h w), the more blurred the more noise it carries."""
@@ -187,12 +187,12 @@ class EfficientUNet(PatchedUNet):
         share = (aug_level / self.config.residual_smoothing).clamp(0, 1).to(low_res.dtype)[:, None, None, None]
         return torch.lerp(low_res, blurred(low_res), share)
 
-    def _low_res(self, x_t: Tensor, conditioning: Conditioning) -> Tensor:
-        """conditioning.low_res in x_t's dtype; ValueError when it, or aug_level, is missing or of another size."""
-        low_res = conditioning.low_res
-        if low_res is None or conditioning.aug_level is None:
+    def _low_res(self, x_t: Tensor, told: Signals) -> Tensor:
+        """told.pixels in x_t's dtype; ValueError when it, or aug_level, is missing or of another size."""
+        low_res = told.pixels
+        if low_res is None or told.aug_level is None:
             raise ValueError(
-                "This super-resolution network needs conditioning.low_res (at the output's size) and aug_level."
+                "This super-resolution network needs a low_res picture (Signals.pixels, at the output's size) and aug_level."
             )
         if low_res.shape[-2:] != x_t.shape[-2:]:
             raise ValueError(
@@ -205,17 +205,17 @@ class EfficientUNet(PatchedUNet):
         c = low_res.shape[1]
         return out + low_res if out.shape[1] == c else torch.cat([out[:, :c] + low_res, out[:, c:]], dim=1)
 
-    def _body(self, x: Tensor, embedding: Tensor, text: TextContext | None) -> Tensor:
+    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         x = stem = self.stem(x)
         skips: list[Tensor] = []
         for level in self.down:
-            x = level(x, embedding, text)
-            skips.append(x)
+            x = keep_skip(level(x, embedding, told), skips, told)
         skips.pop()  # the coarsest level's output is what the way up starts from
+        x = told.added("middle", x)
         for index, level in enumerate(self.up):
             if index:
                 x = torch.cat([x, SKIP_SCALE * skips.pop()], dim=1)
-            x = level(x, embedding, text)
+            x = level(x, embedding, told)
         if self.config.stem_skip:
             x = torch.cat([x, SKIP_SCALE * stem], dim=1)
         return self.head(silu(self.head_norm(x)))

@@ -16,9 +16,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..conditioning import Conditioning, TextContext
+from ..conditioning import Signals
 from ._base import UNetConfig
-from .blocks import ConvBlock, PatchedUNet, channel_norm, conv3, head_count, silu, split_heads, zeroed
+from .blocks import (
+    ConvBlock,
+    PatchedUNet,
+    attend,
+    channel_norm,
+    conv3,
+    head_count,
+    keep_skip,
+    silu,
+    split_heads,
+    zeroed,
+)
 from .fine_level import FineLevel
 
 
@@ -85,18 +96,11 @@ class JoinedAttention(nn.Module):
         keys, values = split_heads(self.text_keys_values(tokens), 2, self.heads)
         return _normed(keys), values
 
-    def forward(self, x: Tensor, text: TextContext | None) -> Tensor:
+    def forward(self, x: Tensor, told: Signals) -> Tensor:
         """x (b m width), already normalised -> (b m width)."""
         queries, keys, values = split_heads(self.query(x), 3, self.heads)  # b n m k
-        queries, keys, mask = _normed(queries) * self.sharpness.to(queries.dtype), _normed(keys), None
-        if self.text_index >= 0:
-            text_keys, text_values = text.keys_values[self.text_index]
-            keys = torch.cat([text_keys.to(keys.dtype), keys], dim=2)  # b n l+m k
-            values = torch.cat([text_values.to(values.dtype), values], dim=2)
-            if text.padded:
-                mask = F.pad(text.mask[:, None, None, :], (0, x.shape[1]), value=True)  # b 1 1 l+m
-        read = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        return self.out(read.transpose(1, 2).flatten(2))
+        queries = _normed(queries) * self.sharpness.to(queries.dtype)
+        return self.out(attend(queries, (_normed(keys), values), told, self.text_index))
 
 
 class SquaredReLU(nn.Module):
@@ -126,16 +130,16 @@ class TransformerBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, hidden), SquaredReLU(), nn.Linear(hidden, width))
         self.offsets = nn.Parameter(torch.zeros(6, width))
 
-    def forward(self, x: Tensor, modulation: Tensor, text: TextContext | None) -> Tensor:
+    def forward(self, x: Tensor, modulation: Tensor, told: Signals) -> Tensor:
         """x (b m width), modulation (b 6 width) -> (b m width)."""
         parts = (modulation + self.offsets.to(modulation.dtype))[:, :, None].unbind(1)  # six of b 1 width
         scale, shift, gate, mlp_scale, mlp_shift, mlp_gate = parts
-        x = torch.addcmul(x, gate, self.attention(torch.addcmul(shift, _normed(x), 1 + scale), text))
+        x = torch.addcmul(x, gate, self.attention(torch.addcmul(shift, _normed(x), 1 + scale), told))
         return torch.addcmul(x, mlp_gate, self.mlp(torch.addcmul(mlp_shift, _normed(x), 1 + mlp_scale)))
 
 
 class UViT(PatchedUNet):
-    """network(x_t, time, conditioning): noisy picture (b c h w), time (b,) in 0..1000 -> (b out_channels h w)."""
+    """network(x_t, time, told): noisy picture (b c h w), time (b,) in 0..1000 -> (b out_channels h w)."""
 
     name: ClassVar[str] = "u_vit"
     config_cls: ClassVar[type[UNetConfig]] = UViTConfig
@@ -175,46 +179,45 @@ class UViT(PatchedUNet):
                 embed=config.embed_dim,
             )
 
-    def forward(self, x_t: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
+    def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b in_channels h w) in the network's dtype, any h and w; time (b,); returns (b out_channels h w)."""
-        return self._run_patched(x_t, self._embed(time, conditioning), conditioning.text)
+        return self._run_patched(x_t, self._embed(time, told), told)
 
-    def _body(self, x: Tensor, embedding: Tensor, text: TextContext | None) -> Tensor:
-        noisy, x = x, self.stem(x)
-        skips = [x]
+    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
+        noisy, skips = x, []
+        x = keep_skip(self.stem(x), skips, told)
         for block in self.down:
-            x = block(x, embedding)
-            skips.append(x)
-        x = x + self._transform(x, embedding, text)
+            x = keep_skip(block(x, embedding), skips, told)
+        x = told.added("middle", x + self._transform(x, embedding, told))
         for block in self.up:
             x = block(torch.cat([x, skips.pop()], dim=1), embedding)
         features = silu(channel_norm(x))
         drawn = self.head(features)
         return drawn if self.fine is None else self.fine(noisy, drawn, features, embedding)
 
-    def _transform(self, x: Tensor, embedding: Tensor, text: TextContext | None) -> Tensor:
+    def _transform(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         """What the transformer adds to the patches (b c h w): four of them are one of its positions."""
         b, _, h, w = x.shape
         cells = F.pixel_unshuffle(x, 2)  # b 4c h/2 w/2
         tokens = self.merge(cells.permute(0, 2, 3, 1).flatten(1, 2))  # b m width
         tokens = tokens + grid_embedding(h // 2, w // 2, tokens.shape[-1], device=x.device).to(tokens.dtype)
         modulation = self.modulation(embedding).unflatten(1, (6, -1))  # b 6 width
-        cells = self.spread(_normed(self._run_blocks(tokens, modulation, text)))  # b m 4c
+        cells = self.spread(_normed(self._run_blocks(tokens, modulation, told)))  # b m 4c
         return F.pixel_shuffle(cells.view(b, h // 2, w // 2, -1).permute(0, 3, 1, 2), 2)
 
-    def _run_blocks(self, tokens: Tensor, modulation: Tensor, text: TextContext | None) -> Tensor:
+    def _run_blocks(self, tokens: Tensor, modulation: Tensor, told: Signals) -> Tensor:
         """tokens (b m width) through the transformer; while training, `routed` of them go around its middle."""
         around = self.routed if self.training else 0.0
         if around == 0:
             for block in self.transformer:
-                tokens = block(tokens, modulation, text)
+                tokens = block(tokens, modulation, told)
             return tokens
         first, *middle, last = self.transformer
-        tokens = first(tokens, modulation, text)
+        tokens = first(tokens, modulation, told)
         b, m, width = tokens.shape
         order = torch.rand(b, m, device=tokens.device).argsort(1)[:, round(around * m) :]
         kept = order[..., None].expand(-1, -1, width)  # b k width
         part = tokens.gather(1, kept)
         for block in middle:
-            part = block(part, modulation, text)
-        return last(tokens.scatter(1, kept, part), modulation, text)
+            part = block(part, modulation, told)
+        return last(tokens.scatter(1, kept, part), modulation, told)

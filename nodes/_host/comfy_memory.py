@@ -57,17 +57,19 @@ def managed_stage(stage: Stage) -> ManagedStage:
     return ManagedStage(**facts, patcher=patcher)
 
 
-def loaded_stage(stage: Stage, *, pictures: int, height: int, width: int) -> Stage:
+def loaded_stage(stage: Stage, *, pictures: int, height: int, width: int, beside: Sequence[Stage] = ()) -> Stage:
     """The stage, its weights on the device as far as they fit beside one picture's work, other models moved away.
 
-    max_rows is set where not all pictures fit at once.
+    max_rows is set where not all pictures fit at once. The stages `beside` it are loaded with it.
     """
     if not isinstance(stage, ManagedStage):  # made outside of our loaders, and where its maker put it
         return stage
     rows = pictures * (2 if stage.reads_text else 1)  # guidance runs with and without the prompt
     one, run = stage.activation_bytes(height, width), pictures * height * width * RUN_BYTES
     model_management.load_models_gpu(
-        [stage.patcher], memory_required=rows * one + run, minimum_memory_required=one + run
+        [stage.patcher, *(other.patcher for other in beside if isinstance(other, ManagedStage))],
+        memory_required=rows * one + run,
+        minimum_memory_required=one + run,
     )
     fit = max(1, int(SPARE * (model_management.get_free_memory(stage.device) - run) / one))
     return stage if fit >= rows else dataclasses.replace(stage, max_rows=fit)

@@ -6,6 +6,8 @@ when another model needs the room. The manager keeps weak references only, so a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from ...imagen_core import Stage
@@ -54,10 +56,13 @@ def managed(model):
     return comfy_memory.managed_stage(model) if isinstance(model, Stage) else comfy_memory.managed_encoder(model)
 
 
-def loaded(stage: Stage, *, pictures: int, height: int, width: int) -> Stage:
-    """The stage on its device, with room made for drawing `pictures` of this size; it knows how many fit at once."""
+def loaded(stage: Stage, *, pictures: int, height: int, width: int, beside: Sequence[Stage] = ()) -> Stage:
+    """The stage on its device, with room made for drawing `pictures` of this size; it knows how many fit at once.
+
+    beside: stages that are asked at every step besides; they come to the device as well.
+    """
     if not IN_COMFYUI:
         return stage
     from . import comfy_memory
 
-    return comfy_memory.loaded_stage(stage, pictures=pictures, height=height, width=width)
+    return comfy_memory.loaded_stage(stage, pictures=pictures, height=height, width=width, beside=beside)

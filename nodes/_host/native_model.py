@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from ...imagen_core import (
     BatchNoise,
-    Conditioning,
     Prompt,
     Schedule,
+    Signals,
     Stage,
     TextEmbeds,
     low_res_conditioning,
@@ -151,7 +151,7 @@ class ImagenPixelModel(model_base.BaseModel):
             found["text_mask"] = Tokens(_token_mask(options.get("attention_mask"), embeds))
         if self.stage.spec.stage != "base64":
             picture = self._low_res(options)
-            found["low_res"] = conds.CONDNoiseShape(picture.low_res)
+            found["low_res"] = conds.CONDNoiseShape(picture.pixels)
             found["aug_level"] = conds.CONDRegular(picture.aug_level)
         return found
 
@@ -163,7 +163,7 @@ class ImagenPixelModel(model_base.BaseModel):
                 f" {wanted}: connect positive and negative of Imagen To Model, not those of another text encoder"
             )
 
-    def _low_res(self, options: dict) -> Conditioning:
+    def _low_res(self, options: dict) -> Signals:
         """The small picture at the size being drawn, noised as Imagen Super Resolution noises it for this seed."""
         if LOW_RES not in options:
             raise ValueError(
@@ -186,26 +186,26 @@ class ImagenPixelModel(model_base.BaseModel):
         if control is not None:
             raise ValueError("this ControlNet was made for another kind of model: Imagen has none, so take it out")
         network_call = WrapperExecutor.new_class_executor(
-            lambda x_t, time, conditioning, options: self.diffusion_model(x_t, time, conditioning),
+            lambda x_t, time, told, options: self.diffusion_model(x_t, time, told),
             self.diffusion_model,
             get_all_wrappers(WrappersMP.DIFFUSION_MODEL, transformer_options),
         )
         x_t = self.model_sampling.calculate_input(t, x).to(self.get_dtype())
         time = self.model_sampling.timestep(t).float()
-        conditioning = self._conditioning(x_t, c_crossattn, **kwargs)
-        output = network_call.execute(x_t, time, conditioning, transformer_options).float()
+        told = self._told(x_t, c_crossattn, **kwargs)
+        output = network_call.execute(x_t, time, told, transformer_options).float()
         # A learned variance fills the channels behind the picture's; ComfyUI's samplers have no use for it.
         return self.model_sampling.calculate_denoised(t, output[:, : x.shape[1]], x)
 
-    def _conditioning(self, like, embeds=None, text_mask=None, low_res=None, aug_level=None, **_) -> Conditioning:
+    def _told(self, like, embeds=None, text_mask=None, low_res=None, aug_level=None, **_) -> Signals:
         """On the device of `like`. Text is projected anew at each call: LoRAs change the projections, areas the text."""
-        text = None
+        told = Signals()
         if embeds is not None:
             tokens = TextEmbeds(embeds=embeds.to(like), mask=text_mask[..., 0].to(like.device) > 0.5)
-            text = self.diffusion_model.encode_text(tokens)
+            told = told + self.diffusion_model.encode_text(tokens)
         if low_res is not None:
-            low_res, aug_level = low_res.to(like), aug_level.to(like.device)
-        return Conditioning(text=text, low_res=low_res, aug_level=aug_level)
+            told = told + Signals(pixels=low_res.to(like), aug_level=aug_level.to(like.device))
+        return told
 
 
 def native_model(stage: Stage) -> NetworkPatcher:

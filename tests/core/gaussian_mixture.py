@@ -10,6 +10,7 @@ from torch import Tensor
 
 from imagen_core.denoiser import Prediction
 from imagen_core.guidance import Guidance
+from imagen_core.predictor import Point
 from imagen_core.schedules import Schedule
 from imagen_core.thresholding import Thresholding
 
@@ -68,7 +69,8 @@ class MixtureDenoiser:
         alpha, sigma = (value.item() for value in self.schedule.alpha_sigma(t))
         x_0 = self.mixture.expected_x_0(x_t, alpha, sigma)
         if self.null is not None and self.guidance is not None:
-            x_0 = self.guidance.combine(x_0, self.null.expected_x_0(x_t, alpha, sigma))
+            branches = {"cond": x_0, "null": self.null.expected_x_0(x_t, alpha, sigma)}
+            x_0 = self.guidance.combine(branches, Point(x_t, t, alpha, sigma))
         if self.thresholding is not None:
             x_0 = self.thresholding(x_0)
         frac = None if self.variance_frac is None else torch.full_like(x_t, self.variance_frac)

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deepfloyd_fixtures import text_states, tiny_unet  # noqa: E402
 
-from imagen_core import Conditioning, TextEmbeds, load_stage, load_text_encoder, save_checkpoint  # noqa: E402
+from imagen_core import Signals, TextEmbeds, load_stage, load_text_encoder, save_checkpoint  # noqa: E402
 from imagen_core._safetensors import ALIGNMENT, is_aligned, opened, write_safetensors  # noqa: E402
 
 
@@ -41,7 +41,7 @@ def drawn(stage):
     text = stage.unet.encode_text(TextEmbeds(embeds=text_states(1), mask=torch.ones(1, 77, dtype=torch.bool)))
     with torch.inference_mode():
         return stage.unet(
-            x_t, torch.tensor([700.0]), Conditioning(text=text, low_res=low_res, aug_level=torch.tensor([0.25]))
+            x_t, torch.tensor([700.0]), text + Signals(pixels=low_res, aug_level=torch.tensor([0.25]))
         )
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from imagen_core import Conditioning, TextEmbeds, encode_prompt, load_stage, sample_base, super_resolve
+from imagen_core import Draw, Signals, TextEmbeds, encode_prompt, load_stage, sample_base, super_resolve
 from imagen_core.activation_memory import activation_bytes
-from imagen_core.batching import InParts, take
+from imagen_core.batching import InParts
+from imagen_core.conditioning import part_of
 from imagen_core.text.t5 import T5TextEncoder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -36,24 +37,24 @@ class Forgetful(torch.nn.Module):
         super().__init__()
         self.rows, self.seen = rows, []
 
-    def forward(self, x_t, time, conditioning):
+    def forward(self, x_t, time, told):
         self.seen.append(len(x_t))
         if len(x_t) > self.rows:
             raise torch.OutOfMemoryError("no room")
-        return x_t * time[:, None, None, None] + conditioning.low_res
+        return x_t * time[:, None, None, None] + told.pixels
 
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_batch_in_parts_is_the_batch_at_once(base, prompt, rows):
-    drawing = {"seeds": range(3), "steps": 3}
-    whole = sample_base(base, prompt, **drawing)
-    parts = sample_base(dataclasses.replace(base, max_rows=rows), prompt, **drawing)
+    drawing = Draw(seeds=range(3), steps=3)
+    whole = sample_base(base, prompt, drawing)
+    parts = sample_base(dataclasses.replace(base, max_rows=rows), prompt, drawing)
     assert (whole - parts).abs().max() < BOUND
 
 
 def test_super_resolution_in_parts_gives_each_its_own_small_picture():
     stage = load_stage(MINI / "sr256.safetensors")
-    drawing = {"seeds": range(3), "steps": 2, "aug_level": 0.2}
+    drawing = {"prompt": None, "draw": Draw(seeds=range(3), steps=2), "aug_level": 0.2}
     small = torch.rand(3, 3, 16, 24) * 2 - 1
     parts = super_resolve(dataclasses.replace(stage, max_rows=2), small, **drawing)
     assert (super_resolve(stage, small, **drawing) - parts).abs().max() < BOUND
@@ -62,17 +63,17 @@ def test_super_resolution_in_parts_gives_each_its_own_small_picture():
 def test_where_memory_runs_out_parts_are_halved_until_they_fit():
     network = Forgetful(rows=3)
     x_t, time = torch.randn(10, 3, 2, 2), torch.arange(10.0)
-    conditioning = Conditioning(low_res=torch.randn(10, 3, 2, 2))
+    told = Signals(pixels=torch.randn(10, 3, 2, 2))
     runner = InParts(network)
-    assert torch.equal(runner(x_t, time, conditioning), x_t * time[:, None, None, None] + conditioning.low_res)
+    assert torch.equal(runner(x_t, time, told), x_t * time[:, None, None, None] + told.pixels)
     assert network.seen == [10, 5, 3, 3, 3, 1]
-    runner(x_t, time, conditioning)
+    runner(x_t, time, told)
     assert network.seen[6:] == [3, 3, 3, 1]  # it does not forget what fits
 
 
 def test_no_room_for_a_single_picture_is_an_error():
     with pytest.raises(torch.OutOfMemoryError):
-        InParts(Forgetful(rows=0))(torch.randn(2, 3, 2, 2), torch.zeros(2), Conditioning())
+        InParts(Forgetful(rows=0))(torch.randn(2, 3, 2, 2), torch.zeros(2), Signals())
 
 
 def test_parts_of_no_images_are_refused():
@@ -80,26 +81,26 @@ def test_parts_of_no_images_are_refused():
         InParts(torch.nn.Identity(), 0)
 
 
-def test_take_reaches_every_tensor_of_a_condition(base):
+def test_a_part_is_taken_of_every_signal(base):
     text = base.unet.encode_text(
         TextEmbeds(embeds=torch.randn(4, 5, base.spec.unet_config.text_embed_dim), mask=torch.ones(4, 5).bool())
     )
-    part = take(Conditioning(text=text, low_res=torch.randn(4, 3, 2, 2), aug_level=torch.arange(4.0)), slice(1, 3))
+    part = part_of(text + Signals(pixels=torch.randn(4, 3, 2, 2), aug_level=torch.arange(4.0)), slice(1, 3))
     assert part.aug_level.tolist() == [1.0, 2.0]
-    assert {len(each) for pair in part.text.keys_values for each in pair} == {2}
-    assert len(part.text.pooled) == len(part.text.mask) == len(part.low_res) == 2
+    assert {len(each) for pair in part.tokens.keys_values for each in pair} == {2}
+    assert len(part.vector) == len(part.tokens.mask) == len(part.pixels) == 2
 
 
 PEAK = """
 import json, re, sys, torch
-from imagen_core import Conditioning, load_stage
+from imagen_core import Signals, load_stage
 stage = load_stage(sys.argv[1])
 def memory(kind):
     return 1024 * int(re.search(kind + r":\\s+(\\d+)", open("/proc/self/status").read())[1])
 def run(b, side):
     x = torch.randn(b, 3, side, side)
     with torch.inference_mode():
-        stage.unet(x, torch.full((b,), 500.0), Conditioning(low_res=x, aug_level=torch.zeros(b)))
+        stage.unet(x, torch.full((b,), 500.0), Signals(pixels=x, aug_level=torch.zeros(b)))
 run(1, 32)
 open("/proc/self/clear_refs", "w").write("5")  # forget the peak of loading
 before = memory("VmRSS")

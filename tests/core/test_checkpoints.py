@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from imagen_core.checkpoints.native import StageSpec, load_checkpoint, read_spec, save_checkpoint
-from imagen_core.conditioning import Conditioning, TextEmbeds
+from imagen_core.conditioning import TextEmbeds
 from imagen_core.unets import BaseUNetConfig, EfficientUNetConfig, build_unet
 
 CONFIG = BaseUNetConfig(
@@ -55,7 +55,7 @@ def path(unet, tmp_path):
 def draw(unet):
     text = unet.encode_text(TextEmbeds(embeds=torch.ones(1, 2, 12), mask=torch.ones(1, 2, dtype=torch.bool)))
     x_t = torch.linspace(-1, 1, 192).view(1, 3, 8, 8)
-    return unet(x_t, torch.tensor([500.0]), Conditioning(text=text))
+    return unet(x_t, torch.tensor([500.0]), text)
 
 
 def test_round_trip(unet, path):

@@ -24,7 +24,7 @@ from deepfloyd_fixtures import (  # noqa: E402
 )
 
 from imagen_core import (  # noqa: E402
-    Conditioning,
+    Signals,
     TextEmbeds,
     find_stages,
     is_stage_checkpoint,
@@ -60,7 +60,7 @@ def output(stage):
     states = text_states(1)
     x_t, low_res = torch.randn(2, 1, 3, 16, 16, generator=torch.Generator().manual_seed(0)).to(stage.dtype)
     text = stage.unet.encode_text(TextEmbeds(embeds=states, mask=torch.ones(1, 77, dtype=torch.bool)))
-    picture = Conditioning(text=text, low_res=low_res, aug_level=torch.tensor([0.25]))
+    picture = text + Signals(pixels=low_res, aug_level=torch.tensor([0.25]))
     with torch.inference_mode():
         return stage.unet(x_t, torch.tensor([700.0]), picture).float()
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deepfloyd_fixtures import SCHEDULER, save_folder, text_states, tiny_unet  # noqa: E402
 
-from imagen_core import InitImage, Prompt, TextEmbeds, load_stage, sample_base, super_resolve  # noqa: E402
+from imagen_core import Draw, InitImage, Prompt, TextEmbeds, load_stage, sample_base, super_resolve  # noqa: E402
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance  # noqa: E402
 from imagen_core.inpainting import shortened  # noqa: E402
 from imagen_core.samplers import time_grid  # noqa: E402
@@ -78,15 +78,10 @@ def prompt(count=2) -> Prompt:
     return Prompt(text=embeds(COND), negative=embeds(NEGATIVE))
 
 
-def as_if(guidance=7.0, seeds=SEEDS, steps=1, **settings) -> dict:
-    return {
-        "prompt": prompt(len(seeds)),
-        "seeds": seeds,
-        "steps": steps,
-        "sampler": DDPM(),
-        "guidance": ClassifierFreeGuidance(scale=guidance),
-        **settings,
-    }
+def as_if(guidance=7.0, seeds=SEEDS, steps=1, sampler=None, aug_level=None, **settings) -> dict:
+    guided = ClassifierFreeGuidance(scale=guidance)
+    draw = Draw(seeds=seeds, steps=steps, sampler=sampler or DDPM(), guidance=guided, **settings)
+    return {"prompt": prompt(len(seeds)), "draw": draw} | ({} if aug_level is None else {"aug_level": aug_level})
 
 
 def small_pictures(height=4, width=4):
@@ -253,7 +248,7 @@ def test_inpainting_a_part_keeps_the_rest_as_theirs_does(ours, theirs, sampler):
     pipe = pipeline(IFInpaintingPipeline, "base64", theirs["base64"])
     expected = run_theirs(pipe, image=picture, mask_image=mask.clone(), timesteps=respace((5,)), strength=1.0)
     init = InitImage(pixels=picture, mask=mask, resample=2)
-    settings = as_if(steps=5, init=init) | {"sampler": sampler}
+    settings = as_if(steps=5, init=init, sampler=sampler)
     got = sample_base(ours["base64"], height=16, width=16, **settings)
     kept = (mask == 0.0).expand_as(got)
     assert torch.equal(got[kept], picture[kept]) and largest_difference(got[kept], expected[kept]) < 1e-6

@@ -10,10 +10,11 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from torch.nn import functional as F
 
-from imagen_core.conditioning import Conditioning
+from imagen_core.conditioning import Signals
 from imagen_core.denoiser import Denoiser
 from imagen_core.guidance import GUIDANCE
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
+from imagen_core.predictor import Predictor
 from imagen_core.samplers import RESPACINGS, SAMPLERS, time_grid
 from imagen_core.samplers.ddpm import DDPM
 from imagen_core.samplers.dpmpp_2m import DPMPP2M
@@ -66,17 +67,13 @@ class Recorded:
         return self._denoise(x_t, t)
 
 
-def draw(network, times, *, sampler=None, maximum=1.5, guidance=None, null=None, seed=1):
+def draw(network, times, *, sampler=None, maximum=1.5, guidance=None, seed=1):
     """Our run: the states in which the network was asked, and the result."""
     denoise = Denoiser(
-        network,
-        SCHEDULE,
-        prediction_type="eps",
-        cond=Conditioning(),
-        null=null,
-        guidance=guidance or ClassifierFreeGuidance(scale=1.0),
+        Predictor(network=network, schedule=SCHEDULE, prediction_type="eps", learned_variance=True),
+        {name: Signals() for name in ("cond", "null", "weak")},
+        guidance=guidance or (),
         thresholding=DynamicThresholding(percentile=0.95, maximum=maximum),
-        learned_variance=True,
     )
     recorded, generator = Recorded(denoise), torch.Generator().manual_seed(seed)
     noise = lambda: torch.randn(SHAPE, generator=generator)
@@ -176,7 +173,7 @@ def test_guidance_is_on_eps_and_the_variance_is_the_prompts():
             return torch.cat([cond, -0.5 * null])
 
     times, network = time_grid(SCHEDULE, 1, "smart27"), Two()
-    states, x_0 = draw(network, times, guidance=ClassifierFreeGuidance(scale=7.0), null=Conditioning())
+    states, x_0 = draw(network, times, guidance=ClassifierFreeGuidance(scale=7.0))
 
     def guided(x_t, timestep):
         cond = Network.forward(network, x_t, timestep)
@@ -191,7 +188,7 @@ def test_guidance_is_on_eps_and_the_variance_is_the_prompts():
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_guidance_of_1_or_less_is_off_and_costs_nothing(name, scale):
     times, plain, network = time_grid(SCHEDULE, 5), Network(), Network()
-    _, x_0 = draw(network, times, guidance=GUIDANCE[name](scale=scale), null=Conditioning())
+    _, x_0 = draw(network, times, guidance=GUIDANCE[name](scale=scale))
     assert network.seen == 5 * SHAPE[0]
     assert torch.equal(x_0, draw(plain, times)[1])
 

@@ -17,7 +17,7 @@ from deepfloyd_fixtures import FULL, full_config, original_weights, save_folder,
 from imagen_core.checkpoints.deepfloyd_config import config_from_diffusers, config_from_shapes  # noqa: E402
 from imagen_core.checkpoints.deepfloyd_if import load_deepfloyd  # noqa: E402
 from imagen_core.checkpoints.deepfloyd_keys import key_table  # noqa: E402
-from imagen_core.conditioning import Conditioning, TextEmbeds, aug_level_to_timestep  # noqa: E402
+from imagen_core.conditioning import Signals, TextEmbeds, aug_level_to_timestep, joined  # noqa: E402
 from imagen_core.unets import build_unet, unet_config_from_dict, unet_config_to_dict  # noqa: E402
 from imagen_core.unets.deepfloyd_unet import DeepFloydUNetConfig  # noqa: E402
 from imagen_core.unets.group_norm import GroupNorm  # noqa: E402
@@ -53,7 +53,7 @@ def inputs(size=(32, 32), batch=2, seed=3):
 def run_ours(unet, states, time, size=(32, 32), level=0.25):
     x_t, low_res = inputs(size, len(states))
     context = unet.encode_text(embeds(states))
-    picture = Conditioning(text=context, low_res=low_res, aug_level=torch.full((len(states),), level))
+    picture = context + Signals(pixels=low_res, aug_level=torch.full((len(states),), level))
     return unet(x_t, torch.full((len(states),), float(time)), picture)
 
 
@@ -130,7 +130,7 @@ def test_pads_are_read_as_text(ours, stage):
         assert all(
             torch.equal(a, b)
             for pair in zip(
-                unet.encode_text(hidden).keys_values, unet.encode_text(embeds(states)).keys_values, strict=True
+                unet.encode_text(hidden).tokens.keys_values, unet.encode_text(embeds(states)).tokens.keys_values, strict=True
             )
             for a, b in zip(*pair, strict=True)
         )
@@ -141,11 +141,12 @@ def test_guidance_batch_equals_two_passes(ours, stage):
     unet, states = ours[stage], text_states(2)
     x_t, low_res = inputs()
     time, level = torch.tensor([700.0, 20.0]), torch.tensor([0.25, 0.1])
-    picture = Conditioning(low_res=low_res, aug_level=level)
+    picture = Signals(pixels=low_res, aug_level=level)
     with torch.inference_mode():
-        cond, null = (picture.with_text(unet.encode_text(embeds(part))) for part in (states, states.flip(0)))
-        assert not cond.cat(null).text.padded
-        out = unet(x_t.repeat(2, 1, 1, 1), time.repeat(2), cond.cat(null))
+        cond, null = (picture + unet.encode_text(embeds(part)) for part in (states, states.flip(0)))
+        both = joined([cond, null])
+        assert both.tokens.mask is None
+        out = unet(x_t.repeat(2, 1, 1, 1), time.repeat(2), both)
         torch.testing.assert_close(out[:2], unet(x_t, time, cond), atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(out[2:], unet(x_t, time, null), atol=1e-5, rtol=1e-4)
 
@@ -179,7 +180,7 @@ def test_half_precision_is_no_worse_than_diffusers_in_it(theirs, ours, stage, dt
     x_t, low_res = inputs((16, 16), 1)
     states = text_states(1)
     with torch.inference_mode():
-        picture = Conditioning(text=half.encode_text(embeds(states)), low_res=low_res, aug_level=torch.full((1,), 0.25))
+        picture = half.encode_text(embeds(states)) + Signals(pixels=low_res, aug_level=torch.full((1,), 0.25))
         out = half(x_t.to(dtype), torch.full((1,), 999.0), picture)
         exact = run_theirs(theirs[stage], states, 999, (16, 16))
         labels = torch.full((1,), 250) if stage == "sr256" else None
@@ -202,10 +203,10 @@ def test_what_is_wrong_is_said(ours):
     x_t = torch.zeros(1, 3, 32, 32)
     context = ours["sr256"].encode_text(embeds(states))
     with pytest.raises(ValueError, match="conditioned on text"):
-        ours["base64"](x_t, torch.zeros(1), Conditioning())
+        ours["base64"](x_t, torch.zeros(1), Signals())
     with pytest.raises(ValueError, match="low_res"):
-        ours["sr256"](x_t, torch.zeros(1), Conditioning(text=context))
-    small = Conditioning(text=context, low_res=x_t[..., :16], aug_level=torch.zeros(1))
+        ours["sr256"](x_t, torch.zeros(1), context)
+    small = context + Signals(pixels=x_t[..., :16], aug_level=torch.zeros(1))
     with pytest.raises(ValueError, match="resize low_res"):
         ours["sr256"](x_t, torch.zeros(1), small)
 

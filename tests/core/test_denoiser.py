@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from imagen_core.conditioning import Conditioning
+from imagen_core.conditioning import Signals
 from imagen_core.denoiser import Denoiser
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
 from imagen_core.parameterization import diffuse, per_image
 from imagen_core.predictions import PREDICTIONS, prediction_of
+from imagen_core.predictor import Predictor
 from imagen_core.schedules import SCHEDULES
 from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.thresholding.none import NoThresholding
@@ -18,14 +19,11 @@ X_0, EPS = torch.randn(2, 4, 3, 6, 6, generator=GENERATOR)
 
 
 def denoiser(network, **settings) -> Denoiser:
-    defaults = {
-        "schedule": CosineSchedule(),
-        "prediction_type": "v",
-        "cond": Conditioning(),
-        "guidance": ClassifierFreeGuidance(scale=1.0),
-        "thresholding": NoThresholding(),
-    }
-    return Denoiser(network, **(defaults | settings))
+    read = {"schedule": CosineSchedule(), "prediction_type": "v", "learned_variance": False}
+    read |= {name: settings.pop(name) for name in read.keys() & settings.keys()}
+    told = {name: settings.pop(name) for name in ("cond", "null") if name in settings}
+    settings = {"thresholding": NoThresholding(), **settings}
+    return Denoiser(Predictor(network=network, **read), {"cond": Signals(), **told}, **settings)
 
 
 class Picture(torch.nn.Module):
@@ -36,8 +34,8 @@ class Picture(torch.nn.Module):
         torch.manual_seed(0)
         self.conv = torch.nn.Conv2d(6, channels_out, 3, padding=1)
 
-    def forward(self, x_t, time, conditioning):
-        low_res = torch.zeros_like(x_t) if conditioning.low_res is None else conditioning.low_res.to(x_t)
+    def forward(self, x_t, time, told):
+        low_res = torch.zeros_like(x_t) if told.pixels is None else told.pixels.to(x_t)
         scale = per_image(time, x_t) / 1000
         return self.conv(torch.cat([x_t * scale.cos(), low_res * scale.sin()], 1))
 
@@ -65,14 +63,14 @@ def test_a_perfect_network_of_any_type_gives_x_0_and_eps(schedule, prediction_ty
 @pytest.mark.parametrize("prediction_type", PREDICTIONS)
 @pytest.mark.parametrize("t", [0.0, 1.0])
 def test_finite_at_the_ends(schedule, prediction_type, t):
-    guided = {"null": Conditioning(), "guidance": ClassifierFreeGuidance(), "thresholding": StaticThresholding()}
+    guided = {"null": Signals(), "guidance": ClassifierFreeGuidance(), "thresholding": StaticThresholding()}
     got = denoiser(Picture(), schedule=schedule, prediction_type=prediction_type, **guided)(EPS, torch.tensor(t))
     assert torch.isfinite(got.x_0).all()
     assert torch.isfinite(got.eps).all()
 
 
 def test_guides_then_thresholds_then_recomputes_eps():
-    cond, null = Conditioning(low_res=X_0), Conditioning(low_res=-X_0)
+    cond, null = Signals(pixels=X_0), Signals(pixels=-X_0)
     network, t = Picture(), torch.tensor(0.5)
     plain = {"prediction_type": "x_0"}
     with torch.inference_mode():
@@ -90,11 +88,11 @@ def test_a_time_an_image_equals_images_alone():
     cond, null = X_0, X_0.flip(0)
     network, guidance = Picture(), ClassifierFreeGuidance(start=0.2, end=0.7)  # active for the middle two
     with torch.inference_mode():
-        settings = {"guidance": guidance, "null": Conditioning(low_res=null), "cond": Conditioning(low_res=cond)}
+        settings = {"guidance": guidance, "null": Signals(pixels=null), "cond": Signals(pixels=cond)}
         together = denoiser(network, **settings)(EPS, t)
         for i in range(4):
             one = slice(i, i + 1)
-            settings = {"cond": Conditioning(low_res=cond[one]), "null": Conditioning(low_res=null[one])}
+            settings = {"cond": Signals(pixels=cond[one]), "null": Signals(pixels=null[one])}
             alone = denoiser(network, guidance=guidance, **settings)(EPS[one], t[i])
             torch.testing.assert_close(together.x_0[one], alone.x_0, rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(together.eps[one], alone.eps, rtol=1e-4, atol=1e-5)
@@ -102,7 +100,7 @@ def test_a_time_an_image_equals_images_alone():
 
 def test_learned_variance_is_carried_from_the_prompt():
     network, t = Picture(channels_out=6), torch.tensor(0.5)
-    cond, null = Conditioning(low_res=X_0), Conditioning(low_res=-X_0)
+    cond, null = Signals(pixels=X_0), Signals(pixels=-X_0)
     settings = {"cond": cond, "null": null, "guidance": ClassifierFreeGuidance(scale=3.0)}
     with torch.inference_mode():
         got = denoiser(network, learned_variance=True, **settings)(EPS, t)

@@ -16,6 +16,7 @@ from deepfloyd_fixtures import SCHEDULER, save_folder, text_states, tiny_unet, w
 
 from imagen_core import (  # noqa: E402
     SAMPLERS,
+    Draw,
     Prompt,
     TextEmbeds,
     load_stage,
@@ -24,9 +25,10 @@ from imagen_core import (  # noqa: E402
     save_checkpoint,
 )
 from imagen_core.checkpoints.diffusers_scheduler import read_scheduler  # noqa: E402
-from imagen_core.conditioning import Conditioning  # noqa: E402
+from imagen_core.conditioning import Signals  # noqa: E402
 from imagen_core.denoiser import Denoiser  # noqa: E402
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance  # noqa: E402
+from imagen_core.predictor import Predictor  # noqa: E402
 from imagen_core.samplers import time_grid  # noqa: E402
 from imagen_core.samplers.ddpm import DDPM  # noqa: E402
 from imagen_core.schedules import schedule_from_config, schedule_to_config  # noqa: E402
@@ -110,17 +112,16 @@ def test_each_step_is_diffusers(name, tmp_path):
         scheduler.set_timesteps(12)
         assert timesteps == scheduler.timesteps.tolist()
     scheduler.set_timesteps(timesteps=timesteps)
-    limits = {"percentile": asked.get("percentile", 0.5), "maximum": asked.get("threshold_maximum")}
+    method, limits = asked.get("thresholding", "dynamic"), {}
+    if method == "dynamic":
+        limits = {"percentile": asked.get("percentile", 0.5), "maximum": asked.get("threshold_maximum")}
+    elif method == "static":
+        limits = {"limit": asked.get("threshold_limit", 1.0)}
+    reads = {"prediction_type": facts.prediction_type, "learned_variance": True}
     denoise = Denoiser(
-        as_loaded(facts),
-        schedule,
-        prediction_type=facts.prediction_type,
-        cond=Conditioning(),
-        guidance=ClassifierFreeGuidance(scale=1.0),
-        thresholding=make_thresholding(
-            asked.get("thresholding", "dynamic"), limit=asked.get("threshold_limit", 1.0), **limits
-        ),
-        learned_variance=True,
+        Predictor(network=as_loaded(facts), schedule=schedule, **reads),
+        {"cond": Signals()},
+        thresholding=make_thresholding(method, **limits),
     )
     states = []
 
@@ -177,7 +178,7 @@ def test_whole_pictures_are_diffusers(name, unet, tmp_path):
         prompt = Prompt(text=TextEmbeds(embeds=cond, mask=mask), negative=TextEmbeds(embeds=null, mask=mask))
         guidance = ClassifierFreeGuidance(scale=3.0)
         settings = {"steps": 6, "spacing": "uniform", "sampler": DDPM(), "guidance": guidance}
-        return sample_base(stage, prompt, seeds=[11], height=16, width=16, **settings)
+        return sample_base(stage, prompt, Draw(seeds=[11], **settings), height=16, width=16)
 
     got = drawn(stage)
     assert got.std() > 0.05 and (got - theirs).abs().max() < PICTURE

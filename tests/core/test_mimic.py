@@ -7,7 +7,9 @@ import torch
 
 from imagen_core import GuidedThresholding, progress_at, rescale_guidance
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
+from imagen_core.predictor import Point
 from imagen_core.progress import CURVES, strength_at
+from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.thresholding.dynamic import DynamicThresholding
 from imagen_core.thresholding.mimic import threshold_like
 
@@ -161,7 +163,8 @@ def test_bad_choices_are_refused(choices):
 
 def test_rescale_is_the_guidances_own():
     cond, null = noise(2, 4, 8, 8), noise(2, 4, 8, 8, seed=1)
-    own = ClassifierFreeGuidance(scale=9.0, rescale=0.7).combine(cond, null)
+    at = Point.on(CosineSchedule(), cond, torch.tensor(0.5))
+    own = ClassifierFreeGuidance(scale=9.0, rescale=0.7).combine({"cond": cond, "null": null}, at)
     assert torch.equal(rescale_guidance(null.lerp(cond, 9.0), cond, 0.7), own)
     full = rescale_guidance(null.lerp(cond, 9.0), cond, 1.0)
     torch.testing.assert_close(full.std(dim=(1, 2, 3)), cond.std(dim=(1, 2, 3)))

@@ -6,11 +6,11 @@ import pytest
 import torch
 from gaussian_mixture import GaussianMixture
 
-from imagen_core.conditioning import Conditioning
+from imagen_core.conditioning import Signals
 from imagen_core.denoiser import Denoiser
-from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
 from imagen_core.parameterization import diffuse, per_image, x_0_to_eps
 from imagen_core.predictions import PREDICTIONS, prediction_of
+from imagen_core.predictor import Predictor
 from imagen_core.samplers.ddim import DDIM
 from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.schedules.flow import FlowSchedule
@@ -72,11 +72,8 @@ def test_eulers_steps_along_a_flow_are_ddims():
     times = DDIM().times(schedule, 40)
     x_T = torch.randn(6, 2, 1, 3, generator=GENERATOR, dtype=torch.float64)
     denoise = Denoiser(
-        network,
-        schedule,
-        prediction_type="flow",
-        cond=Conditioning(),
-        guidance=ClassifierFreeGuidance(),
+        Predictor(network=network, schedule=schedule, prediction_type="flow"),
+        {"cond": Signals()},
         thresholding=NoThresholding(),
     )
     ours = DDIM().sample(denoise, x_T, times, noise=lambda: x_T)

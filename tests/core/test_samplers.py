@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from imagen_core.conditioning import Conditioning
+from imagen_core.conditioning import Signals
 from imagen_core.denoiser import Denoiser
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
 from imagen_core.noise import BatchNoise
+from imagen_core.predictor import Predictor
 from imagen_core.samplers import SAMPLERS, SPACINGS, time_grid
 from imagen_core.samplers.ddim import DDIM
 from imagen_core.samplers.ddpm import DDPM
@@ -38,11 +39,8 @@ class Network(torch.nn.Module):
 def draw(sampler, seeds, *, schedule=None, calls=9, callback=None, network=None):
     schedule, noise = schedule or CosineSchedule(), BatchNoise(seeds)
     denoise = Denoiser(
-        network or Network(),
-        schedule,
-        prediction_type="v",
-        cond=Conditioning(),
-        null=Conditioning(),
+        Predictor(network=network or Network(), schedule=schedule, prediction_type="v"),
+        {"cond": Signals(), "null": Signals()},
         guidance=ClassifierFreeGuidance(scale=3.0),
         thresholding=DynamicThresholding(),
     )

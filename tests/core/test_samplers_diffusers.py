@@ -4,9 +4,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
-from imagen_core.conditioning import Conditioning
+from imagen_core.conditioning import Signals
 from imagen_core.denoiser import Denoiser
-from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
+from imagen_core.predictor import Predictor
 from imagen_core.samplers.ddim import DDIM
 from imagen_core.samplers.ddpm import DDPM
 from imagen_core.samplers.dpmpp_2m import DPMPP2M
@@ -36,13 +36,9 @@ def ours(sampler, betas, *, learned=False, thresholding=None, timesteps=TIMESTEP
     generator = torch.Generator().manual_seed(1)
     schedule = DiscreteSchedule(betas=betas)
     denoise = Denoiser(
-        network(learned),
-        schedule,
-        prediction_type="eps",
-        cond=Conditioning(),
-        guidance=ClassifierFreeGuidance(scale=1.0),
+        Predictor(network=network(learned), schedule=schedule, prediction_type="eps", learned_variance=learned),
+        {"cond": Signals()},
         thresholding=thresholding or NoThresholding(),
-        learned_variance=learned,
     )
     noise = lambda: torch.randn(SHAPE, generator=generator)
     return sampler.sample(denoise, noise(), torch.tensor(timesteps).double() / 999, noise=noise)

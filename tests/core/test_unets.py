@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 
-from imagen_core.conditioning import Conditioning, TextContext, TextEmbeds
+from imagen_core.conditioning import Signals, TextEmbeds, joined, part_of, repeated
 from imagen_core.unets import (
     UNETS,
     BaseUNetConfig,
@@ -118,14 +118,14 @@ def make_inputs(unet, batch=2, size=(16, 16), seed=2):
     low_res = torch.randn(batch, 3, *size, generator=generator)
     time = torch.linspace(900, 10, batch)
     efficient = isinstance(unet.config, EfficientUNetConfig)
-    picture = Conditioning(low_res=low_res, aug_level=torch.linspace(0.1, 0.9, batch)) if efficient else Conditioning()
+    picture = Signals(pixels=low_res, aug_level=torch.linspace(0.1, 0.9, batch)) if efficient else Signals()
     return x_t, time, picture
 
 
-def run(unet, text: TextEmbeds | TextContext, **inputs):
+def run(unet, text: TextEmbeds | Signals, **inputs):
     context = unet.encode_text(text) if isinstance(text, TextEmbeds) else text
     x_t, time, picture = make_inputs(unet, **inputs)
-    return unet(x_t, time, picture.with_text(context))
+    return unet(x_t, time, picture + context)
 
 
 def close(a, b):
@@ -141,7 +141,7 @@ def test_output_has_the_input_size(unet, size):
 
 def test_padding_does_not_reach_a_picture_of_whole_cells(unet):
     x_t, time, picture = make_inputs(unet, size=(16, 24))
-    picture = picture.with_text(unet.encode_text(make_text()))
+    picture = picture + unet.encode_text(make_text())
     out = unet(x_t, time, picture)
     assert out.shape[-2:] == (16, 24)
     close(out, unet(x_t.contiguous(memory_format=torch.channels_last), time, picture))
@@ -150,17 +150,17 @@ def test_padding_does_not_reach_a_picture_of_whole_cells(unet):
 def test_starts_at_zero_or_at_the_low_res_picture(config):
     unet = build_unet(config)
     x_t, time, picture = make_inputs(unet)
-    out = unet(x_t, time, picture.with_text(unet.encode_text(make_text())))
+    out = unet(x_t, time, picture + unet.encode_text(make_text()))
     residual = getattr(config, "predict_residual", False)
-    assert torch.equal(out, picture.low_res if residual else torch.zeros_like(out))
+    assert torch.equal(out, picture.pixels if residual else torch.zeros_like(out))
 
 
 def test_learned_variance_is_no_residual():
     config = dataclasses.replace(CONFIGS["efficient, cross-attention (F.3)"], out_channels=6)
     unet = build_unet(config)
     x_t, time, picture = make_inputs(unet)
-    out = unet(x_t, time, picture.with_text(unet.encode_text(make_text())))
-    assert torch.equal(out[:, :3], picture.low_res) and out[:, 3:].abs().max() == 0
+    out = unet(x_t, time, picture + unet.encode_text(make_text()))
+    assert torch.equal(out[:, :3], picture.pixels) and out[:, 3:].abs().max() == 0
 
 
 def test_padding_tokens_change_nothing(unet):
@@ -170,11 +170,7 @@ def test_padding_tokens_change_nothing(unet):
     out = run(unet, text)
     close(out, run(unet, TextEmbeds(embeds=garbage, mask=text.mask)))
     x_t, time, picture = make_inputs(unet)
-    alone = Conditioning(
-        text=unet.encode_text(short),
-        low_res=None if picture.low_res is None else picture.low_res[1:],
-        aug_level=None if picture.aug_level is None else picture.aug_level[1:],
-    )
+    alone = part_of(picture, slice(1, 2)) + unet.encode_text(short)
     close(out[1:], unet(x_t[1:], time[1:], alone))
 
 
@@ -191,8 +187,8 @@ def test_text_reaches_by_attention_and_by_pooling(unet):
     context = unet.encode_text(make_text())
     other = unet.encode_text(make_text(seed=9))
     out = run(unet, context)
-    assert (run(unet, dataclasses.replace(context, pooled=other.pooled)) - out).abs().max() > 1e-4
-    assert (run(unet, dataclasses.replace(context, keys_values=other.keys_values)) - out).abs().max() > 1e-5
+    assert (run(unet, dataclasses.replace(context, vector=other.vector)) - out).abs().max() > 1e-4
+    assert (run(unet, dataclasses.replace(context, tokens=other.tokens)) - out).abs().max() > 1e-5
 
 
 def test_text_encoded_once_equals_every_time(unet):
@@ -206,34 +202,35 @@ def test_text_encoded_once_equals_every_time(unet):
 def test_guidance_batch_equals_two_passes(unet):
     x_t, time, picture = make_inputs(unet)
     cond, null = unet.encode_text(make_text()), unet.encode_text(TextEmbeds.null(2, WIDTH))
-    both = picture.with_text(cond).cat(picture.with_text(null))
+    both = joined([picture + cond, picture + null])
     out = unet(x_t.repeat(2, 1, 1, 1), time.repeat(2), both)
-    close(out[:2], unet(x_t, time, picture.with_text(cond)))
-    close(out[2:], unet(x_t, time, picture.with_text(null)))
+    close(out[:2], unet(x_t, time, picture + cond))
+    close(out[2:], unet(x_t, time, picture + null))
     assert torch.isfinite(out).all() and (out[:2] - out[2:]).abs().max() > 1e-5
 
 
 def test_mask_is_needed_only_with_padding(unet):
     with torch.inference_mode():
         full = unet.encode_text(make_text(real=(5, 5)))
-        assert not full.padded and unet.encode_text(make_text()).padded
-        assert not full.repeat(2).padded
-        assert full.cat(unet.encode_text(TextEmbeds.null(1, WIDTH))).padded
-        close(run(unet, full), run(unet, dataclasses.replace(full, padded=True)))
+        assert full.tokens.mask is None and unet.encode_text(make_text()).tokens.mask is not None
+        assert repeated(full, 2).tokens.mask is None and joined([full, full]).tokens.mask is None
+        assert joined([full, unet.encode_text(TextEmbeds.null(1, WIDTH))]).tokens.mask[2].tolist() == [True] + 4 * [False]
+        masked = dataclasses.replace(full.tokens, mask=torch.ones(2, 5, dtype=torch.bool))
+        close(run(unet, full), run(unet, dataclasses.replace(full, tokens=masked)))
 
 
 def test_images_of_a_batch_do_not_touch(unet):
     x_t, time, picture = make_inputs(unet)
     context = unet.encode_text(make_text())
-    out = unet(x_t, time, picture.with_text(context))
+    out = unet(x_t, time, picture + context)
     x_t[0] = 7.0
-    assert (unet(x_t, time, picture.with_text(context))[0] - out[0]).abs().max() > 1e-3
-    close(unet(x_t, time, picture.with_text(context))[1], out[1])
+    assert (unet(x_t, time, picture + context)[0] - out[0]).abs().max() > 1e-3
+    close(unet(x_t, time, picture + context)[1], out[1])
 
 
 def test_time_and_aug_level_are_told_apart(unet):
     x_t, time, picture = make_inputs(unet)
-    picture = picture.with_text(unet.encode_text(make_text()))
+    picture = picture + unet.encode_text(make_text())
     out = unet(x_t, time, picture)
     assert (unet(x_t, time + 1, picture) - out).abs().max() > 1e-6
     if picture.aug_level is not None:
@@ -262,7 +259,7 @@ def test_half_precision(unet, config, dtype):
     half = randomised(config).to(dtype)
     x_t, time, picture = make_inputs(half)
     with torch.inference_mode():
-        out = half(x_t.to(dtype), time, picture.with_text(half.encode_text(make_text())))
+        out = half(x_t.to(dtype), time, picture + half.encode_text(make_text()))
     assert out.dtype == dtype
     assert (out.float() - exact).abs().mean() < 0.1 * exact.abs().mean()
 
@@ -282,16 +279,16 @@ def test_without_text(config):
 
 def test_missing_and_mismatched_conditions(unet):
     x_t, time, picture = make_inputs(unet)
-    with pytest.raises(ValueError, match="conditioning.text is None"):
+    with pytest.raises(ValueError, match="told none"):
         unet(x_t, time, picture)
     with pytest.raises(ValueError, match="7 wide.*reads 24"):
         unet.encode_text(TextEmbeds.null(1, 7))
-    if picture.low_res is not None:
+    if picture.pixels is not None:
         context = unet.encode_text(make_text())
         with pytest.raises(ValueError, match="low_res"):
-            unet(x_t, time, Conditioning(text=context))
+            unet(x_t, time, context)
         with pytest.raises(ValueError, match="resize low_res"):
-            unet(x_t, time, dataclasses.replace(picture.with_text(context), low_res=picture.low_res[..., :8]))
+            unet(x_t, time, dataclasses.replace(picture + context, pixels=picture.pixels[..., :8]))
 
 
 def test_settings_survive_json(config):
@@ -349,12 +346,13 @@ def test_residual_smoothing_blurs_only_what_carries_noise():
     unet = build_unet(config)  # its head is zero: the output is what it adds to
     noise = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     levels = torch.tensor([0.0, 0.05, 0.1, 0.5])
-    picture = Conditioning(low_res=noise, aug_level=levels, text=unet.encode_text(make_text(batch=4, real=(5,) * 4)))
+    text = unet.encode_text(make_text(batch=4, real=(5,) * 4))
+    picture = text + Signals(pixels=noise, aug_level=levels)
     out = unet(torch.zeros_like(noise), torch.full((4,), 500.0), picture)
     assert torch.equal(out[0], noise[0])
     spread = out.std((1, 2, 3)) / noise.std((1, 2, 3))
     assert 0.4 < spread[1] < 0.7 and spread[2:].max() < 0.2
-    flat = Conditioning(low_res=torch.ones_like(noise), aug_level=levels, text=picture.text)
+    flat = text + Signals(pixels=torch.ones_like(noise), aug_level=levels)
     close(unet(noise, torch.zeros(4), flat), torch.ones_like(noise))
     with pytest.raises(ValueError, match="residual_smoothing"):
         dataclasses.replace(config, predict_residual=False)
@@ -367,10 +365,10 @@ def test_patch_levels_are_counted_in_patches():
 def test_patches_go_back_where_they_came_from():
     """A body that passes patches through makes the network the identity, whatever the size."""
     unet = build_unet(CONFIGS["base patched, slots"])
-    unet._body = lambda x, embedding, text: x
+    unet._body = lambda x, embedding, told: x
     x_t = torch.randn(2, 3, 10, 7)
     text = unet.encode_text(make_text())
-    assert torch.equal(unet(x_t, torch.zeros(2), Conditioning(text=text)), x_t)
+    assert torch.equal(unet(x_t, torch.zeros(2), text), x_t)
 
 
 def test_norm_groups():
@@ -402,7 +400,7 @@ def test_paper_sized_networks_run_on_meta():
             unet = build_unet(PRESETS[name])
             text = unet.encode_text(TextEmbeds(embeds=torch.zeros(1, 9, 4096), mask=torch.ones(1, 9, dtype=torch.bool)))
             picture = torch.zeros(1, 3, side, side)
-            condition = Conditioning(text=text, low_res=picture, aug_level=torch.zeros(1))
+            condition = text + Signals(pixels=picture, aug_level=torch.zeros(1))
             assert unet(picture, torch.zeros(1), condition).shape == picture.shape
 
 

@@ -138,7 +138,7 @@ def test_thresholds_change_a_strongly_guided_picture_only_by_choice(base, text, 
     assert torch.isfinite(image).all()
 
 
-@pytest.mark.parametrize("method", sorted(CORE.GUIDANCE))
+@pytest.mark.parametrize("method", NODES["ImagenGuidance"].INPUT_TYPES()["required"]["method"][0])
 def test_guidance_node_keeps_the_samplers_scale(base, text, method):
     node = NODES["ImagenGuidance"]
     defaults = {key: spec[1]["default"] for key, spec in node.INPUT_TYPES()["required"].items()}
@@ -147,6 +147,32 @@ def test_guidance_node_keeps_the_samplers_scale(base, text, method):
     assert not torch.equal(
         draw(base, text, guidance_scale=4.0, guidance=guidance), draw(base, text, guidance_scale=1.0)
     )
+
+
+def test_a_weaker_stage_guides_beside_the_prompt(base, text, tmp_path):
+    """Autoguidance: off at 1, its own pull without the prompt's, and a stage as weak as the drawn one changes nothing."""
+    node = NODES["ImagenGuidance"]
+    widgets = {key: spec[1]["default"] for key, spec in node.INPUT_TYPES()["required"].items()}
+    weak = tiny_stage("base64", "linear")
+    weak.unet.head.weight.mul_(1.5)
+
+    def drawn(scale, stage=weak, **changes):
+        guidance = node().make(**widgets, weak=stage, weak_scale=scale)[0]
+        return draw(base, text, guidance=guidance, **changes)
+
+    assert torch.equal(drawn(1.0), draw(base, text))
+    assert (drawn(2.0) - draw(base, text)).abs().max() > 1e-3
+    alone = drawn(2.0, guidance_scale=1.0)
+    assert (alone - draw(base, text, guidance_scale=1.0)).abs().max() > 1e-3
+    assert (levels(drawn(3.0, base)) - levels(draw(base, text))).abs().max() <= 1
+    both, second = drawn(2.0), drawn(2.0, batch_size=1, seed=BASE["seed"] + 1)
+    assert (levels(both[1]) - levels(second[0])).abs().max() <= 1
+
+
+def test_a_weaker_stage_of_another_kind_is_refused(base, sr256, text):
+    guidance = NODES["ImagenGuidance"]().make("apg", 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, weak=sr256)[0]
+    with pytest.raises(ValueError, match="this is sr256"):
+        draw(base, text, guidance=guidance)
 
 
 def test_resize_keeps_proportions():

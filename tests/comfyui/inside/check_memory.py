@@ -146,13 +146,14 @@ def test_a_network_larger_than_the_card_runs_with_weights_elsewhere(core, manage
     stage.patcher.partially_load(CARD, 1 + share * stage.patcher.model_size())
     assert "cpu" in devices(stage) and (not share or "meta" in devices(stage))
     x_t = torch.empty(2, 3, 16, 16, device=CARD)
+    repeated = importlib.import_module(f"{core.__name__}.conditioning").repeated
     if kind == "base64":
         embeds = core.TextEmbeds(embeds=prompt.text.embeds.to(CARD), mask=prompt.text.mask.to(CARD))
         with torch.inference_mode(False), torch.enable_grad():  # then no mask is read, which meta tensors do not have
-            conditioning = core.Conditioning(text=stage.unet.encode_text(embeds).repeat(2))
+            told = repeated(stage.unet.encode_text(embeds), 2)
     else:
-        conditioning = core.Conditioning(low_res=x_t, aug_level=torch.zeros(2, device=CARD))
-    assert stage.unet(x_t, torch.zeros(2, device=CARD), conditioning).device == CARD
+        told = core.Signals(pixels=x_t, aug_level=torch.zeros(2, device=CARD))
+    assert stage.unet(x_t, torch.zeros(2, device=CARD), told).device == CARD
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
@@ -172,17 +173,17 @@ def test_deepfloyds_network_runs_with_weights_elsewhere(core, memory, share):
     assert "cpu" in {parameter.device.type for parameter in network.parameters()}
     mask = torch.ones(2, 77, dtype=torch.bool, device=CARD)
     text = network.encode_text(core.TextEmbeds(embeds=torch.empty(2, 77, 64, device=CARD), mask=mask))
-    drawn = network(torch.empty(2, 3, 16, 16, device=CARD), torch.zeros(2, device=CARD), core.Conditioning(text=text))
+    drawn = network(torch.empty(2, 3, 16, 16, device=CARD), torch.zeros(2, device=CARD), text)
     assert (drawn.device, drawn.shape[1]) == (CARD, 6)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_weights_fetched_when_they_are_used_give_the_same_picture(run, core, make_stage, memory, prompt, share):
     stage = memory.managed_stage(make_stage())
-    plain = core.sample_base(stage, prompt, seeds=[0, 1], height=16, width=16, steps=3)
+    plain = core.sample_base(stage, prompt, core.Draw(seeds=[0, 1], steps=3), height=16, width=16)
     stage.patcher.partially_load(torch.device("cpu"), 1 + share * stage.patcher.model_size())
     assert stage.unet.model_lowvram
-    assert torch.equal(core.sample_base(stage, prompt, seeds=[0, 1], height=16, width=16, steps=3), plain)
+    assert torch.equal(core.sample_base(stage, prompt, core.Draw(seeds=[0, 1], steps=3), height=16, width=16), plain)
 
 
 def test_a_text_encoder_with_weights_elsewhere_reads_the_same(run):

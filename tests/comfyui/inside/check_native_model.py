@@ -47,13 +47,15 @@ def sample_ours(core, prompt):
         return core.sample_base(
             stage,
             prompt,
-            seeds=range(seed, seed + batch),
+            core.Draw(
+                seeds=range(seed, seed + batch),
+                steps=STEPS,
+                sampler=core.SAMPLERS[sampler](),
+                guidance=core.make_guidance(scale=scale, **settings),
+                thresholding=core.make_thresholding(threshold),
+            ),
             height=16,
             width=16,
-            steps=STEPS,
-            sampler=core.SAMPLERS[sampler](),
-            guidance=core.make_guidance(scale=scale, **settings),
-            thresholding=core.make_thresholding(threshold),
         )
 
     return draw
@@ -108,19 +110,17 @@ def test_other_samplers_agree_on_the_same_grid(run, core, make_stage, prompt, th
         sigmas=sigmas,
         latent_image={"samples": torch.zeros_like(noise)},
     )[0]["samples"]
-    expected = core.sample_base(
-        stage, prompt, seeds=[9], height=16, width=16, steps=STEPS, sampler=sampler, spacing="logsnr",
-        guidance=core.make_guidance(scale=2.0), thresholding=core.make_thresholding("dynamic"),
-    )  # fmt: skip
+    guided = {"guidance": core.make_guidance(scale=2.0), "thresholding": core.make_thresholding("dynamic")}
+    draw = core.Draw(seeds=[9], steps=STEPS, sampler=sampler, spacing="logsnr", **guided)
+    expected = core.sample_base(stage, prompt, draw, height=16, width=16)
     assert_same(drawn, expected)
 
 
 def test_karras_is_our_karras(run, core, sample, make_stage, prompt):
     stage = make_stage()
-    expected = core.sample_base(
-        stage, prompt, seeds=[5], height=16, width=16, steps=STEPS, spacing="karras",
-        guidance=core.make_guidance(scale=2.0), thresholding=core.make_thresholding("none"),
-    )  # fmt: skip
+    guided = {"guidance": core.make_guidance(scale=2.0), "thresholding": core.make_thresholding("none")}
+    draw = core.Draw(seeds=[5], steps=STEPS, spacing="karras", **guided)
+    expected = core.sample_base(stage, prompt, draw, height=16, width=16)
     assert_same(sample(*run("ImagenToModel", unet=stage, text=prompt), scheduler="karras"), expected)
 
 
@@ -131,10 +131,8 @@ def test_super_resolution_draws_what_ours_draws(run, core, sample, make_stage, a
     image = torch.rand(1, 5, 7, 3, generator=torch.Generator().manual_seed(2))
     model = run("ImagenToModel", unet=stage, low_res=image, aug_level=aug_level, aug_seed=5)
     latent = run("ImagenEmptyPixels", width=28, height=20)[0]
-    expected = core.super_resolve(
-        stage, image.movedim(-1, 1) * 2 - 1, seeds=[5], factor=4, aug_level=aug_level, steps=STEPS,
-        thresholding=core.make_thresholding("none"),
-    )  # fmt: skip
+    draw = core.Draw(seeds=[5], steps=STEPS, thresholding=core.make_thresholding("none"))
+    expected = core.super_resolve(stage, image.movedim(-1, 1) * 2 - 1, None, draw, factor=4, aug_level=aug_level)
     assert_same(sample(*model, latent=latent, cfg=1.0), expected)
 
 
@@ -145,10 +143,10 @@ def test_deepfloyd_if_draws_what_ours_draws(run, core, sample, make_deepfloyd, p
     grid = {"steps": STEPS, "seeds": [5], "spacing": "logsnr", "guidance": core.make_guidance(scale=3.0)}
     grid["thresholding"] = core.make_thresholding("dynamic", percentile=0.95, maximum=1.5)
     if kind == "base64":
-        expected, picture = core.sample_base(stage, padded_prompt, height=16, width=16, **grid), {}
+        expected, picture = core.sample_base(stage, padded_prompt, core.Draw(**grid), height=16, width=16), {}
     else:
         small = torch.rand(1, 4, 4, 3, generator=torch.Generator().manual_seed(2))
-        expected = core.super_resolve(stage, small.movedim(-1, 1) * 2 - 1, padded_prompt, **grid)
+        expected = core.super_resolve(stage, small.movedim(-1, 1) * 2 - 1, padded_prompt, core.Draw(**grid))
         picture = {"low_res": small, "aug_level": 0.0, "aug_seed": 5}
     model, positive, negative = run("ImagenToModel", unet=stage, text=padded_prompt, **picture)
     model = run("ImagenThresholdModel", model=model, percentile=95.0, maximum=1.5)[0]
