@@ -101,6 +101,7 @@ class Converter:
             self._apply_primitives(graph)
         self.top = Place(top)
         self.inner: dict[str, Place] = {}
+        self.origins: dict[tuple[str, Link, str], Constant | tuple[str, int] | None] = {}  # what lies behind a link
         self.unknown: list[tuple[Place, Node]] = []  # what was left out
         self.texts: list[tuple[str, str]] = []  # inputs whose text has tokens, beside the file names
 
@@ -192,11 +193,24 @@ class Converter:
         """Where an input really gets its value: through reroutes, bypassed nodes and borders of subgraphs.
 
         A muted node gives nothing, so that a widget it feeds keeps its own value (the oldest editors drop that, too).
-        The type asked for stays the same through reroutes, which have none of their own.
+        The type asked for stays the same through reroutes, which have none of their own. What lies behind a link is found
+        once, however many inputs read through it.
         """
+        steps: list[tuple[str, Link, str]] = []
+        found = self._walk(place, slot, where, steps)
+        self.origins.update(dict.fromkeys(steps, found))
+        return found
+
+    def _walk(
+        self, place: Place, slot: Slot, where: str, steps: list[tuple[str, Link, str]]
+    ) -> Constant | tuple[str, int] | None:
         seen, kind = set(), slot.kind
         while slot is not None and slot.link is not None:
             link = slot.link
+            step = (place.prefix, link, str(kind))
+            if step in self.origins:
+                return self.origins[step]
+            steps.append(step)
             if (place.prefix, link) in seen:
                 raise WorkflowError(f"{where}: it comes from a loop of reroutes or bypassed nodes: break it")
             seen.add((place.prefix, link))
@@ -268,13 +282,13 @@ class Converter:
             for slot in node.inputs:
                 if slot.link is not None:
                     ends.setdefault(slot.link.origin, []).append((node, slot))
+        order = {number: index for index, number in enumerate(graph.links)}
         for primitive in graph.nodes.values():
             if primitive.type == PRIMITIVE:
-                self._apply_primitive(graph, primitive, ends.get(primitive.id, []))
+                own = sorted(ends.get(primitive.id, []), key=lambda end: order.get(end[1].link.id, 0))
+                self._apply_primitive(graph, primitive, own)
 
     def _apply_primitive(self, graph: Graph, primitive: Node, ends: list[tuple[Node, Slot]]) -> None:
-        order = {number: index for index, number in enumerate(graph.links)}
-        ends = sorted(ends, key=lambda end: order.get(end[1].link.id, 0))
         found = [(node, slot, self._widget(node, slot)) for node, slot in ends]
         specs = [spec for _, _, spec in found if spec is not None]
         if not specs or found[0][2] is None:
