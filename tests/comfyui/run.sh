@@ -37,7 +37,7 @@ make_environment() {
     install_stand_in torchaudio
     grep -vE '^torch(vision|audio)?([^a-z]|$)' "$COMFYUI_PATH/requirements.txt" > "$environment/requirements.txt"
     "$environment/bin/pip" install -q -r "$environment/requirements.txt" -r "$root/requirements.txt" \
-        'pytest>=8' pytest-timeout psutil
+        'pytest>=8' pytest-timeout psutil requests  # older ComfyUIs need requests and do not say so
     echo "$wanted" > "$environment/made-for"
 }
 
