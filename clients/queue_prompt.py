@@ -49,8 +49,13 @@ async def queue(http: aiohttp.ClientSession, prompt: dict, client_id: str) -> st
     async with http.post("/prompt", json={"prompt": prompt, "client_id": client_id}) as answer:
         body = await answer.json()
     if answer.status != 200:
-        reasons = [error for node in body["node_errors"].values() for error in node["errors"]] or [body["error"]]
-        sys.exit("\n".join(f"{reason['message']}: {reason['details']}" for reason in reasons))
+        nodes = body.get("node_errors", {}).values()
+        reasons = [error for node in nodes for error in node["errors"]] or [body["error"]]
+        sys.exit(
+            "\n".join(
+                reason if isinstance(reason, str) else "{message}: {details}".format(**reason) for reason in reasons
+            )
+        )
     return body["prompt_id"]
 
 

@@ -31,7 +31,7 @@ def both(router: web.UrlDispatcher, method: str, path: str, handler: Handler) ->
 
 def refuse(message: str, kind: type[web.HTTPError] = web.HTTPBadRequest) -> web.HTTPError:
     """An exception to raise for a request that is wrong; its body is `{"error": message}`."""
-    return kind(text=as_text({"error": message}), content_type=JSON)
+    return kind(text=as_text({"error": " ".join(message.split())}), content_type=JSON)
 
 
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

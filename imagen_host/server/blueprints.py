@@ -8,8 +8,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ..reading import missing_classes
 from ._routes import answer, both, refuse
+from .info import usable
 from .state import ServerState
 
 
@@ -32,11 +32,9 @@ def add_routes(app: web.Application, state: ServerState) -> None:
 def blueprints(state: ServerState) -> dict[str, Path]:
     """Those whose nodes this host has, by an id that stays the same from start to start."""
     paths = sorted((state.pack / "subgraphs").glob("*.json"))
-    return {
-        hashlib.sha256(f"{state.pack.name}/{path.name}".encode()).hexdigest(): path
-        for path in paths
-        if not missing_classes(path, state.registry.classes)
-    }
+    known = usable(paths, state)
+    named = {path: f"{state.pack.name}/{path.name}" for path in paths if path.stem in known}
+    return {hashlib.sha256(name.encode()).hexdigest(): path for path, name in named.items()}
 
 
 def entry(path: Path, pack: Path) -> dict:

@@ -7,6 +7,8 @@ import logging
 import os
 import platform
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -23,6 +25,7 @@ from .websocket import features
 EMPTY_LISTS = ("/embeddings", "/models", "/experiment/models", "/models/{folder}", "/experiment/models/{folder}")
 EMPTY_OBJECTS = ("/node_replacements", "/internal/folder_paths")
 USERS = {"storage": "server", "migrated": True}
+log = logging.getLogger(__name__)
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -108,12 +111,20 @@ def described(state: ServerState, names: list[str] | None = None) -> dict[str, d
 
 def templates(state: ServerState) -> dict[str, str]:
     """The shipped workflows that this host can run, each with one line about it; from a prompt to a picture first."""
-    runnable = {
-        name: describe(path)
-        for name, path in shipped(state.pack).items()
-        if not missing_classes(path, state.registry.classes)
-    }
+    runnable = usable(shipped(state.pack).values(), state)
     return dict(sorted(runnable.items(), key=lambda item: not item[0].startswith("text_to_image")))
+
+
+def usable(paths: Iterable[Path], state: ServerState) -> dict[str, str]:
+    """The graphs whose nodes this host has, by name, each with its line; a file that is no graph is left out and said."""
+    found = {}
+    for path in paths:
+        try:
+            if not missing_classes(path, state.registry.classes):
+                found[path.stem] = describe(path)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            log.warning("%s is left out: %s", path, error)
+    return found
 
 
 def card(name: str, description: str) -> dict[str, str]:

@@ -110,6 +110,27 @@ async def test_a_range_that_is_none(server):
             assert (answer.status, await answer.text()) == (206, "{")
 
 
+async def test_a_form_with_a_header_that_is_none(server):
+    async with running(server) as site:
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+        await refused(site, "POST", "/upload/image", 400, data=b"--x\n\x00", headers=kind)
+
+
+async def test_a_template_that_is_no_graph_is_left_out(server, tmp_path, caplog):
+    pack = tmp_path / "pack"
+    (pack / "workflows").mkdir(parents=True)
+    (pack / "subgraphs").symlink_to(pack / "workflows")
+    for name, text in {"good": '{"a": {"class_type": "Number"}}', "cut": "{", "deep": "[" * 5000, "other": "5", 
+                       "half": '{"nodes": 7}',
+                       "odd": '{"a": [1]}', "list": "[]", "bytes": "\0"}.items():  # fmt: skip
+        (pack / "workflows" / f"{name}.json").write_text(text)
+    async with running({**server, "pack": pack}) as site:
+        assert (await site.get("/workflow_templates"))["pack"] == ["good"]
+        assert [card["name"] for card in (await site.get("/templates/index.json"))[0]["templates"]] == ["good"]
+        assert [item["name"] for item in (await site.get("/global_subgraphs")).values()] == ["good"]
+    assert "cut.json is left out" in caplog.text and tracebacks(caplog) == []
+
+
 async def test_an_expectation_that_nobody_meets(server):
     async with running(server) as site:
         for path, status in (("/users", 417), ("/api/nothing", 417)):
