@@ -1,6 +1,6 @@
 """Our socket types: what travels along a wire, one line each."""
 
-TEXT_ENCODER = "IMAGEN_TEXT_ENCODER"  # a loaded, frozen T5 (imagen_core.T5TextEncoder)
+TEXT_ENCODER = "IMAGEN_TEXT_ENCODER"  # a loaded, frozen text encoder (imagen_core.T5TextEncoder)
 TEXT = "IMAGEN_TEXT"  # an encoded prompt and negative prompt (imagen_core.Prompt)
 UNET = "IMAGEN_UNET"  # one loaded stage: network, schedule, description (imagen_core.Stage)
 GUIDANCE = "IMAGEN_GUIDANCE"  # how prompt and null predictions combine (imagen_core.Guidance, or a tuple of them)

@@ -1,18 +1,18 @@
-"""ImagenTextEncode: a prompt, and what to steer away from, through T5."""
+"""ImagenTextEncode: a prompt, and what to steer away from, through a frozen text encoder."""
 
 from ..imagen_core import encode_prompt
 from . import _sockets
 
 
 class ImagenTextEncode:
-    DISPLAY_NAME = "Imagen Text Encode (T5)"
+    DISPLAY_NAME = "Imagen Text Encode"
     DESCRIPTION = (
-        "Encodes a prompt with the frozen T5, once; the result serves every stage. With the negative prompt empty, "
-        "guidance steers away from the null prompt: zeroed embeddings as in the paper, or what DeepFloyd IF's T5 gives for "
+        "Encodes a prompt with the frozen text encoder, once; the result serves every stage. With the negative prompt "
+        "empty, guidance steers away from the null prompt: zeroed embeddings as in the paper, or what DeepFloyd IF's T5 gives for "
         "an empty text."
     )
     CATEGORY = "imagen/conditioning"
-    SEARCH_ALIASES = ["prompt", "clip text encode", "t5 encode", "positive", "negative"]
+    SEARCH_ALIASES = ["prompt", "clip text encode", "t5 encode", "bert encode", "positive", "negative"]
     FUNCTION = "encode"
     RETURN_TYPES = (_sockets.TEXT,)
     RETURN_NAMES = ("text",)
@@ -22,7 +22,7 @@ class ImagenTextEncode:
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "text_encoder": (_sockets.TEXT_ENCODER, {"tooltip": "The T5, from Imagen Load Text Encoder."}),
+                "text_encoder": (_sockets.TEXT_ENCODER, {"tooltip": "The T5 or BERT, from Imagen Load Text Encoder."}),
                 "text": (
                     "STRING",
                     {
@@ -51,7 +51,7 @@ class ImagenTextEncode:
                     {
                         "default": "auto",
                         "advanced": True,
-                        "tooltip": "How many tokens T5 reads. 77: as DeepFloyd IF was trained, the prompt in lower case, "
+                        "tooltip": "How many tokens are read. 77: as DeepFloyd IF was trained, the prompt in lower case, "
                         "cut or padded to exactly 77. none: as long as the prompt, for imagen-mini. auto: 77 for "
                         "T5-XXL, none for any other encoder.",
                     },

@@ -1,1 +1,1 @@
-"""How does a prompt become numbers? A frozen T5 encoder, and a cache of what it already read."""
+"""How does a prompt become numbers? A frozen T5 or BERT encoder, and a cache of what it already read."""

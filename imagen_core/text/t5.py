@@ -1,4 +1,4 @@
-"""How is a prompt read? By a frozen T5 encoder (Imagen, arXiv 2205.11487, section 2.1), from files, never downloaded.
+"""How is a prompt read? By a frozen encoder, T5 first (Imagen, arXiv 2205.11487, section 2.1), from files, never downloaded.
 
 Shapes: b prompts, l tokens, d text width.
 """
