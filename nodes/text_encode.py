@@ -8,8 +8,8 @@ class ImagenTextEncode:
     DISPLAY_NAME = "Imagen Text Encode"
     DESCRIPTION = (
         "Encodes a prompt with the frozen text encoder, once; the result serves every stage. With the negative prompt "
-        "empty, guidance steers away from the null prompt: zeroed embeddings as in the paper, or what DeepFloyd IF's T5 gives for "
-        "an empty text."
+        "empty, guidance steers away from the null prompt: zeroed embeddings as in the paper, or what DeepFloyd IF's T5 "
+        "gives for an empty text."
     )
     CATEGORY = "imagen/conditioning"
     SEARCH_ALIASES = ["prompt", "clip text encode", "t5 encode", "bert encode", "positive", "negative"]
