@@ -66,11 +66,11 @@ class NodeCheck:
         if len(link) != 2 or not isinstance(link[0], str) or type(link[1]) is not int:
             return [problem("bad_linked_input", "a link is [node id, output number]", f"{name}: {link!s:.60}", **about)]
         if not self.graph.has_node(link[0]):
-            text = f"{name}: node {link[0]}"
+            text = f"{name}: node {shown(link[0])}"
             return [problem("bad_linked_input", "a link leads to a node that is missing", text, **about)]
         outputs = self.graph.declared(link[0]).outputs
         if not 0 <= link[1] < len(outputs):
-            text = f"{name}: node {link[0]} has {len(outputs)} outputs, not one numbered {link[1]}"
+            text = f"{name}: node {shown(link[0])} has {len(outputs)} outputs, not one numbered {link[1]}"
             return [problem("bad_linked_input", "a link leads to an output that is missing", text, **about)]
         return []
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .declared import SECTIONS, choices_of, is_widget, options_of
+from .declared import SECTIONS, choices_of, is_widget
+from .forms import shown
 from .ui_graph import Graph, Link, Node, Slot
 
 
@@ -102,7 +103,7 @@ def _lost(node: Node, saved: list[tuple[str, int | None]], links: list[Link], in
     ends = {link.id for link in links}
     linked = {slot.name for slot in node.inputs if slot.link is not None}
     return [
-        f"node {node.id}: the input {name} names link {number}, which the graph does not have: it is left open"
+        f"node {shown(node.id)}: the input {shown(name)} names link {number}, which the graph does not have: it is left open"
         for name, number in saved
         if name in optional and number not in ends and name not in linked
     ]
@@ -111,8 +112,3 @@ def _lost(node: Node, saved: list[tuple[str, int | None]], links: list[Link], in
 def widget_of(info: dict, name: str) -> list | None:
     """The specification of the widget `name`, or None where the class has no such widget."""
     return next((spec for known, spec in specs_of(info) if known == name and is_widget(spec)), None)
-
-
-def limits(spec: list) -> tuple[float, float]:
-    options = options_of(spec)
-    return options.get("min", float("-inf")), options.get("max", float("inf"))
