@@ -82,7 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     workflows = commands.add_parser("workflows", help="list the workflows that are shipped")
     workflows.set_defaults(handler=list_workflows)
     convert = commands.add_parser("convert", help="print a workflow of the editor as an API prompt")
-    convert.add_argument("workflow", metavar="WORKFLOW", help="a file (.json or .png) or a shipped name")
+    convert.add_argument(
+        "workflow", metavar="WORKFLOW", help="a workflow file, a picture that carries one, or a shipped name"
+    )
     convert.set_defaults(handler=convert_workflow)
     add_serve(commands)
     add_inspect(commands)
@@ -96,7 +98,11 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_run(commands: argparse._SubParsersAction) -> None:
     run = commands.add_parser("run", help="run a workflow and save its pictures")
     add = run.add_argument
-    add("workflow", metavar="WORKFLOW", help="a file (.json of the editor or API, or a .png) or a shipped name")
+    add(
+        "workflow",
+        metavar="WORKFLOW",
+        help="a workflow file (of the editor or API), a picture that carries one, or a shipped name",
+    )
     add("--prompt", metavar="TEXT", help="what to draw, in every node that reads a prompt")
     add("--negative", metavar="TEXT", help="what to steer away from")
     add("--seed", type=int, metavar="N", help="the seed of every node that has one")
@@ -147,13 +153,13 @@ def list_workflows(options: argparse.Namespace) -> None:
 
 
 def convert_workflow(options: argparse.Namespace) -> None:
-    from .reading import find_workflow, read_workflow, refuse_what_needs_comfyui
+    from .reading import as_json, find_workflow, read_workflow, refuse_what_needs_comfyui
     from .registry import load_registry, pack_folder
 
     path = find_workflow(options.workflow, pack_folder())
     registry = load_registry()
     refuse_what_needs_comfyui(path, pack_folder(), registry.classes)
-    print(json.dumps(read_workflow(path, registry.object_info()).prompt, indent=2))
+    print(as_json(read_workflow(path, registry.object_info()).prompt))
 
 
 def run_workflow(options: argparse.Namespace) -> int:

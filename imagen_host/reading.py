@@ -12,9 +12,11 @@ from typing import Any
 
 from . import carriers, file_names
 from .canvas_only import CANVAS_ONLY
+from .checks import finite
 from .file_names import FileNames
 from .forms import WorkflowError, shown
-from .ui_graph import is_ui
+from .group_nodes import group_name
+from .ui_graph import is_ui, read_ui
 from .workflow import convert
 
 DEEPEST = 100  # of lists and objects inside each other; the editor stays under 20
@@ -37,25 +39,41 @@ def shipped(pack: Path) -> dict[str, Path]:
 
 
 def describe(path: Path) -> str:
-    """One line about a workflow file: its own description, or what is in it."""
-    data = parse(path.read_bytes(), path.name)
-    extra = data.get("extra") if isinstance(data, dict) else None
-    text = extra.get("description") if isinstance(extra, dict) else None
+    """One line about a workflow file: its own description, what is in it, or why it cannot be read."""
+    try:
+        prompt, ui = both_forms(parse(path.read_bytes(), path.name), path.name)
+    except WorkflowError as error:
+        return f"cannot be read: {error}"
+    extra = (ui or {}).get("extra")
+    text = str(extra.get("description") or "").strip() if isinstance(extra, dict) else ""
     if text:
-        return str(text).strip().splitlines()[0]
-    return f"{len(data['nodes'])} nodes" if is_ui(data) else "a prompt"
+        return shown(text.splitlines()[0])
+    return f"{len(ui['nodes'])} nodes" if ui else "a prompt" if is_prompt(prompt) else "no workflow"
 
 
 def missing_classes(path: Path, known: Collection[str]) -> list[str]:
-    """The node classes of a shipped graph that are not among `known`: not empty for one that needs ComfyUI."""
-    graph = parse(path.read_bytes(), path.name)
-    if not is_ui(graph):
-        classes = {node["class_type"] for node in graph.values()}
-    else:
-        inner = {item["id"]: item["nodes"] for item in graph.get("definitions", {}).get("subgraphs", [])}
-        nodes = [node for nodes in (graph["nodes"], *inner.values()) for node in nodes]
-        classes = {node["type"] for node in nodes} - {*CANVAS_ONLY, *inner}
+    """The node classes of a shipped graph that are not among `known`: not empty for one that needs ComfyUI.
+
+    Empty for a file that is malformed: reading it says why.
+    """
+    try:
+        prompt, ui = both_forms(parse(path.read_bytes(), path.name), path.name)
+        classes = _classes_of_graph(ui) if ui else _classes_of_prompt(prompt)
+    except WorkflowError:
+        return []
     return sorted(classes - set(known))
+
+
+def _classes_of_graph(ui: dict) -> set[str]:
+    top, definitions = read_ui(ui)
+    kinds = {node.type for graph in (top, *definitions.values()) for node in graph.nodes.values()}
+    return {kind for kind in kinds - CANVAS_ONLY - set(definitions) if group_name(kind) is None}
+
+
+def _classes_of_prompt(prompt: Any) -> set[str]:
+    entries = prompt.values() if is_prompt(prompt) else ()
+    kinds = [entry.get("class_type") for entry in entries if isinstance(entry, dict)]
+    return {kind for kind in kinds if isinstance(kind, str)}
 
 
 def refuse_what_needs_comfyui(path: Path, pack: Path, known: Collection[str]) -> None:
@@ -82,7 +100,9 @@ def find_workflow(name: str, pack: Path) -> Path:
         raise WorkflowError(f"{name} is a folder: name a workflow file in it")
     if found is None:
         names = ", ".join(shipped(pack)) or "none"
-        raise WorkflowError(f"no workflow {name!r:.200}: give a file (.json or .png), or one that is shipped: {names}")
+        raise WorkflowError(
+            f"no workflow {name!r:.200}: give a workflow file, a picture that carries one, or one that is shipped: {names}"
+        )
     return found
 
 
@@ -184,6 +204,22 @@ def _ui_of(extra: Any) -> dict | None:
     info = extra.get("extra_pnginfo") if isinstance(extra, dict) else None
     ui = info.get("workflow") if isinstance(info, dict) else None
     return ui if is_ui(ui) else None
+
+
+def as_json(prompt: dict) -> str:
+    """The prompt as text. Raises WorkflowError for a number that JSON does not have."""
+    try:
+        return json.dumps(prompt, indent=2, allow_nan=False)
+    except ValueError:
+        pass
+    for node, entry in prompt.items():
+        inputs = entry.get("inputs") if isinstance(entry, dict) else None
+        for name, value in inputs.items() if isinstance(inputs, dict) else ():
+            if not finite(value):
+                raise WorkflowError(
+                    f"node {shown(node)}, input {shown(name)}: a value is not a finite number: set another"
+                )
+    raise WorkflowError("a value in this prompt is not a finite number: set another")
 
 
 def is_prompt(data: Any) -> bool:

@@ -86,12 +86,13 @@ def is_ui(data: Any) -> bool:
 def read_ui(ui: dict) -> tuple[Graph, dict[str, Graph]]:
     """The top graph, and the definitions of subgraphs by id, which is the type of their instances."""
     top = read_graph(ui, "")
+    hosts = {node.type: f" (node {shown(node.id)})" for node in reversed(top.nodes.values())}
     definitions: dict[str, Graph] = {}
     for data in _flat(ui.get("definitions")):
         where = "definitions.subgraphs"
         key = as_id(data.get("id"), "the id of a subgraph", where)
         if key not in definitions:  # the editor, too, keeps the first of two
-            definitions[key] = read_graph(data, f"subgraph {shown(key)}, ")
+            definitions[key] = read_graph(data, f"subgraph {shown(key)}{hosts.get(key, '')}, ")
     renumber(top, definitions, _last_id(ui))
     return top, definitions
 
