@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from .forms import WorkflowError, as_id, as_index, as_list, as_object, shown, take
@@ -93,7 +93,6 @@ def read_ui(ui: dict) -> tuple[Graph, dict[str, Graph]]:
         key = as_id(data.get("id"), "the id of a subgraph", where)
         if key not in definitions:  # the editor, too, keeps the first of two
             definitions[key] = read_graph(data, f"subgraph {shown(key)}{hosts.get(key, '')}, ")
-    renumber(top, definitions, _last_id(ui))
     return top, definitions
 
 
@@ -206,63 +205,3 @@ def read_link(item: Any, place: str = "the graph") -> Link:
         target_slot=as_index(item["target_slot"], "target_slot", where),
         kind=item.get("type") if isinstance(item.get("type"), (str, int)) else None,
     )
-
-
-def _last_id(ui: dict) -> int:
-    """The highest id that the editor says it has given away; what is no number is for nobody."""
-    state = ui.get("state")
-    told = [ui.get("last_node_id"), state.get("lastNodeId") if isinstance(state, dict) else None]
-    return max((value for value in told if type(value) is int), default=0)
-
-
-def renumber(top: Graph, definitions: dict[str, Graph], last: int) -> None:
-    """Give each node inside a subgraph an id of its own, as the editor does where one is taken already."""
-    taken = set(top.nodes)
-    for key, graph in definitions.items():
-        new: dict[str, str] = {}
-        for name in graph.nodes:
-            if name in taken:
-                last = next_free(last, taken)
-                new[name] = str(last)
-            elif name.isdecimal() and len(name) < 16:
-                last = max(last, int(name))
-            taken.add(new.get(name, name))
-        if new:
-            _rename(graph, new)
-            for other in (top, *definitions.values()):
-                for host in other.nodes.values():
-                    if host.type == key:
-                        _rename_proxies(host, new)
-
-
-def next_free(last: int, taken: set[str]) -> int:
-    last += 1
-    while str(last) in taken:
-        last += 1
-    return last
-
-
-def _rename(graph: Graph, new: dict[str, str]) -> None:
-    for node in graph.nodes.values():
-        node.id = new.get(node.id, node.id)
-    graph.nodes = {node.id: node for node in graph.nodes.values()}
-    for key, link in graph.links.items():
-        origin, target = new.get(link.origin, link.origin), new.get(link.target, link.target)
-        graph.links[key] = replace(link, origin=origin, target=target)
-
-
-def _rename_proxies(host: Node, new: dict[str, str]) -> None:
-    proxies = host.properties.get("proxyWidgets")
-    if isinstance(proxies, list):
-        renamed = [
-            [new.get(item[0], item[0]), *item[1:]]
-            if isinstance(item, list) and item and isinstance(item[0], str)
-            else item
-            for item in proxies
-        ]
-        host.properties = {**host.properties, "proxyWidgets": renamed}
-
-
-def highest_id(graphs: Iterable[Graph], last: int = 0) -> int:
-    ids = [int(name) for graph in graphs for name in graph.nodes if name.isdecimal() and len(name) < 16]
-    return max([last, *ids])

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ..reading import parse
+from ..records import parse
 from ..validation import finite
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -3,8 +3,9 @@
 import pytest
 from host_graphs import Ui
 
-from imagen_host.ui_graph import WorkflowError
-from imagen_host.workflow import fits, workflow_to_prompt
+from imagen_host.bypass import fits
+from imagen_host.forms import WorkflowError
+from imagen_host.workflow import workflow_to_prompt
 
 
 @pytest.fixture
