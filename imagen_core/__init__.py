@@ -17,7 +17,7 @@ from .inpainting import InitImage
 from .inspection import inspect_checkpoint
 from .noise import BatchNoise
 from .predictions import PREDICTIONS, prediction_of
-from .progress import progress_at
+from .progress import in_interval, progress_at
 from .samplers import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, Sampler
 from .sampling import low_res_conditioning, sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
@@ -64,6 +64,7 @@ __all__ = [
     "find_files",
     "find_stages",
     "find_text_encoders",
+    "in_interval",
     "inspect_checkpoint",
     "is_stage_checkpoint",
     "load_checkpoint",

@@ -9,7 +9,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ...imagen_core import GuidedThresholding, progress_at, rescale_guidance
+from ...imagen_core import GuidedThresholding, in_interval, progress_at, rescale_guidance
 
 
 def space_of(model: ModelPatcher) -> str:
@@ -43,8 +43,8 @@ def with_guidance(model: ModelPatcher, *, start: float, end: float, rescale: flo
     def one_step(executor, x, timestep, *args, **kwargs):
         """Elsewhere the step runs as at cfg 1, for which ComfyUI leaves the unconditional pass out."""
         guider, sigma = executor.class_obj, float(timestep.max())
-        to_sigma = guider.inner_model.model_sampling.percent_to_sigma
-        if to_sigma(end) <= sigma <= to_sigma(start) or not hasattr(guider, "cfg"):
+        progress = progress_at(sigma, guider.inner_model.model_sampling.percent_to_sigma)
+        if in_interval(progress, start, end) or not hasattr(guider, "cfg"):
             return executor(x, timestep, *args, **kwargs)
         asked, guider.cfg = guider.cfg, 1.0
         try:
