@@ -143,13 +143,12 @@ def list_nodes(options: argparse.Namespace) -> None:
 
 
 def list_workflows(options: argparse.Namespace) -> None:
-    from .reading import describe, missing_classes, shipped
+    from .reading import about, shipped
     from .registry import load_registry, pack_folder
 
     known = load_registry().classes
     for name, path in shipped(pack_folder()).items():
-        mark = "(needs ComfyUI) " if missing_classes(path, known) else ""
-        print(f"{name:28} {mark}{describe(path)}")
+        print(f"{name:28} {about(path, known)}")
 
 
 def convert_workflow(options: argparse.Namespace) -> None:

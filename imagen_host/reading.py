@@ -37,30 +37,45 @@ def shipped(pack: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted((pack / "workflows").glob("*.json"))}
 
 
-def describe(path: Path) -> str:
-    """One line about a workflow file: its own description, what is in it, or why it cannot be read."""
+def about(path: Path, known: Collection[str]) -> str:
+    """What a list of workflows says of one: its line, that it needs ComfyUI, or why it cannot be read."""
     try:
-        prompt, ui = both_forms(parse(path.read_bytes(), path.name), path.name)
+        mark = "(needs ComfyUI) " if missing_classes(path, known) else ""
+        return mark + describe(path)
     except WorkflowError as error:
         return f"cannot be read: {error}"
+
+
+def describe(path: Path) -> str:
+    """One line about a workflow file: its own description, or what is in it. Raises WorkflowError for what is none."""
+    ui = _shipped_forms(path)[1]
     extra = (ui or {}).get("extra")
     text = str(extra.get("description") or "").strip() if isinstance(extra, dict) else ""
     if text:
         return shown(text.splitlines()[0])
-    return f"{len(ui['nodes'])} nodes" if ui else "a prompt" if is_prompt(prompt) else "no workflow"
+    return f"{len(ui['nodes'])} nodes" if ui else "a prompt"
 
 
 def missing_classes(path: Path, known: Collection[str]) -> list[str]:
     """The node classes of a shipped graph that are not among `known`: not empty for one that needs ComfyUI.
 
-    Empty for a file that is malformed: reading it says why.
+    Raises WorkflowError for a file that is malformed.
     """
+    prompt, ui = _shipped_forms(path)
     try:
-        prompt, ui = both_forms(parse(path.read_bytes(), path.name), path.name)
         classes = _classes_of_graph(ui) if ui else _classes_of_prompt(prompt)
-    except WorkflowError:
-        return []
+    except WorkflowError as error:
+        raise WorkflowError(f"{path.name}: {error}") from error
     return sorted(classes - set(known))
+
+
+def _shipped_forms(path: Path) -> tuple[Any, dict | None]:
+    prompt, ui = both_forms(parse(path.read_bytes(), path.name), path.name)
+    if ui is None and not is_prompt(prompt):
+        raise WorkflowError(
+            f"{path.name} holds {_seen(prompt)}: expected nodes and links (editor) or nodes by id (API)"
+        )
+    return prompt, ui
 
 
 def _classes_of_graph(ui: dict) -> set[str]:
@@ -70,8 +85,7 @@ def _classes_of_graph(ui: dict) -> set[str]:
 
 
 def _classes_of_prompt(prompt: Any) -> set[str]:
-    entries = prompt.values() if is_prompt(prompt) else ()
-    kinds = [entry.get("class_type") for entry in entries if isinstance(entry, dict)]
+    kinds = [entry.get("class_type") for entry in prompt.values() if isinstance(entry, dict)]
     return {kind for kind in kinds if isinstance(kind, str)}
 
 

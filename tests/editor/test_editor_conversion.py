@@ -86,6 +86,7 @@ NOT_ON_THE_FLOOR = {
     "muted_subgraph",
     "widgets_fed_by_a_muted_node",
     "subgraph_with_a_primitive_node",
+    "widgets_fed_by_nodes",  # where it calls a constant by the title it had then
 }
 CHANGING_NOTHING = {"reroutes", "widgets_fed_by_a_muted_node", "widgets_fed_by_a_bypassed_node"}
 ASK = """async ([graph, body]) => {

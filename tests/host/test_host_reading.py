@@ -10,7 +10,7 @@ from mutations import exif, jpeg, png, png_packed, webp
 from PIL import Image
 
 from imagen_host.forms import WorkflowError
-from imagen_host.reading import read_workflow
+from imagen_host.reading import about, as_json, read_workflow
 
 PROMPT = {"1": entry("Number", value=3), "2": entry("Show", value=["1", 0])}
 
@@ -128,3 +128,25 @@ def test_the_exif_of_these_tests_is_what_pillow_reads(read):
     with Image.open(io.BytesIO(webp({"workflow": "{}", "prompt": "[1]"}))) as picture:
         assert dict(picture.getexif()) == {0x010F: "workflow:{}", 0x0110: "prompt:[1]"}
     assert exif({}).startswith(b"II*")
+
+
+def test_a_list_of_workflows_says_of_each_what_it_is_or_what_is_wrong(tmp_path, ui, registry):
+    def line(content):
+        path = tmp_path / "one.json"
+        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode("utf-16"))
+        return about(path, registry.classes)
+
+    assert line({"workflow": ui}) == "2 nodes" and line(PROMPT) == "a prompt"
+    assert line({**ui, "extra": {"description": "First.\nSecond."}}) == "First."
+    ui["nodes"][0]["type"] = "KSampler"
+    assert line(ui) == "(needs ComfyUI) 2 nodes"
+    assert line({"nodes": [5]}).startswith("cannot be read: one.json: a node without id or type")
+    assert line(b"{").startswith("cannot be read: one.json is not JSON")
+    assert line([]).startswith("cannot be read: one.json holds a list that is no workflow")
+
+
+def test_a_prompt_that_json_cannot_hold_is_refused(read):
+    prompt = {"1": entry("Number", value=float("nan")), "2": entry("Show", value=["1", 0])}
+    with pytest.raises(WorkflowError, match="node 1, input value: a value is not a finite number"):
+        as_json(read(prompt).prompt)
+    assert json.loads(as_json(PROMPT)) == PROMPT
