@@ -9,6 +9,7 @@ import os
 import random
 import re
 import warnings
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -17,11 +18,13 @@ from mutations import Bases, as_bytes, broken
 
 from imagen_host import overrides
 from imagen_host.forms import WorkflowError
-from imagen_host.reading import read_workflow
+from imagen_host.reading import missing_classes, read_workflow
+from imagen_host.registry import load_registry
 from imagen_host.terminal import explain
 from imagen_host.validation import form_error, validate
 
-EXAMPLES = int(os.environ.get("IMAGEN_FUZZ", 400))
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = int(os.environ.get("IMAGEN_FUZZ", 300))
 PYTHON = re.compile(r"Traceback|object at 0x|\b[A-Z][a-z]+\w*(?:Error|Exception)\b|NoneType|<class")
 FIXED = settings(
     max_examples=EXAMPLES,
@@ -83,6 +86,33 @@ def run(path, data, registry, object_info):
     return "prompt" if checked.outputs else "refused by a node"
 
 
+@pytest.fixture(scope="module")
+def pack():
+    """The pack's own classes, as far as they are here, and the shipped workflows in both forms."""
+    registry = load_registry(ROOT)
+    info = registry.object_info()
+    paths = [
+        path for path in sorted((ROOT / "workflows").glob("*.json")) if not missing_classes(path, registry.classes)
+    ]
+    return (
+        registry,
+        info,
+        [json.loads(p.read_bytes()) for path in paths for p in (path, path.parent / "api" / path.name)],
+    )
+
+
+@settings(FIXED, max_examples=max(EXAMPLES // 2, 1))
+@given(seed=st.integers(0, 2**32))
+def test_a_broken_shipped_workflow_is_read_or_refused_in_a_line(tmp_path, pack, seed):
+    registry, info, workflows = pack
+    chance = random.Random(seed)
+    data = broken(chance.choice(workflows), chance)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        SEEN["shipped: " + run(tmp_path / "broken", json.dumps(data).encode(), registry, info)] += 1
+    check_lines(str(item.message) for item in caught)
+
+
 @FIXED
 @given(seed=st.integers(0, 2**32))
 def test_a_broken_workflow_is_read_or_refused_in_a_line(tmp_path, bases, registry, object_info, seed):
@@ -95,7 +125,7 @@ def test_a_broken_workflow_is_read_or_refused_in_a_line(tmp_path, bases, registr
     SEEN[ended] += 1
 
 
-@FIXED
+@settings(FIXED, max_examples=max(EXAMPLES // 5, 1))
 @given(
     data=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
