@@ -20,7 +20,8 @@ HANDLES = {
     "Mute / Bypass Relay (rgthree)", "Mute / Bypass Repeater (rgthree)", "Fast Muter (rgthree)",
     "Fast Bypasser (rgthree)", "Fast Node Muter (rgthree)", "Fast Groups Muter (rgthree)",
     "Fast Groups Bypasser (rgthree)", "Fast Actions Button (rgthree)", "Node Collector (rgthree)",
-    "Random Unmuter (rgthree)", "Label (rgthree)", "Bookmark (rgthree)", "Note+ (mtb)", "Note Plus (mtb)",
+    "Random Unmuter (rgthree)", "Power Conductor (rgthree)", "Label (rgthree)", "Bookmark (rgthree)",
+    "Note+ (mtb)", "Note Plus (mtb)",
 }  # fmt: skip
 CANVAS_ONLY = REROUTES | NOTES | SETTERS | set(GETTERS) | HANDLES | {PRIMITIVE}
 OF_A_CLASS = "Node name for S&R"  # a property that the editor gives to every node that a server has a class for

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .bypass import bypassed_slot
-from .canvas_only import CANVAS_ONLY, GETTERS, passes_through, setter_of
+from .canvas_only import CANVAS_ONLY, GETTERS, channel, passes_through, setter_of
 from .forms import WorkflowError, shown
 from .ui_graph import BORDER_IN, BORDER_OUT, BYPASSED, MUTED, Graph, Link, Node, Slot
 
@@ -93,7 +93,7 @@ class Origins:
                 place = self.open(place, source)
                 slot = self._border_slot(place, link.slot)
             elif source.type in CANVAS_ONLY:
-                place, slot = self._behind(place, source, link.slot)
+                place, slot = self._behind(place, source, where)
             elif link.slot < 0:
                 raise WorkflowError(f"{where}: link {link.id} comes from output {link.slot}: remove it")
             else:
@@ -121,13 +121,15 @@ class Origins:
         link = next((links[key] for key in numbers if key in links), None) or next(ends, None)
         return Slot(name="", link=link) if link else None
 
-    def _behind(self, place: Place, node: Node, output: int) -> tuple[Place, Slot | None]:
-        """The input that an output of a node of the canvas only stands for, and where it is."""
+    @staticmethod
+    def _behind(place: Place, node: Node, where: str) -> tuple[Place, Slot | None]:
+        """The input that a node of the canvas only stands for, and where it is. None for what gives no link."""
         if node.type in GETTERS:
             around = place.around()
             found = setter_of(node, [item.graph for item in around])
             if found is None:
-                return place, None
+                name = f"node {shown(place.prefix + node.id)} ({shown(node.type)})"
+                raise WorkflowError(f"{where}: {name} gets {shown(channel(node))}, which no {GETTERS[node.type]} sets")
             place, node = around[found[0]], found[1]
         elif not passes_through(node):
             return place, None

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from host_graphs import Ui
+from host_graphs import Ui, definition, instance
 
 from imagen_host.forms import WorkflowError
 from imagen_host.workflow import workflow_to_prompt
@@ -112,15 +112,37 @@ def test_set_and_get_nodes_are_wired_through(ui, object_info, kinds, muted):
     }
 
 
-def test_a_set_nodes_own_output_and_a_get_node_without_partner(ui, object_info):
-    setter, getter = tunnel(ui, ("SetNode", "GetNode"))
-    getter["widgets_values"] = ["z"]
-    number, first, second = ui.node("Number", [1]), ui.node("Add", [3, 4]), ui.node("Add", [3, 4])
+def test_a_set_nodes_own_output(ui, object_info):
+    setter, _ = tunnel(ui, ("SetNode", "GetNode"))
+    number, add = ui.node("Number", [1]), ui.node("Add", [3, 4])
     ui.link(number, setter, "*")
-    ui.link(setter, first, "a")
-    ui.link(getter, second, "a")
-    assert inputs_of(ui, object_info, first)["a"] == ["3", 0]
-    assert "a" not in inputs_of(ui, object_info, second)
+    ui.link(setter, add, "a")
+    assert inputs_of(ui, object_info, add)["a"] == ["3", 0]
+
+
+def test_a_get_node_whose_partner_is_gone_is_named(ui, object_info):
+    _, getter = tunnel(ui, ("SetNode", "GetNode"))
+    getter["widgets_values"] = ["z"]
+    ui.link(getter, ui.node("Add", [3, 4]), "a")
+    with pytest.raises(WorkflowError, match=r"node 3, input a: node 2 \(GetNode\) gets z, which no SetNode sets"):
+        workflow_to_prompt(ui.json(), object_info)
+
+
+def test_a_get_node_finds_its_partner_in_the_graphs_around_its_own(ui, object_info):
+    inside = Ui(object_info)
+    add = inside.node("Add", [3, 4], id=11)
+    _, getter = tunnel(inside, ("SetNode", "GetNode"))
+    getter["id"] = 13
+    box = definition(add, [])
+    box["nodes"].append(getter)
+    box["links"].append(
+        {"id": 150, "origin_id": 13, "origin_slot": 0, "target_id": 11, "target_slot": 0, "type": "INT"}
+    )
+    setter, _ = tunnel(ui, ("SetNode", "GetNode"))
+    ui.link(ui.node("Number", [1]), setter, "*")
+    instance(ui)
+    prompt = workflow_to_prompt(ui.json(definitions={"subgraphs": [box]}), object_info)
+    assert prompt["4:11"]["inputs"]["a"] == ["3", 0]
 
 
 def test_decoration_is_skipped(ui, object_info, pair):
