@@ -80,7 +80,13 @@ def build(
 
 def _is_current(index: Path) -> bool:
     """Whether the rendered set was made from the list of things as it is now."""
-    return index.is_file() and json.loads(index.read_text())["asked"] == [thing.label for thing in things()]
+    if not index.is_file():
+        return False
+    try:
+        about = json.loads(index.read_text())
+    except ValueError:
+        return False
+    return isinstance(about, dict) and about.get("asked") == [thing.label for thing in things()]
 
 
 def _render_package(package: Package, path: Path, codes: dict[str, str], root: Path, side: int) -> None:
