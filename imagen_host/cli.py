@@ -1,6 +1,7 @@
 """What can be done from a terminal? `imagen run` runs a workflow, `imagen serve` opens the editor; others list, convert.
 
-Exit codes: 0 done, 1 a node failed, 2 the input is wrong, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 a node failed or the machine did, 2 the input is wrong, 130 stopped by Ctrl-C (143 SIGTERM, 129
+SIGHUP).
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ import json
 import os
 import re
 import sys
-import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from . import runtime
+from . import ending, runtime, streams
 from .download import add_download
+from .folders import make_host, scratch_folder
 from .inspect import add_inspect
+from .places import working_folder_is_there
 from .prompt_cache import add_cache
 from .server.cli import add_command as add_serve
 
@@ -36,32 +37,60 @@ DONE, FAILED, WRONG_INPUT, STOPPED = 0, 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with streams.standing(), ending.by_signals() as told:
+        code = _run(arguments)
+    return 128 + told.number if told.number and code == STOPPED else code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Parse and do; says what went wrong."""
     debug = "--debug" in arguments
-    sys.stdout.reconfigure(errors="backslashreplace")  # a path that the terminal cannot show must not end the run
     try:
-        options = build_parser().parse_args(arguments)
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *rest, **more: say(f"warning: {message}")
-            code = options.handler(options) or DONE
-        sys.stdout.flush()
-        return code
+        return _flushed(lambda: _handle(arguments))
     except KeyboardInterrupt:
         say("stopped")
         return STOPPED
-    except ValueError as error:  # input that is wrong; the message says what to do
-        if debug:
-            traceback.print_exc()
-        for line in str(error).splitlines():
-            say(f"error: {line}")
-        return WRONG_INPUT
-    except BrokenPipeError:  # the reader of our output went away
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    except streams.OutputLost as error:
+        if error.reader_left:
+            return DONE
+        say(f"error: {error}")
+        return FAILED
     except Exception as error:
         if debug:
             traceback.print_exc()
-        say(f"error: {type(error).__name__}: {error}" + ("" if debug else " (--debug shows where)"))
-        return FAILED
+        code, lines = explain(error)
+        for line in lines:
+            say(f"error: {line}")
+        return code
+
+
+def _handle(arguments: Sequence[str]) -> int:
+    options = build_parser().parse_args(arguments)
+    if not working_folder_is_there():  # torch cannot even be loaded in one that is gone
+        gone = os.environ.get("PWD", "the working folder")
+        raise ValueError(f"{gone} was deleted while you are in it: go to a folder that exists (cd ~), run this there")
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *rest, **more: say(f"warning: {message}")
+        return options.handler(options) or DONE
+
+
+def _flushed(work: Callable[[], int]) -> int:
+    """What `work` returns, once all that it printed is out: also when it ends early, as --help does."""
+    try:
+        return work()
+    finally:
+        sys.stdout.flush()
+
+
+def explain(error: Exception) -> tuple[int, list[str]]:
+    """Exit code and lines for what stopped a command."""
+    if isinstance(error, ValueError):  # input that is wrong; the message says what to do
+        return WRONG_INPUT, str(error).splitlines()
+    if isinstance(error, OSError) and error.errno is None:  # in our own words too
+        return WRONG_INPUT, str(error).splitlines()
+    if isinstance(error, OSError) and error.filename is not None:
+        return FAILED, [f"{os.fsdecode(error.filename)}: {error.strerror}"]
+    return FAILED, [f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)"]
 
 
 def say(line: str) -> None:
@@ -167,8 +196,8 @@ def run_workflow(options: argparse.Namespace) -> int:
     from .engine import Engine
 
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="imagen-") as temporary, contextlib.redirect_stdout(sys.stderr):
-        host = make_host(options, Path(temporary))
+    with scratch_folder() as temporary, contextlib.redirect_stdout(sys.stderr):
+        host = make_host(options, temporary)
         host.open_paths = True
         with runtime.use(host):
             registry, prompt, ui, outputs = _prepare(options)
@@ -183,27 +212,6 @@ def run_workflow(options: argparse.Namespace) -> int:
     elif code == DONE:
         print(json.dumps(terminal.summary(result, prompt, images, time.perf_counter() - start)))
     return code
-
-
-def make_host(options: argparse.Namespace, temporary: Path) -> runtime.Runtime:
-    """Folders as the options say; the output folder is tried now, not after minutes of work."""
-    output = Path(options.out).expanduser().absolute()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass
-    except OSError as error:
-        reason = error.strerror or error
-        raise ValueError(
-            f"the output folder {output} cannot be written ({reason}): choose another with --out"
-        ) from error
-    defaults = runtime.Runtime()
-    return runtime.Runtime(
-        input_directories=[*(Path(item).absolute() for item in options.input), *defaults.input_directories],
-        output_directory=output,
-        temp_directory=temporary,
-        model_directories=[*(Path(item).absolute() for item in options.models), *defaults.model_directories],
-    )
 
 
 def _prepare(options: argparse.Namespace) -> tuple[Registry, dict, dict | None, list[str]]:

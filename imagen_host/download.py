@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from . import runtime
+from .places import home, place
 
 WEIGHTS = (".safetensors", ".gguf")
 PICKLES = (".bin", ".pt", ".ckpt", ".pth", ".msgpack", ".h5")
@@ -43,11 +45,12 @@ def download_model(options: argparse.Namespace) -> None:
     """Fetch, and print the folder. ValueError, in one line, for whatever keeps the files from coming."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", options.repo):
         raise ValueError(f"{options.repo!r} names no repository: give OWNER/NAME, as in DeepFloyd/IF-I-M-v1.0")
+    target = models_folder(options.to) / options.repo.rpartition("/")[2]
+    _without_home(target)
     try:
         import huggingface_hub
     except ImportError as error:
         raise ValueError("imagen download needs the huggingface_hub package: pip install huggingface_hub") from error
-    target = models_folder(options.to) / options.repo.rpartition("/")[2]
     try:
         info = huggingface_hub.HfApi().model_info(options.repo, revision=options.revision, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings}
@@ -67,12 +70,21 @@ def download_model(options: argparse.Namespace) -> None:
         print(target)
 
 
+def _without_home(target: Path) -> None:
+    """Where there is no home to write in, the hub's own notes go beside the model; its token is still read at home."""
+    own = home()
+    if own is None or not os.access(own, os.W_OK):
+        os.environ.setdefault("HF_HOME", str(target.parent / ".cache" / "huggingface"))
+        if own is not None:
+            os.environ.setdefault("HF_TOKEN_PATH", str(own / ".cache" / "huggingface" / "token"))
+
+
 def models_folder(wish: str | None) -> Path:
     """Where models go: `wish`, else the first of IMAGEN_MODELS, else the pack's own models folder."""
     if wish:
-        return Path(wish).expanduser().absolute()
-    named = runtime.model_directories_of_environment()
-    return named[0] if named else runtime.PACK_ROOT / "models"
+        return place(wish)
+    named = runtime.models_named()
+    return place(named[0]) if named else runtime.PACK_ROOT / "models"
 
 
 def choose(names: Sequence[str], *, include: Sequence[str] = (), variant: str = "fp16") -> list[str]:

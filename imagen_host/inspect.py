@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from .places import place
+
 FILES_SHOWN = 4
 
 
@@ -25,7 +27,7 @@ def inspect_checkpoint(options: argparse.Namespace) -> None:
 
     core = sys.modules[f"{load_pack(pack_folder()).__name__}.imagen_core"]
     try:
-        found = core.inspect_checkpoint(options.path)
+        found = core.inspect_checkpoint(place(options.path))
     except FileNotFoundError as error:
         raise ValueError(str(error)) from error
     if options.json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import time
 from types import ModuleType
 
@@ -35,7 +36,9 @@ def _opened():
     module = _prompt_files()
     directory = module.cache_directory()
     if directory is None:
-        raise ValueError("the prompt cache is turned off by IMAGEN_CACHE: unset it, or set it to a folder")
+        off = bool(os.environ.get("IMAGEN_CACHE"))
+        why = "is turned off by IMAGEN_CACHE: unset it" if off else "needs a home folder: set HOME"
+        raise ValueError(f"the prompt cache {why}, or set IMAGEN_CACHE to a folder")
     return module.PromptFiles(directory)
 
 
@@ -63,6 +66,8 @@ def clear_all(options: argparse.Namespace) -> None:
     """Remove every entry and say how many."""
     files = _opened()
     print(f"removed {files.clear()} files from {files.directory}")
+    if left := len(files.entries()):
+        raise ValueError(f"{left} files in {files.directory} cannot be removed: see who may write there")
 
 
 def print_path(options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ both, or a picture that carries them?
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from .checks import finite
 from .file_names import FileNames
 from .forms import WorkflowError, shown
 from .group_classes import group_name
+from .places import place
 from .records import both_forms, is_prompt, parse
 from .ui_graph import is_ui, read_ui
 from .workflow import convert
@@ -102,11 +104,12 @@ def refuse_what_needs_comfyui(path: Path, pack: Path, known: Collection[str]) ->
 
 def find_workflow(name: str, pack: Path) -> Path:
     """The file called `name`: a path, or a workflow that comes with the pack. Raises WorkflowError."""
-    path = Path(name).expanduser()
-    places = [path, *(pack / "workflows" / part for part in (name, f"{name}.json", f"api/{name}.json"))]
+    candidates = [pack / "workflows" / part for part in (name, f"{name}.json", f"api/{name}.json")]
+    with contextlib.suppress(ValueError):  # no such home: a shipped name will still do
+        candidates.insert(0, place(name))
     try:
-        found = next((place for place in places if place.exists() and not place.is_dir()), None)
-        is_folder = path.is_dir()
+        found = next((path for path in candidates if path.exists() and not path.is_dir()), None)
+        is_folder = candidates[0].is_dir()
     except (OSError, ValueError):  # a name that no file can have
         found, is_folder = None, False
     if found is None and is_folder:

@@ -19,6 +19,7 @@ from typing import Any
 
 from . import core_nodes, runtime
 from .declared import Declared
+from .places import place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def jsonable(value: Any) -> Any:
 
 def pack_folder() -> Path:
     """The pack to load: the variable IMAGEN_PACK, or the folder this host lies in."""
-    return Path(os.environ.get("IMAGEN_PACK") or runtime.PACK_ROOT).resolve()
+    return place(os.environ.get("IMAGEN_PACK") or runtime.PACK_ROOT).resolve()
 
 
 def load_pack(folder: Path) -> ModuleType:

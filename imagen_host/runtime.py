@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .places import folder_there, place, working_folder_is_there
+
 PACK_ROOT = Path(__file__).resolve().parent.parent
 LONGEST_NAME = 200  # bytes of a file name, which most systems limit to 255 with counter and ending
 ProgressCallback = Callable[[str | None, int, int, Any], None]  # node id, value, total, preview or None
@@ -34,18 +36,36 @@ class ExecutionBlocker:
         self.message = message
 
 
+def models_named() -> list[str]:
+    """What the variable IMAGEN_MODELS says, separated as in PATH."""
+    return [part for part in os.environ.get("IMAGEN_MODELS", "").split(os.pathsep) if part]
+
+
 def model_directories_of_environment() -> list[Path]:
-    """The folders of the variable IMAGEN_MODELS, separated as in PATH."""
-    return [Path(part).absolute() for part in os.environ.get("IMAGEN_MODELS", "").split(os.pathsep) if part]
+    """The folders of the variable IMAGEN_MODELS. Raises ValueError for one that is not there."""
+    return [folder_there(part, "IMAGEN_MODELS") for part in models_named()]
+
+
+def default_input_directories() -> list[Path]:
+    """./input, and the pack's own; the latter alone when the working folder was deleted."""
+    here = [Path("input").absolute()] if working_folder_is_there() else []
+    return [*here, PACK_ROOT / "input"]
+
+
+def _default_temp_directory() -> Path:
+    try:
+        return Path(tempfile.gettempdir()) / f"imagen-{os.getpid()}"
+    except OSError:  # nowhere; a run asks for a place that can be written, and says so
+        return Path(os.devnull) / "imagen"
 
 
 @dataclass(kw_only=True, eq=False)
 class Runtime:
     """One host's folders and callbacks. `open_paths` lets a picture be named by any path, as a command line should."""
 
-    input_directories: Sequence[Path] = field(default_factory=lambda: (Path("input").absolute(), PACK_ROOT / "input"))
-    output_directory: Path = field(default_factory=lambda: Path("output").absolute())
-    temp_directory: Path = field(default_factory=lambda: Path(tempfile.gettempdir()) / f"imagen-{os.getpid()}")
+    input_directories: Sequence[Path] = field(default_factory=default_input_directories)
+    output_directory: Path = field(default_factory=lambda: Path("output"))
+    temp_directory: Path = field(default_factory=_default_temp_directory)
     model_directories: Sequence[Path] = field(default_factory=model_directories_of_environment)
     open_paths: bool = False
     preview: bool = False
@@ -159,8 +179,13 @@ def _find(name: str) -> Path | None:
         path = (folder / bare).resolve()
         if path.is_relative_to(folder.resolve()) and path.is_file():
             return path
-    path = Path(bare).expanduser()
-    return path.resolve() if current().open_paths and path.is_file() else None
+    if not current().open_paths:
+        return None
+    try:
+        path = place(bare)
+        return path.resolve() if path.is_file() else None
+    except (OSError, ValueError):  # a name that no file can have
+        return None
 
 
 def get_annotated_filepath(name: str) -> str:

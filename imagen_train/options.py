@@ -8,9 +8,44 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def folder(text: str) -> Path:
+    """A folder or file that an option names, `~` spelled out; for argparse."""
+    from imagen_core.places import place
+
+    try:
+        return place(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def folder_there(text: str) -> Path:
+    """The same, of a folder that must be there, because it is read."""
+    if not (path := folder(text)).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path}; make it, or name another")
+    return path
+
+
+def file_there(text: str) -> Path:
+    """The same, of a file."""
+    if not (path := folder(text)).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {path}")
+    return path
+
+
 def default_state_root() -> Path:
-    """Where training states and image caches live unless told otherwise: never inside the repository."""
-    return Path(os.environ.get("IMAGEN_TRAINING_DIR", "~/.cache/imagen-nodes/training")).expanduser()
+    """Where training states and image caches live unless told otherwise: never inside the repository.
+
+    ValueError for a user without a home folder, who has to say where.
+    """
+    from imagen_core.places import home, place
+
+    if named := os.environ.get("IMAGEN_TRAINING_DIR"):
+        return place(named)
+    if (own := home()) is None:
+        raise ValueError(
+            "there is no home folder for training states and pictures: set IMAGEN_TRAINING_DIR to a folder"
+        )
+    return own / ".cache" / "imagen-nodes" / "training"
 
 
 def default_models_dir() -> Path:
@@ -51,15 +86,19 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     add("--minutes", type=float, help="wall-clock limit of the whole run; the learning rate reaches zero at its end")
     add("--max-steps", type=int, help="limit in optimiser steps; whichever limit is nearer its end counts")
     add("--resume", action="store_true", help="go on from the state directory's last save")
-    add("--from-weights", type=Path, help="begin a new run (new warm-up, new schedule) from these .safetensors weights")
+    add(
+        "--from-weights",
+        type=file_there,
+        help="begin a new run (new warm-up, new schedule) from these .safetensors weights",
+    )
     add(
         "--teacher",
-        type=Path,
+        type=file_there,
         help="base64 only: a classifier's .safetensors whose feature maps the network learns too",
     )
-    add("--state-dir", type=Path, help="where states, logs and sample pictures go")
-    add("--cache-dir", type=Path, help="where rendered pictures are kept between runs")
-    add("--models-dir", type=Path, help="where the finished weights go (default: models/imagen-mini)")
+    add("--state-dir", type=folder, help="where states, logs and sample pictures go")
+    add("--cache-dir", type=folder, help="where rendered pictures are kept between runs")
+    add("--models-dir", type=folder, help="where the finished weights go (default: models/imagen-mini)")
     add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads; 1 is fastest on shared cores (default: %(default)s)")
     add("--bf16", action="store_true", help="run the network under bfloat16 autocast (always on under cuda)")
@@ -75,10 +114,9 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
 
 def train_options(args: argparse.Namespace, stage: str) -> TrainOptions:
     """The parsed options of one stage, with folders filled in."""
-    root = default_state_root()
     return TrainOptions(
-        state_dir=args.state_dir or root / stage,
-        cache_dir=args.cache_dir or root / "cache",
+        state_dir=args.state_dir or default_state_root() / stage,
+        cache_dir=args.cache_dir or default_state_root() / "cache",
         models_dir=args.models_dir or default_models_dir(),
         minutes=args.minutes,
         max_steps=args.max_steps,

@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from ..places import home, place
 from ..whole_files import sweep, whole
 from .cache import Encoding
 
@@ -27,19 +28,22 @@ _OFF = ("0", "off", "false", "no")
 
 
 def cache_directory() -> Path | None:
-    """Where encoded prompts are kept: IMAGEN_CACHE, or this system's place for caches; None if IMAGEN_CACHE is 0."""
+    """Where encoded prompts are kept: IMAGEN_CACHE, or this system's place for caches; None if IMAGEN_CACHE is 0.
+
+    None too for a user without a home folder.
+    """
     wish = os.environ.get("IMAGEN_CACHE", "").strip()
     if wish.lower() in _OFF:
         return None
     if wish:
-        return Path(wish).expanduser().absolute()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "imagen-nodes" / "prompts"
+        return place(wish)
+    variable, below = {
+        "win32": ("LOCALAPPDATA", "AppData/Local"),
+        "darwin": ("", "Library/Caches"),
+    }.get(sys.platform, ("XDG_CACHE_HOME", ".cache"))
+    named, own = os.environ.get(variable), home()
+    base = place(named) if named else own / below if own else None
+    return base / "imagen-nodes" / "prompts" if base else None
 
 
 @dataclass(frozen=True, kw_only=True)

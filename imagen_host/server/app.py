@@ -70,14 +70,20 @@ def listen(host: str, port: int) -> socket.socket:
         raise ValueError(f"cannot listen on {host}:{port} ({reason}): choose with --host and --port") from error
 
 
+def ending_signals() -> list[int]:
+    """What ends the server in order; SIGHUP not under nohup."""
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGINT]
+
+
 async def serve(app: web.Application, listener: socket.socket, ready: Callable[[str], None]) -> None:
-    """Answer requests until SIGINT or SIGTERM; `ready` is given the address."""
+    """Answer requests until SIGINT, SIGTERM or SIGHUP; `ready` is given the address."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSING)
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()
         stopped = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends asyncio.run by itself
                 asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         name, port = listener.getsockname()[:2]

@@ -6,10 +6,8 @@ import argparse
 import importlib.util
 import os
 import sys
-import tempfile
 import threading
 import webbrowser
-from pathlib import Path
 from typing import NoReturn
 
 PORT = 8188  # ComfyUI's own, which its tools try first
@@ -44,7 +42,8 @@ def run_server(options: argparse.Namespace) -> NoReturn:
         raise ValueError("the editor's server needs aiohttp: run `pip install -e '.[editor]'`, or `make editor`")
     import asyncio
 
-    from ..cli import make_host, say
+    from ..cli import say
+    from ..folders import make_host, scratch_folder, sweep_below, writable
     from ..registry import load_registry, pack_folder
     from .app import create_app, listen, serve
     from .frontend import find_frontend
@@ -56,10 +55,12 @@ def run_server(options: argparse.Namespace) -> NoReturn:
         if options.open:
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
-    frontend, user_directory = find_frontend(options.frontend), writable(options.user_dir)
+    frontend = find_frontend(options.frontend)
+    user_directory = writable(options.user_dir, "the folder for workflows and settings", "--user-dir")
     listener = listen(options.host, options.port)  # before the nodes are loaded, which takes seconds
-    with tempfile.TemporaryDirectory(prefix="imagen-") as temporary:
-        host = make_host(options, Path(temporary))
+    with scratch_folder() as temporary:
+        host = make_host(options, temporary)
+        sweep_below(host.input_directories[0])
         state = ServerState(
             registry=load_registry(),
             host=host,
@@ -73,16 +74,3 @@ def run_server(options: argparse.Namespace) -> NoReturn:
         asyncio.run(serve(create_app(state), listener, ready))
     sys.stdout.flush()
     os._exit(0)  # all is closed; taking torch apart would take longer, and a long step cannot be waited for
-
-
-def writable(name: str) -> Path:
-    """The folder, made if needed. Raises ValueError."""
-    folder = Path(name).expanduser().absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise ValueError(
-            f"the folder {folder} cannot be written ({error.strerror or error}): choose another"
-        ) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from ..places import place
 from ._routes import answer_file
 from .security import inside
 from .state import ServerState
@@ -34,7 +35,7 @@ TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css"
 def find_frontend(folder: str | Path | None = None) -> Path:
     """The folder with the editor's index.html: in `folder`, or in the installed wheel. Raises ValueError."""
     if folder is not None:
-        given = Path(folder).expanduser().absolute()
+        given = place(folder)
         places = [given, given / "static", given / PACKAGE / "static"]
         found = next((place for place in places if (place / "index.html").is_file()), None)
         if found is None:
