@@ -53,9 +53,9 @@ def _stickers(args: argparse.Namespace) -> int:
     for thing, why in skipped.items():
         print(f"left out: {thing} ({why})")
     if args.sheet:
-        print(sheet(library, args.sheet.expanduser()))
+        print(sheet(library, args.sheet))
     if args.credits:
-        write(args.credits.expanduser(), credits_page().encode())
+        write(args.credits, credits_page().encode())
         print(args.credits)
     return 0
 
