@@ -6,13 +6,14 @@ import uuid
 from dataclasses import dataclass, field
 
 WIDTH, GAP, TOP = 340, 54, 90  # of columns
-TITLE, BELOW, ROW, WIDGET, EDGE = 30, 40, 20, 24, 20  # of nodes, as the editor draws them, and a little air
+TITLE, BELOW, ROW, WIDGET, EDGE = 30, 60, 20, 24, 20  # of nodes, as the editor draws them, and a little air
 # Of nodes in Nodes 2.0, measured in 1.58: without title; PACK is the badge of a node that is not ComfyUI's own, FOLD the
 # bar that folds rarely used inputs away.
 ROW_2, WIDGET_2, MULTILINE_2, EDGE_2, PACK, FOLD = 20, 28, 68, 22, 24, 24
 HEADER, FRAME = 80, 20  # of groups: from the frame to the first node's body, and around
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN")
 MULTILINE = 84  # instead of WIDGET
+CHARACTER, LINE = 8, 16  # of text in a node
 PREVIEW = 250  # room for the picture that grows on a node while it samples; without, the editor makes the node longer
 SCREEN, BARS = (1480, 820), (85, 110)  # pixels of a common window, without the editor's bars at the left and the top
 
@@ -141,6 +142,8 @@ class Graph:
         rows = max(sum("widget" not in slot for slot in node["inputs"]), len(node["outputs"]))
         shows = node["type"] in ("SaveImage", "PreviewImage", "LoadImage")
         picture = self.width if shows else PREVIEW if "steps" in specs else 0
+        text = max((len(value) for value in node["widgets_values"] if isinstance(value, str)), default=0)
+        picture += LINE * max(0, text // (self.width // CHARACTER) - 1)  # a long prompt is read without scrolling
         return picture + max(self._on_canvas(node, specs, rows), self._in_nodes_2(node, specs, rows))
 
     def _on_canvas(self, node: dict, specs: dict, rows: int) -> int:
@@ -160,7 +163,7 @@ class Graph:
     def note(self, text: str) -> None:
         """A yellow note with `text`, below the last node."""
         lines = sum(1 + len(line) // (self.width // 7) for line in text.split("\n"))
-        size = [self.width, 30 + 20 * lines]
+        size = [self.width, 54 + 20 * lines]
         node = {"id": len(self.nodes) + 1, "type": "Note", "pos": [self.x, self.y], "size": size, "flags": {}}
         node |= {"order": len(self.nodes), "mode": 0, "inputs": [], "outputs": [], "title": "What to try"}
         node |= {"properties": {"text": ""}, "widgets_values": [text], "color": "#432", "bgcolor": "#653"}
