@@ -7,7 +7,9 @@ subgraph. A group node that was muted loses that on the way.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+from .bypass import fits
 from .canvas_only import CANVAS_ONLY, PRIMITIVE, REROUTES
 from .forms import WorkflowError, shown
 from .group_classes import Groups, InnerLink, group_name
@@ -123,10 +125,22 @@ class Opener:
         return names.index(name) if name in names else None
 
     def _join(self, origin: str, slot: int, target: Node, place: int | None) -> None:
-        if place is not None and 0 <= place < len(target.inputs):
+        """Link an output to an inner node, where the editor lets the two types meet."""
+        if place is None or not 0 <= place < len(target.inputs):
+            return
+        end, kind = target.inputs[place], self._kind(origin, slot)
+        if kind is not None and fits(kind, end.kind):
             self.number += 1
-            end = target.inputs[place]
             end.link = self.graph.links[self.number] = Link(self.number, origin, slot, target.id, place, end.kind)
+
+    def _kind(self, origin: str, slot: int) -> Any:
+        """The type of a node's output; None where it has no such output."""
+        node = self.graph.nodes.get(origin) or next((node for node in self.inner if node.id == origin), None)
+        if node is None:
+            return "*"
+        info = self.groups.info_of(node.type)
+        kinds = info["output"] if info else [output.kind for output in node.outputs]
+        return kinds[slot] if 0 <= slot < len(kinds) else None
 
     def _leave(self, link: Link) -> None:
         """Let what came out of the group node come out of the inner node; what went in has been joined already."""

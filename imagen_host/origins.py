@@ -91,7 +91,7 @@ class Origins:
                 kind = slot.kind if slot else kind
             elif source.type in self.definitions:
                 place = self.open(place, source)
-                slot = self._border_slot(place, link.slot)
+                slot = self._border_slot(place, link, where)
             elif source.type in CANVAS_ONLY:
                 place, slot = self._behind(place, source, where)
             elif link.slot < 0:
@@ -111,14 +111,18 @@ class Origins:
         return slots[link.slot]
 
     @staticmethod
-    def _border_slot(place: Place, number: int) -> Slot | None:
-        """What feeds output `number` of a subgraph inside, as if it were an input: the link that the output names, else
-        one that ends in it.
+    def _border_slot(place: Place, outer: Link, where: str) -> Slot | None:
+        """What feeds the output of a subgraph that a link outside comes from, as if it were an input: the link inside that
+        the output names, else one that ends in it.
         """
-        outputs, links = place.graph.outputs, place.graph.links
+        outputs, links, number = place.graph.outputs, place.graph.links, outer.slot
         numbers = outputs[number].numbers if 0 <= number < len(outputs) else []
         ends = (link for link in links.values() if (link.target, link.target_slot) == (BORDER_OUT, number))
         link = next((links[key] for key in numbers if key in links), None) or next(ends, None)
+        if link is None and not 0 <= number < len(outputs):
+            name = shown(place.graph.name or place.host.type)
+            raise WorkflowError(f"{where}: link {outer.id} comes from output {number} of the subgraph {name}, which has"
+                                f" {len(outputs)}: remove it")  # fmt: skip
         return Slot(name="", link=link) if link else None
 
     @staticmethod
