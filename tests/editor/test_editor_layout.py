@@ -3,11 +3,12 @@
 import importlib
 import json
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from PIL import Image
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 APART = 40  # units below and beside every node: frames, badges, a longer language
 GROUP_TITLE = 30
