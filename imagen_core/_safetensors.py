@@ -96,11 +96,15 @@ class SafetensorsFile:
 @contextmanager
 def opened(path: Path) -> Iterator[SafetensorsFile]:
     """The file, or one clear error: FileNotFoundError, or ValueError for one that is damaged or of another kind."""
-    _refuse_foreign(path)
     try:
+        _refuse_foreign(path)
         handle = safe_open(path, framework="pt", device="cpu")
     except SafetensorError as error:
         raise ValueError(f"{path} is truncated or damaged ({error}); download or copy it again.") from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror or error}); look at its permissions.") from error
     with handle:
         yield SafetensorsFile(path, handle)
 

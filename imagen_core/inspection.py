@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ._foreign import what_is
 from ._safetensors import opened, safetensors_header
+from ._settings_file import read_settings
 from .checkpoints import native
 from .checkpoints.deepfloyd_if import is_deepfloyd, opened_deepfloyd
 from .checkpoints.native import StageSpec
@@ -44,7 +46,7 @@ def inspect_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _is_text_encoder(folder: Path) -> bool:
     try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        settings = read_settings(folder / "config.json")
     except (OSError, ValueError):
         return False
     return isinstance(settings, dict) and settings.get("model_type") in OWN_KINDS
@@ -65,6 +67,8 @@ def _safetensors(path: Path) -> dict[str, Any]:
         return _found(path, STAGE, sizes, [path]) | _of_stage(native.read_spec(path))
     if any("encoder.block.0." in key for key in keys):
         return _text_encoder(path)
+    if (known := what_is(file.shapes)) is not None:
+        raise ValueError(f"{path} is {known}: neither a stage of this pack, nor of DeepFloyd IF, nor a text encoder.")
     first = f", first {min(keys)!r}" if keys else ""
     raise ValueError(
         f"{path} holds {len(keys)} tensors{first}: neither a stage of this pack, nor of DeepFloyd IF, nor a T5 encoder."

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..unets.deepfloyd_unet import SKIP_DIVISOR, DeepFloydUNetConfig
+from ..unets import unet_config_from_dict
+from ..unets.deepfloyd_unet import SKIP_DIVISOR, DeepFloydUNet, DeepFloydUNetConfig
 from .deepfloyd_keys import SIGNATURES
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -70,8 +71,8 @@ def config_from_diffusers(config: Mapping[str, Any]) -> DeepFloydUNetConfig:
     channels = tuple(config["block_out_channels"])
     stage_two = config.get("class_embed_type") == "timestep"
     text_embed_dim = config.get("encoder_hid_dim")
-    return DeepFloydUNetConfig(
-        in_channels=config["in_channels"] // (2 if stage_two else 1),
+    return _checked(
+        in_channels=_shared(config["in_channels"], stage_two),
         out_channels=config.get("out_channels", 6),
         channels=channels,
         num_res_blocks=_each(config["layers_per_block"], len(channels)),
@@ -85,6 +86,16 @@ def config_from_diffusers(config: Mapping[str, Any]) -> DeepFloydUNetConfig:
         low_res_conditioning=stage_two,
         skip_divisor=_skip_divisor(config, stage_two),
     )
+
+
+def _checked(**settings: Any) -> DeepFloydUNetConfig:
+    """The config of settings whose types nobody has looked at. ValueError naming the one that is wrong."""
+    return unet_config_from_dict({"kind": DeepFloydUNet.name, **settings})
+
+
+def _shared(stem_channels: Any, stage_two: bool) -> Any:
+    """The channels of the picture: stage II's stem reads as many of the upscaled one."""
+    return stem_channels // 2 if stage_two and type(stem_channels) is int else stem_channels
 
 
 def _skip_divisor(config: Mapping[str, Any], stage_two: bool) -> float:
@@ -125,7 +136,7 @@ def config_from_shapes(shapes: Shapes, naming: str, facts: Mapping[str, Any] | N
     text_embed_dim = get(SIGNATURES[naming])[-1]
     stage_two = ("class_embedding.linear_1.weight" if diffusers else "aug_proj.0.weight") in shapes
     channels, blocks, attention = (tuple(part) for part in zip(*levels, strict=True))
-    return DeepFloydUNetConfig(
+    return _checked(
         **{
             "in_channels": stem[1] // (2 if stage_two else 1),
             "out_channels": head[0],

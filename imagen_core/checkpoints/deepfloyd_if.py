@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from .._foreign import what_is
 from .._safetensors import safetensors_header
-from ..unets import build_unet
+from .._settings_file import read_settings
 from ..unets.deepfloyd_unet import DeepFloydUNetConfig
 from .deepfloyd_config import config_from_diffusers, config_from_shapes, facts_from_yml, is_complete
 from .deepfloyd_keys import NAMINGS, SIGNATURES, Entry, key_table, with_fixed_variance
 from .diffusers_scheduler import SchedulerFacts, check_noising, published_facts, read_scheduler
 from .native import StageSpec, as_parameter
-from .settings_file import read_settings
+from .plausible import built_empty, check_settings, in_short
 from .weights import Variant, Weights, is_shard, open_weights, read_float, shards_of, weight_sets
 
 PUBLISHED = "diffusion_pytorch_model"
@@ -76,8 +77,7 @@ def load_deepfloyd(
             raise ValueError(
                 f"{path} is DeepFloyd IF's {spec.stage} stage, and {expected_stage} is needed; choose another."
             )
-        with torch.device("meta"):
-            unet = build_unet(spec.unet_config)
+        unet = built_empty(spec.unet_config, Path(path))
         table = with_fixed_variance(key_table(unet, naming), naming, weights.shapes, variance)
         _check_keys(Path(path), weights, table)
         ready = {key: _assembled(weights, entry, dtype) for key, entry in table.items()}
@@ -92,13 +92,15 @@ def opened_deepfloyd(path: str | os.PathLike[str], dtype: torch.dtype = torch.fl
     with open_weights(place.files) as weights:
         naming = naming_of(weights.shapes)
         if naming is None:
-            raise ValueError(f"{place.path} is no DeepFloyd IF stage: {_what_instead(weights.shapes)}.")
+            raise ValueError(_foreign(place.path, weights.shapes))
         try:
             config = _network_config(place, weights.shapes, naming)
             _check_channels(config)
-        except (ValueError, TypeError, KeyError) as error:
+            check_settings(config, len(weights.shapes))
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise ValueError(
-                f"{place.path}: {error}; it is damaged, or no DeepFloyd IF stage: download it again, or choose another."
+                f"{place.path}: {in_short(error)}; it is damaged, or no DeepFloyd IF stage: download it again, or choose"
+                " another."
             ) from error
         facts = _scheduler(place, config)
         spec = _spec(config, facts)
@@ -125,13 +127,13 @@ def naming_of(keys: Mapping[str, Any]) -> str | None:
     return next((naming for naming in NAMINGS if SIGNATURES[naming] in keys), None)
 
 
-def _what_instead(keys: Mapping[str, Any]) -> str:
-    if any("encoder.block.0." in key for key in keys) or "enc.blk.0.attn_q.weight" in keys:
-        return "it holds a T5 text encoder, which Imagen Load Text Encoder reads"
-    if any("transformer_blocks" in key or "double_blocks" in key for key in keys):
-        return "it holds the network of a latent diffusion model (Stable Diffusion or alike)"
-    first = min(keys, default=None)
-    return f"its {len(keys)} weights{f', first {first!r},' if first else ''} lack {SIGNATURES['diffusers']!r}"
+def _foreign(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    known = what_is(shapes)
+    if known is not None:
+        return f"{path} is no DeepFloyd IF stage: it holds {known}; choose another"
+    first = min(shapes, default=None)
+    keys = f"its {len(shapes)} weights{f', first {first!r},' if first else ''}"
+    return f"{path} is no DeepFloyd IF stage: {keys} lack {SIGNATURES['diffusers']!r}; choose another"
 
 
 def _network_config(place: Place, shapes: Mapping[str, tuple[int, ...]], naming: str) -> DeepFloydUNetConfig:

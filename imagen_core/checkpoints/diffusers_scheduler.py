@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .._settings_file import is_number, read_settings
 from ..schedules.discrete import BETAS, MOST_TIMESTEPS
-from .settings_file import is_number, read_settings
 
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x_0"}
 SPACINGS = ("leading", "linspace", "trailing")

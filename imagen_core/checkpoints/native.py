@@ -16,15 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._foreign import what_is
 from .._safetensors import SafetensorsFile, aligned, opened, write_safetensors
+from .._settings_file import is_number, parsed
 from ..predictions import prediction_of
-from ..unets import UNetConfig, build_unet, unet_config_from_dict, unet_config_to_dict
+from ..unets import UNetConfig, unet_config_from_dict, unet_config_to_dict
 from ..whole_files import whole
+from .plausible import built_empty, check_schedule, check_settings, finite, in_short
 
 FORMAT = "imagen"
 FORMAT_VERSION = 1
 STAGES = ("base64", "sr256", "sr1024")
 LOW_RES_RESIZES = ("area_bilinear", "align_corners")
+NUMBERS = ("steps", "guidance_scale", "aug_level", "percentile", "threshold_maximum", "threshold_limit")  # of defaults
+NAMES = ("sampler", "spacing", "thresholding")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,7 @@ def save_checkpoint(
 def read_spec(path: str | os.PathLike[str]) -> StageSpec:
     """A checkpoint's description, without reading its weights. Errors as `load_checkpoint`."""
     with opened(Path(path)) as file:
-        return _metadata_to_spec(Path(path), file.metadata)
+        return _spec_of(file)
 
 
 def is_stage_checkpoint(path: str | os.PathLike[str]) -> bool:
@@ -105,14 +110,14 @@ def load_checkpoint(
     """
     path = Path(path)
     with opened(path) as file:
-        spec = _metadata_to_spec(path, file.metadata)
+        spec = _spec_of(file)
         if expected_stage is not None and spec.stage != expected_stage:
             raise ValueError(f"{path} is a {spec.stage} stage, and {expected_stage} is needed; choose another file.")
-        with torch.device("meta"):
-            unet = build_unet(spec.unet_config)
+        unet = built_empty(spec.unet_config, path)
         _check_keys(path, file, unet)
         weights = {
-            key: as_parameter(file.read(key, dtype, mapped=len(shape) != 4)) for key, shape in file.shapes.items()
+            key: as_parameter(finite(file.read(key, dtype, mapped=len(shape) != 4), path, key))
+            for key, shape in file.shapes.items()
         }
     unet.load_state_dict(weights, assign=True)
     return unet.eval(), spec
@@ -158,32 +163,64 @@ def _spec_to_metadata(spec: StageSpec) -> dict[str, str]:
     }
 
 
-def _metadata_to_spec(path: Path, metadata: dict[str, str]) -> StageSpec:
+def _spec_of(file: SafetensorsFile) -> StageSpec:
+    path, metadata = file.path, file.metadata
     if metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} holds weights, but not an Imagen stage of this pack (its metadata lacks format={FORMAT!r}) nor a "
-            "DeepFloyd IF stage; choose another checkpoint."
-        )
+        raise ValueError(_foreign(file))
     version = metadata.get("format_version", "")
-    if not version.isdigit() or int(version) > FORMAT_VERSION:
-        raise ValueError(f"{path} has format_version {version!r}, this pack reads {FORMAT_VERSION}; update the pack.")
-    try:
-        return StageSpec(
-            stage=_entry(metadata, "stage"),
-            unet_config=unet_config_from_dict(_json_entry(metadata, "unet", dict)),
-            schedule_config=_json_entry(metadata, "schedule", dict),
-            prediction_type=_entry(metadata, "prediction_type"),
-            learned_variance=_json_entry(metadata, "learned_variance", bool),
-            defaults=_json_entry(metadata, "defaults", dict),
-            training=_json_entry(metadata, "training", dict),
-            **{
-                name: _json_entry(metadata, name, type(default))
-                for name, default in LATER_FIELDS.items()
-                if name in metadata
-            },
+    if not version.isdecimal() or int(version[:9]) > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format_version {version[:20]!r}, this pack reads {FORMAT_VERSION}; update the pack."
         )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    try:
+        spec = _metadata_to_spec(metadata)
+        check_settings(spec.unet_config, len(file.shapes))
+        check_schedule(spec.schedule_config)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise ValueError(f"{path}: {in_short(error)}") from error
+    return spec
+
+
+def _foreign(file: SafetensorsFile) -> str:
+    """A sentence about a whole file that is no stage."""
+    known = what_is(file.shapes)
+    if known is not None:
+        return (
+            f"{file.path} is {known}; Imagen Load U-Net takes a stage of this pack, or of DeepFloyd IF: choose another."
+        )
+    return (
+        f"{file.path} holds weights, but not an Imagen stage of this pack (its metadata lacks format={FORMAT!r}) nor a "
+        "DeepFloyd IF stage; choose another checkpoint."
+    )
+
+
+def _metadata_to_spec(metadata: dict[str, str]) -> StageSpec:
+    spec = StageSpec(
+        stage=_entry(metadata, "stage"),
+        unet_config=unet_config_from_dict(_json_entry(metadata, "unet", dict)),
+        schedule_config=_json_entry(metadata, "schedule", dict),
+        prediction_type=_entry(metadata, "prediction_type"),
+        learned_variance=_json_entry(metadata, "learned_variance", bool),
+        defaults=_json_entry(metadata, "defaults", dict),
+        training=_json_entry(metadata, "training", dict),
+        **{
+            name: _json_entry(metadata, name, type(default))
+            for name, default in LATER_FIELDS.items()
+            if name in metadata
+        },
+    )
+    config = spec.unet_config
+    if spec.learned_variance and config.out_channels != 2 * config.in_channels:
+        raise ValueError(
+            f"learned_variance needs twice the channels that are read, {config.in_channels}, and out_channels is "
+            f"{config.out_channels}"
+        )
+    for name, value in spec.defaults.items():
+        if name in NUMBERS and not is_number(value):
+            raise ValueError(f"metadata 'defaults': {name} is {value!r}, expected a number; download the file again.")
+        if name in NAMES and not isinstance(value, str):
+            raise ValueError(f"metadata 'defaults': {name} is {value!r}, expected a name; download the file again.")
+    return spec
 
 
 def _entry(metadata: dict[str, str], key: str) -> str:
@@ -193,11 +230,10 @@ def _entry(metadata: dict[str, str], key: str) -> str:
 
 
 def _json_entry(metadata: dict[str, str], key: str, kind: type) -> Any:
-    text = _entry(metadata, key)
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"metadata {key!r} is no JSON ({error}); the file is damaged: download it again.") from error
+    value = parsed(_entry(metadata, key), f"metadata {key!r}")
     if not isinstance(value, kind):
         raise ValueError(f"metadata {key!r} is {value!r}, expected a {kind.__name__}; download the file again.")
+    for name in ("kind", "name"):  # what a registry is asked for
+        if kind is dict and not isinstance(value.get(name, ""), str):
+            raise ValueError(f"metadata {key!r}: {name} is {value[name]!r}, expected a word; download the file again.")
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ import torch
 from torch import Tensor
 
 from .._safetensors import DTYPES, SafetensorsFile, aligned, dtype_name, opened
+from .._settings_file import read_settings
+from .plausible import finite
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 SHARD = re.compile(r"^(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<rest>\..+)$")
@@ -122,7 +123,7 @@ def read_float(weights: Weights, key: str, dtype: torch.dtype) -> Tensor:
             f"{weights.files[0]}: {key!r} is stored as {weights.dtypes[key]}, a quantised form that this pack does not"
             " read for U-Nets; get the fp16 or fp32 file."
         )
-    return weights.read(key, dtype)
+    return finite(weights.read(key, dtype), weights.files[0], key)
 
 
 @dataclass(frozen=True)
@@ -184,9 +185,11 @@ def _siblings(file: Path, shard: re.Match[str]) -> list[Path]:
 
 def _indexed(index: Path) -> list[Path]:
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(read_settings(index)["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{index} is no index of weights ({error}); download it again.") from error
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{index} is no index of weights, for not all of its files have names; download it again.")
     outside = [name for name in names if Path(name).name != name]
     if outside:
         raise ValueError(f"{index} names {outside[0]!r}, which is not in its folder; download it again.")

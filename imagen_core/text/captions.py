@@ -16,7 +16,9 @@ from collections.abc import Iterable
 
 CLEAN = ("auto", "on", "off")
 MOST_CHARACTERS = 4000  # ten times what 77 tokens hold; some rules take time with the square of a text's length
-_VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"))
+_VOID = frozenset(
+    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
+)
 _UNSEEN = frozenset(("script", "style", "template", "rt", "rp"))  # elements whose text no reader sees
 
 Rules = tuple[tuple[re.Pattern[str], str], ...]

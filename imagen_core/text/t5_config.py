@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
+
+from .._settings_file import read_settings
 
 DEFAULT_MAX_TOKENS = 512  # T5 was trained at 512; its relative positions have no hard end
 MOST_LAYERS = 1000
@@ -56,13 +57,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of a text encoder's folder. Raises FileNotFoundError or ValueError naming the file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; a text encoder's folder needs it.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}); download or copy it again.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds {type(content).__name__}, expected an object; download or copy it again.")
-    return content
+    return read_settings(path)
 
 
 def config_from_json(path: Path) -> T5Config:

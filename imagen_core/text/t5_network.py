@@ -21,6 +21,19 @@ from .t5_config import T5Config
 Batch = tuple[Tensor, Tensor]  # token ids (b l) and mask (b l), True where a token is real
 
 
+def checked(hidden: list[Tensor], weights: Mapping[str, StoredWeight]) -> list[Tensor]:
+    """An encoder's output itself. ValueError, naming the weight to blame, where it holds what is no number."""
+    if all(each.isfinite().all() for each in hidden):
+        return hidden
+    files = getattr(getattr(weights, "source", weights), "files", ["the text encoder"])
+    for name in weights:
+        if not weights[name].dense(torch.device("cpu"), torch.float32).isfinite().all():
+            raise ValueError(f"{files[0]}: {name!r} holds NaN or infinite numbers; get the file again")
+    raise ValueError(
+        f"{files[0]} computes NaN or infinite numbers from finite weights; use a wider dtype, or get it again"
+    )
+
+
 def _gelu_new(x: Tensor) -> Tensor:
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))))
 
@@ -63,7 +76,7 @@ class T5Network:
             hidden = self._feed_forward(f"encoder.block.{layer}.layer.1.", hidden)
             if self.on_layer is not None:
                 self.on_layer(layer + 1, self.config.num_layers)
-        return self._norm("encoder.final_layer_norm.weight", hidden)
+        return checked(self._norm("encoder.final_layer_norm.weight", hidden), self.weights)
 
     def _embed(self, ids: list[Tensor]) -> list[Tensor]:
         """The rows of the table that occur, and no other: all of XXL's would take 0.5 GB."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from .._foreign import what_is
 from .archives import Archive, GgufArchive, open_archive
 from .stored_weight import StoredWeight
 from .t5_config import T5Config, config_from_json, config_from_shapes, expected_shapes, read_json
@@ -164,6 +165,7 @@ def open_weights(files: list[Path], config_file: Path | None = None) -> tuple[We
     """
     archives = [open_archive(file) for file in files]
     _check_architecture(archives[0])
+    _check_kind(archives)
     places = {ours: (archive, name) for archive in archives for ours, name in names_in(archive).items()}
     weights = WeightsOnDisk(places)
     if config_file is None:
@@ -194,6 +196,17 @@ def _check_architecture(archive: Archive) -> None:
         kind = archive.metadata.get("general.architecture")
         if kind not in ("t5", "t5encoder", None):
             raise ValueError(f"{archive.path} holds a {kind!r} model; Imagen reads prompts with a T5 encoder.")
+
+
+def _check_kind(archives: list[Archive]) -> None:
+    """Call what is no T5 encoder by its name."""
+    if not any(is_encoder(archive) or "token_embd.weight" in archive.shapes for archive in archives):
+        known = what_is({name: shape for archive in archives for name, shape in archive.shapes.items()})
+        if known is not None and known != "a T5 text encoder":
+            raise ValueError(
+                f"{archives[0].path} is {known}; Imagen Load Text Encoder takes a T5 encoder, such as t5xxl_fp16: choose "
+                "another"
+            )
 
 
 def _epsilon(archive: Archive) -> float:

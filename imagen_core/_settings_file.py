@@ -21,15 +21,20 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read ({error.strerror}); look at its permissions") from error
     if len(raw) > MAX_BYTES:
         raise ValueError(f"{path} is larger than {MAX_BYTES // 2**20} MB, and no file of settings; download it again")
-    try:
-        content = json.loads(raw)
-    except RecursionError as error:
-        raise ValueError(f"{path} is nested too deep for a file of settings; download it again") from error
-    except ValueError as error:  # also a number of more digits than Python converts, and bytes that are no text
-        raise ValueError(f"{path} is no JSON ({error}); download it again") from error
+    content = parsed(raw, path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {type(content).__name__}, expected an object; download it again")
     return content
+
+
+def parsed(text: str | bytes, source: object) -> Any:
+    """What some JSON says. ValueError, naming `source`, for what is none, or nested deeper than any settings are."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"{source} is nested too deep for settings; download it again") from error
+    except ValueError as error:  # also a number of more digits than Python converts, and bytes that are no text
+        raise ValueError(f"{source} is no JSON ({error}); download it again") from error
 
 
 def is_number(value: Any) -> bool:
