@@ -42,7 +42,7 @@ def sample_base(stage: Stage, prompt: Prompt | None, draw: Draw, *, height: int 
         return stage.encode_prompt(prompt, len(draw.seeds))
 
     noise = BatchNoise(draw.seeds)
-    return _run(stage, told, draw, noise((3, height, width), stage.device), noise)
+    return _run(stage, told, draw, noise(_shape(stage, height, width), stage.device), noise)
 
 
 @torch.inference_mode()
@@ -68,7 +68,7 @@ def super_resolve(
     noise = BatchNoise(draw.seeds)
     height, width = (max(1, round(side * factor)) for side in low_res.shape[-2:])
     # In the order in which diffusers draws them, so that a seed means the same there.
-    x_T, aug_noise = (noise((3, height, width), stage.device) for _ in range(2))
+    x_T, aug_noise = (noise(_shape(stage, height, width), stage.device) for _ in range(2))
 
     def told(stage: Stage) -> dict[str, Signals]:
         _check_role(stage, draws=False)
@@ -91,10 +91,14 @@ def low_res_conditioning(stage: Stage, low_res: Tensor, aug_level: float, noise:
     return Signals(pixels=upsampled, aug_level=level)
 
 
+def _shape(stage: Stage, height: int, width: int) -> tuple[int, int, int]:
+    return stage.spec.unet_config.in_channels, height, width
+
+
 def _check_role(stage: Stage, *, draws: bool) -> None:
-    if draws and stage.spec.stage != "base64":
+    if draws and stage.spec.enlarges:
         raise ValueError(f"a base64 checkpoint draws from text, and this is {stage.spec.stage}: load a base64 one")
-    if not draws and stage.spec.stage == "base64":
+    if not draws and not stage.spec.enlarges:
         raise ValueError("a base64 checkpoint draws from text and enlarges nothing: load an sr256 or sr1024 one")
 
 

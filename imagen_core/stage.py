@@ -84,8 +84,8 @@ class Stage:
 
     def activation_bytes(self, height: int, width: int) -> int:
         """What one picture of this size takes while the U-Net runs, in bytes, besides the weights."""
-        low_res = self.spec.stage != "base64"
-        return activation_bytes(self.spec.unet_config, height, width, low_res=low_res, dtype=self.dtype)
+        config, low_res = self.spec.unet_config, self.spec.enlarges
+        return activation_bytes(config, height, width, low_res=low_res, dtype=self.dtype)
 
     @property
     def reads_text(self) -> bool:

@@ -20,7 +20,7 @@ class ImagenBaseSample64:
 
     @classmethod
     def INPUT_TYPES(cls):
-        side = {"default": 64, "min": 16, "max": 256, "step": 4, "advanced": True}
+        side = {"default": 64, "min": 16, "max": 1024, "step": 4, "advanced": True}
         scale_tip = (
             "How strongly the prompt pulls (the paper's w; cfg elsewhere). 1 is off and twice as fast; 2 suits imagen-mini, "
             "larger models take 3 to 7. Higher follows the prompt with less variety."

@@ -53,6 +53,11 @@ class StageSpec:
     low_res_resize: str = "area_bilinear"
     aug_zero_is_clean: bool = True
 
+    @property
+    def enlarges(self) -> bool:
+        """Whether it makes a small picture larger; else it draws from the prompt alone."""
+        return self.stage != "base64"
+
     def __post_init__(self) -> None:
         if self.stage not in STAGES:
             raise ValueError(f"Unknown stage {self.stage!r}; expected one of {STAGES}.")

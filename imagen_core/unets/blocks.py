@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -101,8 +102,7 @@ class TextPooling(nn.Module):
 
 def split_heads(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
     """(b m parts*n*k) -> `parts` views of (b n m k)."""
-    b, m, width = projected.shape
-    return projected.view(b, m, parts, heads, width // (parts * heads)).permute(2, 0, 3, 1, 4).unbind(0)
+    return rearrange(projected, "b m (parts n k) -> parts b n m k", parts=parts, n=heads).unbind(0)
 
 
 def attend(queries: Tensor, own: Sequence[Tensor], told: Signals, index: int) -> Tensor:
@@ -117,7 +117,7 @@ def attend(queries: Tensor, own: Sequence[Tensor], told: Signals, index: int) ->
         keys, values = (part.to(queries.dtype) for part in other.keys_values[index])
         mask = None if other.mask is None else other.mask[:, None, None, :]
         read = read + other.weight * F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-    return read.transpose(1, 2).flatten(2)
+    return rearrange(read, "b n m k -> b m (n k)")
 
 
 def _joined_text(own: Sequence[Tensor], tokens: Tokens, index: int) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -149,7 +149,7 @@ class ImagenPixelModel(model_base.BaseModel):
             self._check_width(embeds)
             found["c_crossattn"] = Tokens(embeds)
             found["text_mask"] = Tokens(_token_mask(options.get("attention_mask"), embeds))
-        if self.stage.spec.stage != "base64":
+        if self.stage.spec.enlarges:
             picture = self._low_res(options)
             found["low_res"] = conds.CONDNoiseShape(picture.pixels)
             found["aug_level"] = conds.CONDRegular(picture.aug_level)
@@ -221,7 +221,7 @@ def conditionings(
 
     Raises ValueError for a stage that lacks its prompt or its small picture, or has one that it cannot use.
     """
-    if (low_res is None) != (stage.spec.stage == "base64"):
+    if (low_res is None) == stage.spec.enlarges:
         problem = (
             "draws from text and takes no low_res" if low_res is not None else "enlarges a picture: connect low_res"
         )

@@ -5,12 +5,16 @@ import torch
 
 from imagen_core.conditioning import Signals
 from imagen_core.denoiser import Denoiser
+from imagen_core.guidance import GUIDANCE
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
+from imagen_core.noise import BatchNoise
 from imagen_core.parameterization import diffuse, per_image
 from imagen_core.predictions import PREDICTIONS, prediction_of
 from imagen_core.predictor import Predictor
+from imagen_core.samplers import SAMPLERS
 from imagen_core.schedules import SCHEDULES
 from imagen_core.schedules.cosine import CosineSchedule
+from imagen_core.thresholding import THRESHOLDINGS
 from imagen_core.thresholding.none import NoThresholding
 from imagen_core.thresholding.static import StaticThresholding
 
@@ -96,6 +100,30 @@ def test_a_time_an_image_equals_images_alone():
             alone = denoiser(network, guidance=guidance, **settings)(EPS[one], t[i])
             torch.testing.assert_close(together.x_0[one], alone.x_0, rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(together.eps[one], alone.eps, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(16,), (7, 8), (3, 2, 4, 4)], ids=["embeddings", "tokens", "frames"])
+@pytest.mark.parametrize("guidance", GUIDANCE)
+def test_pictures_are_one_shape_among_others(guidance, shape):
+    """A prior's embeddings, latent tokens and frames run through every guidance, thresholding and sampler as they are."""
+
+    def network(x, time, told):
+        return 0.5 * x + told.vector.reshape(-1, *[1] * len(shape))
+
+    def drawn(name, method, part):
+        predictor = Predictor(network=network, schedule=CosineSchedule(), prediction_type="v")
+        told = {branch: Signals(vector=torch.ones(3)[part] * i) for i, branch in enumerate(("null", "cond", "weak"))}
+        steering = GUIDANCE[guidance](scale=3.0)
+        denoise = Denoiser(predictor, told, guidance=steering, thresholding=THRESHOLDINGS[method]())
+        noise, sampler = BatchNoise([4, 5, 6][part]), SAMPLERS[name]()
+        times = sampler.times(CosineSchedule(), 3)
+        return sampler.sample(denoise, noise(shape), times, noise=lambda: noise(shape))
+
+    for name in SAMPLERS:
+        for method in THRESHOLDINGS:
+            together = drawn(name, method, slice(None))
+            assert together.shape == (3, *shape) and together.isfinite().all()
+            torch.testing.assert_close(together[1:2], drawn(name, method, slice(1, 2)), rtol=1e-4, atol=1e-4)
 
 
 def test_learned_variance_is_carried_from_the_prompt():

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 
+from imagen_core.predictions import PREDICTIONS, prediction_of
 from imagen_core.schedules.cosine import CosineSchedule
+from imagen_core.schedules.flow import FlowSchedule
 from imagen_core.stage import load_stage
 from imagen_core.text.t5 import T5TextEncoder
 from imagen_core.unets import build_unet
@@ -218,13 +221,20 @@ def test_bf16_gives_nearly_the_same_output():
 
 def test_loss_of_a_perfect_network_is_zero_whatever_it_predicts():
     generator = torch.Generator().manual_seed(0)
-    schedule, x_0 = CosineSchedule(), torch.rand(4, 3, 8, 8, generator=generator)
-    noise, times = torch.randn(x_0.shape, generator=generator), draw_times(4, generator, power=0.75)
-    alpha, sigma = (part[:, None, None, None] for part in schedule.alpha_sigma(times))
-    perfect = {"x_0": x_0, "eps": noise, "v": alpha * noise - sigma * x_0}
-    for kind, output in perfect.items():
+    x_0, times = torch.rand(4, 3, 8, 8, generator=generator), draw_times(4, generator, power=0.75)
+    noise = torch.randn(x_0.shape, generator=generator)
+    for kind, schedule in product(PREDICTIONS, (CosineSchedule(), FlowSchedule())):
+        alpha, sigma = (part[:, None, None, None] for part in schedule.alpha_sigma(times))
+        output = prediction_of(kind).target(x_0, noise, alpha, sigma)
+
+        def perfect(x_t, time, output=output, schedule=schedule):
+            if schedule.name == "flow":  # the network sees the flow's own state, not ours
+                s = time[:, None, None, None] / 1000
+                torch.testing.assert_close(x_t, (1 - s) * x_0 + s * noise, rtol=1e-4, atol=1e-5)
+            return output
+
         loss = diffusion_loss(
-            lambda x_t, time, output=output: output,
+            perfect,
             x_0,
             schedule=schedule,
             prediction_type=kind,
