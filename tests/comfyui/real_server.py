@@ -49,6 +49,11 @@ class Server:
     base: Path
     log: Path
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """(0, 3, 64) of 0.3.64."""
+        return tuple(map(int, self.get("/system_stats")["system"]["comfyui_version"].split(".")[:3]))
+
     def get(self, path: str):
         """The JSON of a GET, or the bytes of another answer."""
 

@@ -3,11 +3,7 @@
 import asyncio
 import copy
 import json
-import os
-import re
 import struct
-import subprocess
-import sys
 
 import aiohttp
 import pytest
@@ -33,27 +29,6 @@ def node(kind, **inputs):
 def without(prompt, node_id, name=None):
     (prompt.pop(node_id) if name is None else prompt[node_id]["inputs"].pop(name))
     return prompt
-
-
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory):
-    """The address of an `imagen serve`."""
-    folder = tmp_path_factory.mktemp("imagen_serve")
-    (folder / "index.html").write_text("<!doctype html>")
-    command = [sys.executable, "-m", "imagen_host", "serve", "--no-open", "--port", "0", "--frontend", "."]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
-    try:
-        yield re.search(r"http://\S+", process.stdout.readline())[0]
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
-
-
-def version_of(server):
-    """(0, 3, 64) of the ComfyUI under test."""
-    return tuple(int(part) for part in server.get("/system_stats")["system"]["comfyui_version"].split(".")[:3])
 
 
 class Heard:
@@ -168,7 +143,7 @@ def test_an_interruption_is_told_alike(server, ours):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals_are_the_same(server, ours, name):
-    renamed = {"invalid_prompt": "missing_node_type"} if version_of(server) < (0, 12) else {}  # ours are today's
+    renamed = {"invalid_prompt": "missing_node_type"} if server.version < (0, 12) else {}  # ours are today's
 
     async def refusal(url):
         async with aiohttp.ClientSession(url) as http, http.post("/prompt", json=REFUSED[name]) as answer:
