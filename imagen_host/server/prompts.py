@@ -22,7 +22,7 @@ from .websocket import LONGEST_ID
 
 NEVER_KEPT = ("auth_token_comfy_org", "api_key_comfy_org")  # secrets that the editor sends along
 
-MOST_NODES = 5000  # the checks of a graph full of cycles take time in the square of this
+MOST_NODES = 20_000  # what a graph costs grows with its size alone, but somebody has to wait for it
 
 
 class Refused(Exception):
