@@ -5,6 +5,7 @@ import copy
 import pytest
 from host_graphs import Ui
 
+from imagen_host import overrides
 from imagen_host.forms import WorkflowError
 from imagen_host.workflow import workflow_to_prompt
 
@@ -136,3 +137,13 @@ def test_groups_that_cannot_be_opened_are_named(ui, object_info, group):
         convert(ui, object_info, both=group)
     with pytest.raises(WorkflowError, match="group both, link|group both: a malformed link"):
         convert(ui, object_info, both={**group, "links": [[1]]})
+
+
+@pytest.mark.parametrize("name", ["5:4", "Add", "The sum"])
+def test_a_change_finds_the_nodes_inside(ui, object_info, registry, group, name):
+    group["nodes"][1]["title"] = "The sum"
+    ui.link(box(ui, VALUES), ui.node("Show", [""]), "value")
+    prompt = convert(ui, object_info, both=group)
+    assert overrides.plan(prompt, registry, sets=[f"{name}.b=50"]) == [
+        overrides.Override(node="5:4", name="b", value=50)
+    ]
