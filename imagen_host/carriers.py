@@ -99,9 +99,11 @@ def _exif_texts(data: bytes, name: str) -> dict[str, str]:
     from PIL import Image
 
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=_readable()) as picture:
-            exif = picture.getexif()
-            values = [*exif.values(), *exif.get_ifd(EXIF_IFD).values()]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=_readable()) as picture:
+                exif = picture.getexif()
+                values = [*exif.values(), *exif.get_ifd(EXIF_IFD).values()]
     except Exception:  # Pillow's readers raise whatever a broken file leads them to
         raise WorkflowError(
             f"{name} is a damaged picture (its header cannot be read): use another copy of it"
