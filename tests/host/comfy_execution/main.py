@@ -8,16 +8,12 @@ import argparse
 import asyncio
 import importlib.util
 import os
+import socket
 import sys
 import types
 from pathlib import Path
 
-import torch
-
 from imagen_host import runtime
-from imagen_host.registry import Registry, load_registry, pack_folder
-from imagen_host.server.app import create_app, listen, serve
-from imagen_host.server.state import ServerState
 
 
 def module(name, **members):
@@ -54,6 +50,8 @@ class Rebatch:
         return {"required": {"images": ("IMAGE",), "batch_size": ("INT", {"default": 1, "min": 1, "max": 4096})}}
 
     def rebatch(self, images, batch_size):
+        import torch
+
         return (list(torch.cat(images).split(batch_size[0])),)
 
 
@@ -83,7 +81,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8188)
     parser.add_argument("--output-directory", type=Path, default=Path("output"))
     options, _ = parser.parse_known_args()
-    listener = listen(options.listen, options.port)
+    listener = socket.create_server((options.listen, options.port))  # before all that takes seconds: the tests wait 20
+    from imagen_host.registry import Registry, load_registry, pack_folder
+    from imagen_host.server.app import create_app, serve
+    from imagen_host.server.state import ServerState
+
     stand_in_for_comfyui(Path(os.environ["COMFYUI_PATH"]))
     registry = load_registry()
     registry = Registry(classes={**registry.classes, "RebatchImages": Rebatch}, display_names=registry.display_names)
