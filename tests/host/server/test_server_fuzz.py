@@ -4,6 +4,7 @@ FUZZ=5000 tries as many requests, and a quarter as many files; the default is wh
 """
 
 import asyncio
+import copy
 import gzip
 import json
 import os
@@ -61,7 +62,7 @@ def damaged(draw, value):
         for key in way:
             target = target[key]
         if draw(st.booleans()):
-            target[last] = draw(values)
+            target[last] = copy.deepcopy(draw(values))  # the next change may be inside it
         else:
             del target[last]
     return json.dumps(value)
@@ -195,6 +196,8 @@ def test_any_request_gets_an_answer(server, caplog):
         @given(requests, st.sampled_from(["", "/api"]), bodies, kinds, headers)
         def one(request, prefix, body, kind, more):
             method, path = request
+            if method == "HEAD":  # aiohttp answers a HEAD whose body it cannot unpack with a body, which its client minds
+                more.pop("Content-Encoding", None)
             wait(send(site, method, prefix + path, body, kind, more))
 
         one()
