@@ -35,7 +35,7 @@ class Editor:
     def attach(self, page):
         """Use `page` from now on."""
         self.page, address = page, self.address
-        page.set_default_timeout(45_000)
+        page.set_default_timeout(100_000)  # a busy machine takes long to open the editor
         own = (address, address.replace("http", "ws"), "data:", "blob:", "about:")
         left = lambda request: not (request.url.startswith(own) or (request.failure or "").endswith("csp"))
         page.on("requestfinished", lambda request: left(request) and self.foreign.append(request.url))
