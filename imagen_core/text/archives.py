@@ -14,13 +14,23 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from .._safetensors import opened, read_into_memory
+from .._safetensors import SafetensorsFile, opened, read_into_memory
+from .._settings_file import parsed
 from .gguf_header import read_gguf_header
 from .stored_weight import FloatWeight, GgufWeight, StoredWeight
 
 _GGUF_FLOATS = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16}  # by ggml type
 _FLOAT_NAMES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")  # as safetensors calls them
 _SCALES = (".scale_weight", ".weight_scale")  # of ComfyUI's "fp8 scaled" files, older and newer
+_COMFY_QUANT = ".comfy_quant"  # a layer's JSON in bytes, in files that ComfyUI quantised
+_COMFY_READ = ("float8_e4m3fn", "float8_e5m2", "int8_tensorwise")  # a number, times one scale or one a row
+_PACKED = {  # what only files of these kinds have
+    ".qweight": "4-bit integers (nunchaku, AWQ or GPTQ)",
+    ".wscales": "4-bit integers (nunchaku)",
+    ".SCB": "bitsandbytes' 8-bit integers",
+    ".absmax": "bitsandbytes' 4-bit numbers",
+    ".quant_map": "bitsandbytes' 4-bit numbers",
+}
 
 
 class Archive(Protocol):
@@ -50,9 +60,18 @@ class SafetensorsArchive:
         self.path = path
         with opened(path) as file:
             self.shapes, self._dtypes = file.shapes, file.dtypes
+            self.unread = _unread_form(file)
         self._scaled = any(key.endswith("scaled_fp8") for key in self.shapes)
 
+    def check_form(self) -> None:
+        """Raise ValueError for a file that is quantised in a form which is not read here, naming the form."""
+        if self.unread is not None:
+            raise ValueError(
+                f"{self.path} holds {self.unread}, which are not read here; get the fp16 or fp8 file, or a .gguf."
+            )
+
     def check(self, name: str) -> None:
+        self.check_form()
         kind = self._dtypes[name]
         if kind not in _FLOAT_NAMES and not (kind == "I8" and self._scale_of(name) is not None):
             raise ValueError(
@@ -87,6 +106,27 @@ class SafetensorsArchive:
         if factor is not None and factor.numel() > 1:
             factor = factor.reshape(-1, 1)  # one scale a row
         return FloatWeight(stored=stored, scale=factor)
+
+
+def _unread_form(file: SafetensorsFile) -> str | None:
+    """What a file's weights are quantised as, if nothing here makes sense of it. Reads ComfyUI's notes of its layers."""
+    for key in file.shapes:
+        for ending, form in _PACKED.items():
+            if key.endswith(ending):
+                return form
+    for note in {_note(file, key) for key in file.shapes if key.endswith(_COMFY_QUANT)}:
+        if note not in _COMFY_READ:
+            return f"ComfyUI's {note} numbers"
+    return None
+
+
+def _note(file: SafetensorsFile, key: str) -> str:
+    """The format that a layer's note names; rotated int8 is another format, for its numbers alone are not the weight."""
+    content = parsed(file.read(key, torch.uint8).reshape(-1)[:4096].numpy().tobytes(), f"{file.path}: {key!r}")
+    if not isinstance(content, dict):
+        return "unknown"
+    rotated = any(content.get(name) for name in ("convrot", "rotation"))
+    return f"{content.get('format')}{' (rotated)' if rotated else ''}"[:60]
 
 
 class GgufArchive:

@@ -43,7 +43,8 @@ def _is_encoder_folder(folder: Path) -> bool:
 def _is_encoder_file(file: Path) -> bool:
     if file.suffix == ".safetensors":
         try:
-            return is_encoder(SafetensorsArchive(file))
+            archive = SafetensorsArchive(file)
+            return is_encoder(archive) and archive.unread is None
         except (ValueError, OSError):
             return "t5" in file.name.lower()
     if file.suffix == ".gguf":

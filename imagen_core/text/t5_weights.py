@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .._foreign import what_is
-from .archives import Archive, GgufArchive, open_archive
+from .archives import Archive, GgufArchive, SafetensorsArchive, open_archive
 from .stored_weight import StoredWeight
 from .t5_config import T5Config, config_from_json, config_from_shapes, expected_shapes, read_json
 
@@ -199,7 +199,10 @@ def _check_architecture(archive: Archive) -> None:
 
 
 def _check_kind(archives: list[Archive]) -> None:
-    """Call what is no T5 encoder by its name."""
+    """Call what is no T5 encoder, and a form that is not read, by its name."""
+    for archive in archives:
+        if isinstance(archive, SafetensorsArchive):
+            archive.check_form()
     if not any(is_encoder(archive) or "token_embd.weight" in archive.shapes for archive in archives):
         known = what_is({name: shape for archive in archives for name, shape in archive.shapes.items()})
         if known is not None and known != "a T5 text encoder":

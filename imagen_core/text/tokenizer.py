@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,16 +28,41 @@ class Tokenizer(Protocol):
     def id_of(self, token: str) -> int | None: ...
 
 
-class _FastTokenizer:
-    """What the `tokenizers` library reads: tokenizer.json, or one built from a vocabulary."""
+# T5's marks: typed in a prompt they are the mark itself, as transformers reads them.
+_MARK = re.compile(r"</s>|<pad>|<unk>|<extra_id_(\d\d?)>")
+T5_PIECES, T5_EXTRA = (
+    32000,
+    100,
+)  # a spiece.model of so many pieces is T5's, whose extra ids are counted down after them
 
-    def __init__(self, tokenizer) -> None:
+
+def _ids_between_marks(text: str, ids: Callable[[str], list[int]], id_of: Callable[[str], int | None]) -> list[int]:
+    """The ids of what lies between marks, read piece by piece, and of the marks that the vocabulary has."""
+    found: list[int] = []
+    start = 0
+    for mark in _MARK.finditer(text):
+        if (own := id_of(mark[0])) is not None:
+            found += [*ids(text[start : mark.start()]), own]
+            start = mark.end()
+    return found + ids(text[start:])
+
+
+class _FastTokenizer:
+    """What the `tokenizers` library reads: tokenizer.json, or one built from a vocabulary.
+
+    marks: ids of the marks that such a vocabulary has; a tokenizer.json knows its own.
+    """
+
+    def __init__(self, tokenizer, marks: Mapping[str, int] | None = None) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        self._tokenizer = tokenizer
+        self._tokenizer, self._marks = tokenizer, marks or {}
         self.size: int = tokenizer.get_vocab_size()
 
     def ids(self, text: str) -> list[int]:
+        return _ids_between_marks(text, self._plain, self._marks.get)
+
+    def _plain(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def text(self, ids: list[int]) -> str:
@@ -61,10 +87,17 @@ class _SentencePieceTokenizer:
         self.size: int = self._processor.vocab_size()
 
     def ids(self, text: str) -> list[int]:
-        return self._processor.encode(text)
+        return _ids_between_marks(text, self._processor.encode, self._mark)
+
+    def _mark(self, name: str) -> int | None:
+        if name == "<unk>":
+            return self._processor.unk_id()
+        if name.startswith("<extra_id_") and self.size == T5_PIECES:
+            return T5_PIECES + T5_EXTRA - 1 - int(name[len("<extra_id_") : -1])
+        return self.id_of(name)
 
     def text(self, ids: list[int]) -> str:
-        return self._processor.decode(ids)
+        return self._processor.decode([each for each in ids if each < self.size])
 
     def id_of(self, token: str) -> int | None:
         found = self._processor.piece_to_id(token)
@@ -138,7 +171,8 @@ def tokenizer_of_gguf(archive: GgufArchive) -> Tokenizer | None:
         raise ValueError(f"{archive.path}: its vocabulary has no score for each token; get the file again.")
     charsmap = np.asarray(fields.get("precompiled_charsmap", ()), np.uint8).tobytes()
     try:
-        return _FastTokenizer(_unigram(pieces, scores, kinds, int(fields.get("unknown_token_id", 2)), charsmap))
+        marks = {piece: i for i, piece in enumerate(pieces) if _MARK.fullmatch(piece)}
+        return _FastTokenizer(_unigram(pieces, scores, kinds, int(fields.get("unknown_token_id", 2)), charsmap), marks)
     except Exception as error:  # the library raises bare Exception
         raise ValueError(f"{archive.path}: its vocabulary cannot be used ({error}); get the file again.") from error
 
