@@ -380,7 +380,7 @@ def test_vocabulary_inside_a_gguf_reads_as_sentencepiece_does(folder, tmp_path):
         "  two   blue rings ",
         "Über ﬁne Straßen",
         "🦊 a cube",
-        "</s> red <pad>",
+        "< /s> red <pads>",  # marks themselves: test_text_forms
         "a\tb\nc",
         "",
         "3 of",
