@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ..conditioning import Signals
 from ._base import UNetConfig
-from .blocks import Attention, PatchedUNet, ResBlock, conv3, group_norm, head_count, keep_skip, silu, zeroed
+from .attention import head_count
+from .blocks import Attention, PatchedUNet, ResBlock, conv3, group_norm, keep_skip, silu, zeroed
 
 
 @dataclass(frozen=True, kw_only=True)

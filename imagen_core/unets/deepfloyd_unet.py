@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from ..conditioning import Signals, TextEmbeds, Tokens, aug_level_to_timestep
 from ._base import UNet, UNetConfig
-from .blocks import attend, conv3, head_count, keep_skip, split_heads, zeroed
+from .attention import attend, head_count, split_heads
+from .blocks import conv3, keep_skip, zeroed
 from .group_norm import GroupNorm
 
 NORM_GROUPS = 32

@@ -18,18 +18,8 @@ from torch.nn import functional as F
 
 from ..conditioning import Signals
 from ._base import UNetConfig
-from .blocks import (
-    ConvBlock,
-    PatchedUNet,
-    attend,
-    channel_norm,
-    conv3,
-    head_count,
-    keep_skip,
-    silu,
-    split_heads,
-    zeroed,
-)
+from .attention import attend, head_count, split_heads
+from .blocks import ConvBlock, PatchedUNet, channel_norm, conv3, keep_skip, silu, zeroed
 from .fine_level import FineLevel
 
 

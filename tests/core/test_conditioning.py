@@ -10,7 +10,7 @@ import torch
 from test_unets import CONFIGS, make_inputs, make_text, randomised
 
 from imagen_core.conditioning import Signals, Tokens, joined, part_of, repeated
-from imagen_core.unets.blocks import is_text_attention
+from imagen_core.unets.attention import is_text_attention
 
 
 def tokens(count, length, seed=0, mask=False, weight=1.0):

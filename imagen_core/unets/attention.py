@@ -1,0 +1,59 @@
+"""How does a picture read what it is told in words? One attention for every network: Imagen (2205.11487), appendix F.1.
+
+Shapes: b batch, l text tokens, n attention heads, k head width, m keys (picture positions, after the l text tokens if
+there are any).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..conditioning import Signals, Tokens
+
+
+def split_heads(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """(b m parts*n*k) -> `parts` views of (b n m k)."""
+    return rearrange(projected, "b m (parts n k) -> parts b n m k", parts=parts, n=heads).unbind(0)
+
+
+def attend(queries: Tensor, own: Sequence[Tensor], told: Signals, index: int) -> Tensor:
+    """What queries (b n m k) read: (b m n*k). Text is joined before `own`, a layer's keys and values, or read alone.
+
+    index: the layer's place in `Tokens.keys_values`; below 0 it reads neither text nor what is told beside it.
+    """
+    tokens = told.tokens if index >= 0 else None
+    keys, values, mask = _joined_text(own, tokens, index) if tokens is not None else (*own, None)
+    read = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    for other in told.beside if index >= 0 else ():  # decoupled attention: IP-Adapter (arXiv 2308.06721, Eq. 5)
+        keys, values = (part.to(queries.dtype) for part in other.keys_values[index])
+        mask = None if other.mask is None else other.mask[:, None, None, :]
+        read = read + other.weight * F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    return rearrange(read, "b n m k -> b m (n k)")
+
+
+def _joined_text(own: Sequence[Tensor], tokens: Tokens, index: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """All keys and values (b n m k), and the mask (b 1 1 m) if any token is padding."""
+    keys, values = tokens.keys_values[index]
+    mask = None if tokens.mask is None else tokens.mask[:, None, None, :]  # b 1 1 l
+    if own:
+        mask = None if mask is None else F.pad(mask, (0, own[0].shape[2]), value=True)
+        keys = torch.cat([keys.to(own[0].dtype), own[0]], dim=2)
+        values = torch.cat([values.to(own[1].dtype), own[1]], dim=2)
+    return keys, values, mask
+
+
+def is_text_attention(module: nn.Module) -> bool:
+    """Whether the module projects a prompt to keys and values of its own (`project_text`)."""
+    return getattr(module, "text_index", -1) >= 0
+
+
+def head_count(channels: int, per_head: int) -> int:
+    """Attention heads of `per_head` channels each; ValueError when they do not come out even."""
+    if channels % per_head:
+        raise ValueError(f"{channels} channels attend, no multiple of per_head_channels={per_head}; change either.")
+    return channels // per_head
