@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .awaiting import Awaiter
-from .calls import call, gather_inputs
 from .declared import CASTS, InputSpec, accepts
-from .forms import kind_of, shown
-from .graph import Graph
+from .execution.awaiting import Awaiter
+from .execution.calls import call, gather_inputs
+from .execution.graph import Graph
+from .graphs.forms import kind_of, shown
 from .registry import jsonable
 
 LONGEST_CONFIG = 20  # choices that an error repeats

@@ -28,7 +28,7 @@ from .prompt_cache import add_cache
 from .server.cli import add_command as add_serve
 
 if TYPE_CHECKING:
-    from .engine import Result
+    from .execution.engine import Result
     from .registry import Registry
 
 DONE, FAILED, WRONG_INPUT, STOPPED = 0, 1, 2, 130
@@ -172,7 +172,7 @@ def list_nodes(options: argparse.Namespace) -> None:
 
 
 def list_workflows(options: argparse.Namespace) -> None:
-    from .reading import about, shipped
+    from .graphs.reading import about, shipped
     from .registry import load_registry, pack_folder
 
     known = load_registry().classes
@@ -181,7 +181,7 @@ def list_workflows(options: argparse.Namespace) -> None:
 
 
 def convert_workflow(options: argparse.Namespace) -> None:
-    from .reading import as_json, find_workflow, read_workflow, refuse_what_needs_comfyui
+    from .graphs.reading import as_json, find_workflow, read_workflow, refuse_what_needs_comfyui
     from .registry import load_registry, pack_folder
 
     path = find_workflow(options.workflow, pack_folder())
@@ -193,7 +193,7 @@ def convert_workflow(options: argparse.Namespace) -> None:
 def run_workflow(options: argparse.Namespace) -> int:
     """`imagen run`: read, change, check, run, report."""
     from . import terminal
-    from .engine import Engine
+    from .execution.engine import Engine
 
     start = time.perf_counter()
     with scratch_folder() as temporary, contextlib.redirect_stdout(sys.stderr):
@@ -216,8 +216,9 @@ def run_workflow(options: argparse.Namespace) -> int:
 
 def _prepare(options: argparse.Namespace) -> tuple[Registry, dict, dict | None, list[str]]:
     """The classes, the prompt and its graph with all changes, and the outputs to run. Raises ValueError."""
-    from . import overrides, terminal
-    from .reading import find_workflow, read_workflow, refuse_what_needs_comfyui
+    from . import terminal
+    from .graphs import overrides
+    from .graphs.reading import find_workflow, read_workflow, refuse_what_needs_comfyui
     from .registry import load_registry, pack_folder
     from .validation import form_error, validate
 

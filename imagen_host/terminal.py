@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .engine import Result
-from .forms import LONGEST, shown
-from .overrides import title_of
+from .execution.engine import Result
+from .graphs.forms import LONGEST, shown
+from .graphs.overrides import title_of
 from .validation import Validation
 
 

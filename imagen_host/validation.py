@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .awaiting import Awaiter
 from .checks import NodeCheck, problem
 from .checks import finite as finite
-from .forms import shown
-from .graph import Graph, ancestors, one_ring, rings
+from .execution.awaiting import Awaiter
+from .execution.graph import Graph, ancestors, one_ring, rings
+from .graphs.forms import shown
 from .registry import Registry
 
 MOST_LISTED = 20  # nodes of a ring, and outputs that an error of one node names

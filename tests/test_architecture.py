@@ -102,7 +102,7 @@ def test_only_named_formats_are_ever_decoded():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Image.open", "PIL.Image.open")
         if "formats" not in {keyword.arg for keyword in node.keywords}
     ]
-    assert loose == []  # Pillow has some forty readers; imagen_host/picture_files.py opens what people name
+    assert loose == []  # Pillow has some forty readers; imagen_host/pictures/picture_files.py opens what people name
 
 
 @pytest.mark.parametrize("module", ["transformers", "torchvision", "diffusers", "imagen_train", "imagen_host"])

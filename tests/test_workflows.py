@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from imagen_core import resize
-from imagen_host.workflow import workflow_to_prompt
+from imagen_host.graphs.workflow import workflow_to_prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))

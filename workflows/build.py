@@ -21,8 +21,8 @@ from _blueprint import wrap  # noqa: E402
 from _layout import Graph  # noqa: E402
 from blueprints_mini import BLUEPRINTS  # noqa: E402
 
+from imagen_host.graphs.workflow import workflow_to_prompt  # noqa: E402
 from imagen_host.registry import Registry, load_pack, load_registry, pack_folder  # noqa: E402
-from imagen_host.workflow import workflow_to_prompt  # noqa: E402
 
 
 def graphs() -> list[Callable[[Graph], None]]:

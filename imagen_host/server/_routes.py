@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ..records import parse
+from ..graphs.records import parse
 from ..validation import finite
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

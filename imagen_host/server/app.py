@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from .. import runtime
-from ..engine import Engine
+from ..execution.engine import Engine
 from . import (
     blueprints,
     errors,

@@ -15,7 +15,8 @@ from typing import IO
 from aiohttp import web
 from PIL import Image
 
-from .. import pictures, runtime, whole_files
+from .. import runtime, whole_files
+from ..pictures import pictures
 from ._routes import answer, answer_file, both, refuse
 from .forms import receive
 from .security import LONGEST_NAME, inside, served_type

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from .. import runtime
-from ..reading import describe, missing_classes, shipped
+from ..graphs.reading import describe, missing_classes, shipped
 from ._routes import Handler, answer, answer_file, both
 from .frontend import extension_scripts, frontend_version
 from .security import inside

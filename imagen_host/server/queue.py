@@ -9,8 +9,8 @@ import logging
 import threading
 import traceback
 
-from ..cache import Cache
-from ..engine import SUCCESS, Engine, Failure
+from ..execution.cache import Cache
+from ..execution.engine import SUCCESS, Engine, Failure
 from .entries import Entry, Job, make
 from .history import History
 from .progress import Announcer, as_json

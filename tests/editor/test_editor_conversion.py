@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imagen_host.workflow import workflow_to_prompt
+from imagen_host.graphs.workflow import workflow_to_prompt
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a user may do to the shipped cascade; each is a function body that gets `get` (a node by title) and `make`.

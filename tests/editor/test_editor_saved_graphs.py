@@ -5,7 +5,7 @@ import json
 import pytest
 from saved_graphs import CASES
 
-from imagen_host.workflow import workflow_to_prompt
+from imagen_host.graphs.workflow import workflow_to_prompt
 
 ASK = """async (graph) => {
     await app.loadGraphData(graph, true, false, app.extensionManager.workflow.activeWorkflow);

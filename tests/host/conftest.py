@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from host_graphs import PACK  # noqa: E402
 
-from imagen_host.engine import Engine  # noqa: E402
+from imagen_host.execution.engine import Engine  # noqa: E402
 from imagen_host.registry import load_registry  # noqa: E402
 from imagen_host.runtime import Runtime  # noqa: E402
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from host_graphs import entry, run, shown
 
-from imagen_host.engine import Engine
+from imagen_host.execution.engine import Engine
 
 
 def sum_prompt(a=2, b=3):

@@ -3,7 +3,7 @@
 import pytest
 from host_graphs import entry, run, shown
 
-from imagen_host.engine import Engine
+from imagen_host.execution.engine import Engine
 
 
 def repeat_prompt(times, value=5):

@@ -5,8 +5,8 @@ import datetime
 import pytest
 from host_graphs import Ui, definition, entry, instance
 
-from imagen_host import file_names, overrides
-from imagen_host.workflow import convert
+from imagen_host.graphs import file_names, overrides
+from imagen_host.graphs.workflow import convert
 
 NOW = datetime.datetime(2026, 3, 9, 14, 5, 7)
 DATES = {

@@ -12,8 +12,8 @@ import picture_samples as samples
 import pytest
 from PIL import Image, ImageOps, features
 
-from imagen_host import picture_files, pictures
-from imagen_host.picture_files import PictureError
+from imagen_host.pictures import picture_files, pictures
+from imagen_host.pictures.picture_files import PictureError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
@@ -70,7 +70,7 @@ def test_an_eps_named_png_starts_no_program(tmp_path):
         program.chmod(0o755)
     (tmp_path / "a.png").write_bytes(EPS)
     code = (
-        "import sys; from pathlib import Path; from imagen_host import pictures, cli\n"
+        "import sys; from pathlib import Path; from imagen_host.pictures import pictures\n"
         "for read in (pictures.check, pictures.load, lambda path: pictures.shown(path, 'a')):\n"
         "    try: read(Path('a.png'))\n"
         "    except ValueError as error: print(error)"

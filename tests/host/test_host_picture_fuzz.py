@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from picture_samples import every_kind, with_right_sums
 
-from imagen_host import picture_files, pictures
+from imagen_host.pictures import picture_files, pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TRIED = int(os.environ.get("IMAGEN_FUZZ", "250"))

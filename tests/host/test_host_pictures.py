@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from imagen_host import pictures, runtime
+from imagen_host import runtime
 from imagen_host.core_nodes import LoadImage, PreviewImage, SaveImage
+from imagen_host.pictures import pictures
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from host_graphs import Ui, entry
 from mutations import exif, jpeg, png, png_packed, webp
 from PIL import Image
 
-from imagen_host.forms import WorkflowError
-from imagen_host.reading import about, as_json, read_workflow
+from imagen_host.graphs.forms import WorkflowError
+from imagen_host.graphs.reading import about, as_json, read_workflow
 
 PROMPT = {"1": entry("Number", value=3), "2": entry("Show", value=["1", 0])}
 

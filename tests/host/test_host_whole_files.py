@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from imagen_host import pictures, runtime, whole_files
+from imagen_host import runtime, whole_files
+from imagen_host.pictures import pictures
 
 
 def no_links(*names, **more):

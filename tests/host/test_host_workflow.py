@@ -3,9 +3,9 @@
 import pytest
 from host_graphs import Ui
 
-from imagen_host.bypass import fits
-from imagen_host.forms import WorkflowError
-from imagen_host.workflow import workflow_to_prompt
+from imagen_host.graphs.bypass import fits
+from imagen_host.graphs.forms import WorkflowError
+from imagen_host.graphs.workflow import workflow_to_prompt
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import json
 import pytest
 from host_graphs import Ui, definition, instance
 
-from imagen_host.forms import WorkflowError
-from imagen_host.workflow import workflow_to_prompt
+from imagen_host.graphs.forms import WorkflowError
+from imagen_host.graphs.workflow import workflow_to_prompt
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mutations import Bases, as_bytes, broken
 
-from imagen_host import overrides
-from imagen_host.forms import WorkflowError
-from imagen_host.reading import missing_classes, read_workflow
+from imagen_host.graphs import overrides
+from imagen_host.graphs.forms import WorkflowError
+from imagen_host.graphs.reading import missing_classes, read_workflow
 from imagen_host.registry import load_registry
 from imagen_host.terminal import explain
 from imagen_host.validation import form_error, validate

@@ -5,9 +5,9 @@ import copy
 import pytest
 from host_graphs import Ui
 
-from imagen_host import overrides
-from imagen_host.forms import WorkflowError
-from imagen_host.workflow import workflow_to_prompt
+from imagen_host.graphs import overrides
+from imagen_host.graphs.forms import WorkflowError
+from imagen_host.graphs.workflow import workflow_to_prompt
 
 KIND = "workflow>both"
 

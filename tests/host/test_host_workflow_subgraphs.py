@@ -6,8 +6,8 @@ import json
 import pytest
 from host_graphs import BOX, Ui, definition, instance
 
-from imagen_host.forms import WorkflowError
-from imagen_host.workflow import workflow_to_prompt
+from imagen_host.graphs.forms import WorkflowError
+from imagen_host.graphs.workflow import workflow_to_prompt
 
 INNER = "cccc-dddd"
 

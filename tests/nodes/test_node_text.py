@@ -11,7 +11,7 @@ import torch
 from pack import CORE, NODES
 
 from imagen_host import runtime
-from imagen_host.engine import Engine
+from imagen_host.execution.engine import Engine
 from imagen_host.registry import load_registry
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "core"))

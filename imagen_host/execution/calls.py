@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..runtime import ExecutionBlocker
 from .awaiting import Awaiter
 from .cache import Entry
 from .graph import Graph, Link, is_link
-from .runtime import ExecutionBlocker
 
 Inputs = dict[str, list]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .declared import SECTIONS, choices_of, is_widget
+from ..declared import SECTIONS, choices_of, is_widget
 from .forms import shown
 from .ui_graph import Graph, Link, Node, Slot
 

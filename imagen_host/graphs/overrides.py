@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .declared import choices_of
+from ..declared import choices_of
+from ..registry import Registry
 from .file_names import FileNames
 from .forms import WorkflowError, shown
-from .registry import Registry
 from .slots import wire
 from .ui_graph import read_link, read_ui
 from .widgets import widget_places

@@ -10,8 +10,8 @@ import graphlib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from .declared import Declared
-from .registry import Registry
+from ..declared import Declared
+from ..registry import Registry
 
 Link = list  # [node id, output number]
 

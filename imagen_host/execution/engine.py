@@ -13,12 +13,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import runtime
+from .. import runtime
+from ..registry import Registry
 from .awaiting import Awaiter
 from .cache import Cache, Entry
 from .graph import Graph
 from .plan import Plan
-from .registry import Registry
 from .results import Results
 from .work import Work
 

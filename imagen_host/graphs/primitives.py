@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ..declared import choices_of, options_of
 from .canvas_only import PRIMITIVE
-from .declared import choices_of, options_of
 from .slots import kind_of_input, widget_of
 from .ui_graph import Graph, Node, Slot
 from .widgets import widget_values

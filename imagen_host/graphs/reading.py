@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checks import finite
+from ..places import place
 from . import carriers, file_names
 from .canvas_only import CANVAS_ONLY
-from .checks import finite
 from .file_names import FileNames
 from .forms import WorkflowError, shown
 from .group_classes import group_name
-from .places import place
 from .records import both_forms, is_prompt, parse
 from .ui_graph import is_ui, read_ui
 from .workflow import convert

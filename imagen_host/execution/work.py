@@ -11,7 +11,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import expansion, runtime
+from .. import runtime
+from . import expansion
 from .awaiting import Awaiter, running
 from .cache import Entry
 from .calls import Answer, call, gather_inputs, join, read_answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .declared import SECTIONS, choices_of, is_widget, options_of
+from ..declared import SECTIONS, choices_of, is_widget, options_of
 from .ui_graph import Node
 
 CONTROL_VALUES = ("fixed", "increment", "decrement", "randomize", "increment-wrap")

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
-from . import picture_colours, picture_files, runtime, whole_files
+from .. import runtime, whole_files
+from . import picture_colours, picture_files
 
 SUFFIXES = picture_files.SUFFIXES
 check = picture_files.check

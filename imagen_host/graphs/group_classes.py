@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..declared import is_widget
 from .canvas_only import CANVAS_ONLY, PRIMITIVE, REROUTES
-from .declared import is_widget
 from .forms import WorkflowError, as_index, as_list, as_object, shown, take
 from .slots import specs_of
 from .ui_graph import Graph, Node, read_node
