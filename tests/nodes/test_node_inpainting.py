@@ -125,7 +125,7 @@ def test_a_named_spacing_fixes_the_number_of_steps(text):
 
 
 def test_a_named_spacing_of_a_continuous_checkpoint_is_refused_with_a_reason(text):
-    with pytest.raises(ValueError, match="smart27 is a list of timesteps.*uniform, logsnr, karras"):
+    with pytest.raises(ValueError, match="smart27 counts timesteps.*uniform, logsnr, karras"):
         draw(text, spacing="smart27")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,13 @@ def models(tmp_path_factory) -> Path:
         plan = dataclasses.replace(plan, unet=dataclasses.replace(plan.unet, **small))
         save_checkpoint(folder / f"{name}.safetensors", build_unet(plan.unet), spec=stage_spec(plan))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Tests that stop a run by a signal also hold where the test run itself was started to ignore it (`nohup`, `&`)."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
