@@ -7,6 +7,7 @@ MASK (b h w) with 1 where the picture is transparent.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from . import runtime
@@ -26,8 +27,7 @@ class LoadImage:
 
     @classmethod
     def INPUT_TYPES(cls):
-        folders = [Path(folder) for folder in runtime.searched_directories("")]
-        files = [path.name for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        files = [name for folder in runtime.searched_directories("") for name in _files(folder)]
         names = sorted({name for name in files if Path(name).suffix.lower() in pictures.SUFFIXES})
         return {"required": {"image": (names, {"image_upload": True, "tooltip": "A file in the input folder."})}}
 
@@ -107,6 +107,15 @@ class PreviewImage:
         texts = pictures.graph_texts(prompt, extra_pnginfo)
         saved = pictures.save(images, "preview", runtime.get_temp_directory(), texts, compress_level=1)
         return {"ui": {"images": [{**entry, "type": "temp"} for entry in saved]}, "result": (images,)}
+
+
+def _files(folder: Path) -> list[str]:
+    """The names of the files in a folder, those behind links too; of what the disk lets nobody look at, none."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if os.path.isfile(entry.path)]
+    except OSError:
+        return []
 
 
 def _primitive(kind: str, label: str, aliases: tuple[str, ...] = (), **options) -> type:

@@ -7,6 +7,8 @@ Custom-Scripts, Jovimetrix). What is unknown, linked to nothing and not marked a
 
 from __future__ import annotations
 
+import json
+from collections.abc import Container
 from typing import Any
 
 from .ui_graph import Graph, Node
@@ -37,16 +39,24 @@ def channel(node: Node) -> Any:
     return node.values[0] if isinstance(node.values, list) and node.values else None
 
 
-def setter_of(getter: Node, graphs: list[Graph]) -> tuple[int, Node] | None:
-    """The Set node that a Get node stands for, and which of the graphs has it: its own comes first, then those around."""
-    for index, graph in enumerate(graphs):
-        for node in graph.nodes.values():
-            if node.type == GETTERS[getter.type] and channel(node) == channel(getter) is not None:
-                return index, node
-    return None
+def channel_key(kind: str, name: Any) -> tuple[str, Any]:
+    """What the Set nodes of a graph are looked up by; a file may hold a list or an object for a name."""
+    return kind, name if isinstance(name, (str, int, float)) else json.dumps([name], sort_keys=True)
 
 
-def is_decoration(node: Node, graph: Graph) -> bool:
-    """Whether a node of an unknown type can be left out: nothing is linked to it, and no class ever stood behind it."""
-    linked = any(slot.link for slot in node.inputs) or any(link.origin == node.id for link in graph.links.values())
+def setters(graph: Graph) -> dict[tuple[str, Any], Node]:
+    """The graph's Set nodes by type and channel, of two the first."""
+    found: dict[tuple[str, Any], Node] = {}
+    for node in graph.nodes.values():
+        if node.type in SETTERS and channel(node) is not None:
+            found.setdefault(channel_key(node.type, channel(node)), node)
+    return found
+
+
+def is_decoration(node: Node, sources: Container[str]) -> bool:
+    """Whether a node of an unknown type can be left out: nothing is linked to it, and no class ever stood behind it.
+
+    sources: the ids of the nodes that its graph's links come from.
+    """
+    linked = node.id in sources or any(slot.link for slot in node.inputs)
     return not linked and OF_A_CLASS not in node.properties

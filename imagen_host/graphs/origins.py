@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .bypass import bypassed_slot
-from .canvas_only import CANVAS_ONLY, GETTERS, channel, passes_through, setter_of
+from .canvas_only import CANVAS_ONLY, GETTERS, channel, channel_key, passes_through, setters
 from .forms import WorkflowError, shown
 from .ui_graph import BORDER_IN, BORDER_OUT, BYPASSED, MUTED, Graph, Link, Node, Slot
 
@@ -40,6 +40,7 @@ class Origins:
         self.definitions, self.object_info = definitions, object_info
         self.inner: dict[str, Place] = {}
         self.known: dict[tuple[str, Link, str], Constant | tuple[str, int] | None] = {}  # what lies behind a link
+        self.setters: dict[Graph, dict[tuple[str, Any], Node]] = {}
 
     def open(self, parent: Place, host: Node) -> Place:
         prefix = f"{parent.prefix}{host.id}:"
@@ -125,16 +126,21 @@ class Origins:
                                 f" {len(outputs)}: remove it")  # fmt: skip
         return Slot(name="", link=link) if link else None
 
-    @staticmethod
-    def _behind(place: Place, node: Node, where: str) -> tuple[Place, Slot | None]:
+    def _behind(self, place: Place, node: Node, where: str) -> tuple[Place, Slot | None]:
         """The input that a node of the canvas only stands for, and where it is. None for what gives no link."""
         if node.type in GETTERS:
-            around = place.around()
-            found = setter_of(node, [item.graph for item in around])
-            if found is None:
-                name = f"node {shown(place.prefix + node.id)} ({shown(node.type)})"
-                raise WorkflowError(f"{where}: {name} gets {shown(channel(node))}, which no {GETTERS[node.type]} sets")
-            place, node = around[found[0]], found[1]
+            place, node = self._setter_of(place, node, where)
         elif not passes_through(node):
             return place, None
         return place, next(iter(node.inputs), None)
+
+    def _setter_of(self, place: Place, getter: Node, where: str) -> tuple[Place, Node]:
+        """The Set node that a Get node stands for, and where it is: its own graph comes first, then those around."""
+        key = channel_key(GETTERS[getter.type], channel(getter))
+        for around in place.around():
+            if around.graph not in self.setters:
+                self.setters[around.graph] = setters(around.graph)
+            if key in self.setters[around.graph]:
+                return around, self.setters[around.graph][key]
+        name = f"node {shown(place.prefix + getter.id)} ({shown(getter.type)})"
+        raise WorkflowError(f"{where}: {name} gets {shown(channel(getter))}, which no {GETTERS[getter.type]} sets")

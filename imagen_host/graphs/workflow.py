@@ -81,6 +81,7 @@ class Converter:
             apply_primitives(graph, object_info)
         self.top = Place(top)
         self.origins = Origins(self.definitions, object_info)
+        self.sources: dict[Graph, set[str]] = {}
         self.unknown: list[tuple[Place, Node]] = []  # what was left out
         self.texts: list[tuple[str, str]] = []  # inputs whose text has tokens, beside the file names
 
@@ -134,12 +135,18 @@ class Converter:
                 yield place, node
 
     def _left_out(self, place: Place, node: Node) -> bool:
-        if node.type in self.object_info or not is_decoration(node, place.graph):
+        if node.type in self.object_info or not is_decoration(node, self._sources(place.graph)):
             return False
         where = shown(place.prefix + node.id)
         self.lost.append(f"node {where} ({shown(node.type)}) is unknown here and linked to nothing: it is left out")
         self.unknown.append((place, node))
         return True
+
+    def _sources(self, graph: Graph) -> set[str]:
+        """The ids of the nodes that a graph's links come from, found once."""
+        if graph not in self.sources:
+            self.sources[graph] = {link.origin for link in graph.links.values()}
+        return self.sources[graph]
 
     def _emit(self, place: Place, node: Node) -> dict:
         if node.type not in self.object_info:

@@ -78,6 +78,8 @@ def to_picture(pixels: np.ndarray) -> Image.Image:
 
 def _checked(images: Any) -> np.ndarray:
     """The batch as (b h w c) numbers. NaN becomes black with a warning: a long run's picture is worth keeping."""
+    if not callable(getattr(images, "detach", None)):
+        raise ValueError(f"images: expected a picture (IMAGE), got {type(images).__name__}; link a node's IMAGE output")
     pixels = np.asarray(images.detach().cpu().float())
     if pixels.ndim != 4 or pixels.shape[-1] not in (1, 3, 4) or 0 in pixels.shape:
         raise ValueError(f"a picture of shape {tuple(pixels.shape)}: expected (batch, height, width, 1, 3 or 4)")

@@ -1,7 +1,8 @@
 """How do messages reach the editor while a prompt runs (/ws), without anybody being able to hold up the rest?
 
-Every client has an outbox of its own, emptied by a task of its own. An unsent preview gives way to a newer one; in a full
-outbox, so does unsent progress; a client that still leaves LONGEST_OUTBOX messages unread is cut off, and may come back.
+Every client has an outbox of its own, emptied by a task of its own. An unsent preview gives way to a newer one; of a client
+that lags behind, so does what tells how far a prompt is, so that a graph of thousands of nodes does not bury a slow reader.
+A client that still leaves LARGEST_OUTBOX bytes unread is cut off, and may come back; a dead one is, too, by the heartbeat.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import json
 import struct
 import uuid
-from collections import deque
+from collections import OrderedDict
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -19,11 +20,13 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from ._routes import as_text, both
 from .state import ServerState
 
-LONGEST_OUTBOX = 2000  # messages; a few hundred KiB
+LAGGING = 200  # unsent messages from which on the newer supersedes the older
+LARGEST_OUTBOX = 32 * 2**20  # bytes: what the pictures of a graph of 20,000 nodes come to is a quarter of it
+OVERHEAD = 200  # bytes that a message takes beside its own
 LARGEST_MESSAGE = 64 * 2**10  # bytes of what a client may send: it only tells what it supports
 LONGEST_ID = 200
 PREVIEW, PREVIEW_WITH_METADATA, JPEG = 1, 4, 1
-SUPERSEDED = ("preview", "progress", "progress_state")  # kinds of which only the newest counts
+SUPERSEDED = ("status", "progress", "progress_state", "executing")  # kinds of which, in a prompt, the newest counts
 
 
 class Client:
@@ -33,31 +36,32 @@ class Client:
         self.socket, self.transport = socket, request.transport
         self.sid = request.query.get("clientId", "")[:LONGEST_ID] or uuid.uuid4().hex
         self.takes_metadata = False
-        self.outbox: deque[tuple[str, str | bytes]] = deque()  # kind and message
+        self.outbox: OrderedDict[object, tuple[str, str | bytes]] = OrderedDict()  # kind and message, by what they tell
+        self.size = 0  # bytes of the outbox
         self.waiting = asyncio.Event()
 
-    def post(self, kind: str, message: str | bytes) -> None:
-        """Put a message into the outbox, and make room there if need be."""
-        if kind == "preview":
-            self.outbox = deque(item for item in self.outbox if item[0] != kind)
-        self.outbox.append((kind, message))
-        if len(self.outbox) > LONGEST_OUTBOX:
-            self.thin()
-        if len(self.outbox) > LONGEST_OUTBOX:
+    def post(self, kind: str, message: str | bytes, prompt_id: str | None = None) -> None:
+        """Put a message into the outbox, in place of one that it supersedes."""
+        lags = len(self.outbox) >= LAGGING
+        about = (kind, prompt_id) if kind == "preview" or (lags and kind in SUPERSEDED) else object()
+        self._take(about)
+        self.outbox[about] = kind, message
+        self.size += len(message) + OVERHEAD
+        if self.size > LARGEST_OUTBOX:
             self.cut()
         self.waiting.set()
 
-    def thin(self) -> None:
-        """Of the messages that a newer one supersedes keep the newest."""
-        newest = {kind: number for number, (kind, _) in enumerate(self.outbox)}
-        kept = (
-            item for number, item in enumerate(self.outbox) if item[0] not in SUPERSEDED or newest[item[0]] == number
-        )
-        self.outbox = deque(kept)
+    def _take(self, about: object) -> str | bytes | None:
+        """A message out of the outbox, if it is there."""
+        _, message = self.outbox.pop(about, (None, None))
+        if message is not None:
+            self.size -= len(message) + OVERHEAD
+        return message
 
     def cut(self) -> None:
         """End the connection without waiting for the other side."""
         self.outbox.clear()
+        self.size = 0
         if self.transport is not None:
             self.transport.abort()
 
@@ -68,7 +72,7 @@ class Client:
                 await self.waiting.wait()
                 self.waiting.clear()
                 while self.outbox:
-                    _, message = self.outbox.popleft()
+                    message = self._take(next(iter(self.outbox)))
                     await (self.socket.send_str if isinstance(message, str) else self.socket.send_bytes)(message)
 
     def hear(self, text: str, max_upload_size: int) -> None:
@@ -108,7 +112,7 @@ class Clients:
     def send(self, kind: str, data: dict, sid: str | None = None) -> None:
         """Send a message to the clients called `sid`, or to all."""
         message = text_message(kind, data)
-        self._on_loop(lambda: self._post(sid, kind, lambda client: message))
+        self._on_loop(lambda: self._post(sid, kind, lambda client: message, data.get("prompt_id")))
 
     def send_preview(self, jpeg: bytes, metadata: dict, sid: str) -> None:
         """Send a picture in the making, in the form that each client asked for."""
@@ -120,10 +124,10 @@ class Clients:
     def knows(self, sid: str | None) -> bool:
         return any(client.sid == sid for client in self.open)
 
-    def _post(self, sid: str | None, kind: str, message_for: Any) -> None:
+    def _post(self, sid: str | None, kind: str, message_for: Any, prompt_id: str | None = None) -> None:
         for client in list(self.open):
             if sid is None or client.sid == sid:
-                client.post(kind, message_for(client))
+                client.post(kind, message_for(client), prompt_id)
 
     def _on_loop(self, task: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended

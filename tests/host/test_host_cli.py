@@ -307,7 +307,7 @@ def test_a_signal_stops_at_once_and_leaves_nothing(sent, tmp_path):
     while b"Base 0.5" not in seen:  # the first bar: the node is running
         seen += process.stderr.read(1)
     process.send_signal(sent)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == {signal.SIGINT: 130}.get(sent, 128 + sent)
     assert out == b"" and b"Traceback" not in err and err.endswith(b"stopped\n")
     assert left_behind("output") == [] and list((tmp_path / "tmp").iterdir()) == []

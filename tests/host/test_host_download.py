@@ -112,7 +112,7 @@ def imagen(tmp_path, url, *arguments, **environment):
     }
     command = [sys.executable, "-m", "imagen_host", "download", *arguments, "--to", str(tmp_path / "models")]
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, env={**os.environ, **hub, **environment}
+        command, cwd=ROOT, capture_output=True, text=True, timeout=600, env={**os.environ, **hub, **environment}
     )
 
 

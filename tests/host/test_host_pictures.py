@@ -132,6 +132,23 @@ def test_annotated_names_and_the_list_of_files(folders):
     assert LoadImage.INPUT_TYPES()["required"]["image"][0] == ["b.png"]
 
 
+def test_what_nobody_may_look_at_is_passed_over_in_the_list_of_files(folders, host):
+    put(folders, "b.png", colours())
+    (folders / "input/broken.png").symlink_to(folders / "gone.png")
+    (folders / "input/loop.png").symlink_to(folders / "input/loop.png")
+    (folders / "input/folder.png").mkdir()
+    (folders / "input/linked.png").symlink_to(folders / "input/b.png")
+    host.input_directories = [folders / "gone", *host.input_directories, folders / "input/b.png"]
+    assert LoadImage.INPUT_TYPES()["required"]["image"][0] == ["b.png", "linked.png"]
+
+
+@pytest.mark.parametrize("value", [1.5, None, "a.png", {"samples": torch.zeros(1)}])
+def test_what_is_no_picture_is_refused_by_name(folders, value):
+    for run in (SaveImage().save_images, PreviewImage().preview_images):
+        with pytest.raises(ValueError, match=f"^images: expected a picture .IMAGE., got {type(value).__name__}; link"):
+            run(value)
+
+
 def test_counters_grow_and_never_replace(folders):
     batch = torch.rand(2, 3, 4, 3)
     (folders / "out/sub").mkdir(parents=True)

@@ -1,10 +1,12 @@
 """Are links repaired as in the editor, nodes of the canvas only seen through, and broken graphs named in one line?"""
 
 import json
+import sys
 
 import pytest
 from host_graphs import Ui, definition, instance
 
+from imagen_host.graphs.canvas_only import channel
 from imagen_host.graphs.forms import WorkflowError
 from imagen_host.graphs.workflow import workflow_to_prompt
 
@@ -143,6 +145,33 @@ def test_a_get_node_finds_its_partner_in_the_graphs_around_its_own(ui, object_in
     instance(ui)
     prompt = workflow_to_prompt(ui.json(definitions={"subgraphs": [box]}), object_info)
     assert prompt["4:11"]["inputs"]["a"] == ["3", 0]
+
+
+def test_every_set_node_is_looked_at_once_however_many_get_nodes_there_are(ui, object_info):
+    adds = []
+    for name in (f"x{i}" for i in range(200)):
+        setter, getter = tunnel(ui, ("SetNode", "GetNode"), name)
+        number, add = ui.node("Number", [1]), ui.node("Add", [3, 4])
+        ui.link(number, setter, "*")
+        ui.link(getter, add, "a")
+        adds.append((str(add["id"]), str(number["id"])))
+    looks = []
+    sys.setprofile(lambda frame, event, _: event == "call" and frame.f_code is channel.__code__ and looks.append(1))
+    try:
+        prompt = workflow_to_prompt(ui.json(), object_info)
+    finally:
+        sys.setprofile(None)
+    assert all(prompt[add]["inputs"]["a"] == [number, 0] for add, number in adds)
+    assert 200 <= len(looks) <= 2000
+
+
+@pytest.mark.parametrize("name", [["a", {"b": 1}], {"b": [2]}, 3, True])
+def test_set_and_get_nodes_with_an_odd_name(ui, object_info, name):
+    setter, getter = tunnel(ui, ("SetNode", "GetNode"), name)
+    number, add = ui.node("Number", [1]), ui.node("Add", [3, 4])
+    ui.link(number, setter, "*")
+    ui.link(getter, add, "a")
+    assert inputs_of(ui, object_info, add)["a"] == [str(number["id"]), 0]
 
 
 def test_decoration_is_skipped(ui, object_info, pair):

@@ -68,7 +68,7 @@ class Ear:
         self.socket, self.heard = socket, []
 
     async def next(self):
-        message = await self.socket.receive(timeout=20)
+        message = await self.socket.receive(timeout=300)
         assert message.type in (WSMsgType.TEXT, WSMsgType.BINARY), message
         if message.type == WSMsgType.TEXT:
             data = json.loads(message.data)

@@ -19,7 +19,7 @@ def run(arguments, folder):  # noqa: F811
     """Run a client that must not ask anything of the terminal or of another machine."""
     environment = {**os.environ, "HOME": str(folder), "DO_NOT_TRACK": "1", "COMFY_NO_TELEMETRY": "1"}
     return subprocess.run(
-        arguments, cwd=folder, capture_output=True, text=True, timeout=120, env=environment, stdin=subprocess.DEVNULL
+        arguments, cwd=folder, capture_output=True, text=True, timeout=600, env=environment, stdin=subprocess.DEVNULL
     )
 
 

@@ -34,7 +34,8 @@ async def clients(site, count):
 
 
 async def test_a_client_that_never_reads_is_cut_off_and_holds_nobody_up(server, monkeypatch):
-    monkeypatch.setattr(websocket, "LONGEST_OUTBOX", 40)
+    monkeypatch.setattr(websocket, "LAGGING", 20)
+    monkeypatch.setattr(websocket, "LARGEST_OUTBOX", 40_000)
     async with running(server) as site, site.listen("me") as ear:
         await ear.next()
         slow = deaf(site, "me")
@@ -64,22 +65,38 @@ class Request:
         self.transport, self.query = Transport(), {}
 
 
-async def test_an_outbox_gives_up_previews_then_progress_then_its_client():
+async def test_an_outbox_of_a_slow_reader_keeps_the_newest_progress_of_every_prompt():
     request = Request()
     client = websocket.Client(None, request)
-    for number in range(1000):
+    for number in range(4000):  # a fast graph, with a saver at every tenth node
+        client.post("executing", f"a at {number}", "a")
+        client.post("progress_state", f"a {number}", "a")
         client.post("preview", b"preview %d" % number)
-        client.post("executing", str(number))
-    executing = [("executing", str(number)) for number in range(1000)]
-    assert list(client.outbox) == [*executing[:-1], ("preview", b"preview 999"), executing[-1]]
-    for number in range(5000):
-        client.post("progress", str(number))
-    assert [item for item in client.outbox if item[0] == "executing"] == executing
-    assert client.outbox[-1] == ("progress", "4999") and len(client.outbox) <= websocket.LONGEST_OUTBOX
+        client.post("progress", str(number), "a")
+        if number % 10 == 0:
+            client.post("executed", str(number), "a")
+    client.post("progress_state", "b 1", "b")
+    kinds = [kind for kind, _ in client.outbox.values()]
+    assert [text for kind, text in client.outbox.values() if kind == "executed"] == [str(n) for n in range(0, 4000, 10)]
+    assert [list(client.outbox.values())[place] for place in range(-5, 0)] == [
+        ("executing", "a at 3999"),
+        ("progress_state", "a 3999"),
+        ("preview", b"preview 3999"),
+        ("progress", "3999"),
+        ("progress_state", "b 1"),
+    ]
+    assert kinds.count("preview") == 1 and len(kinds) < 400 + websocket.LAGGING + 10
     assert not request.transport.aborted
-    for number in range(1001):
-        client.post("executed", str(number))
-    assert request.transport.aborted and len(client.outbox) <= 2
+
+
+async def test_an_outbox_gives_up_its_client_when_what_counts_is_left_unread():
+    request = Request()
+    client = websocket.Client(None, request)
+    for number in range(20_000):
+        client.post("executed", f"{number:400}", "a")  # as a saver's answer
+    assert not request.transport.aborted
+    client.post("executed", "x" * websocket.LARGEST_OUTBOX, "a")
+    assert request.transport.aborted and len(client.outbox) == client.size == 0
 
 
 async def test_a_connection_that_dies_without_a_word_is_forgotten(server):

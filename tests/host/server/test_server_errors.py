@@ -156,7 +156,7 @@ async def test_what_is_no_http_is_one_line_in_the_log(server, caplog):
                       b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n"):  # fmt: skip
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(start)
-            answer = await asyncio.wait_for(reader.read(), 20)
+            answer = await asyncio.wait_for(reader.read(), 300)
             head, _, body = answer.partition(b"\r\n\r\n")
             assert b" 400 " in head.splitlines()[0] and json.loads(body)["error"], (start[:50], answer[:200])
             writer.close()

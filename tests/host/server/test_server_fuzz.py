@@ -196,7 +196,9 @@ def test_any_request_gets_an_answer(server, caplog):
         @given(requests, st.sampled_from(["", "/api"]), bodies, kinds, headers)
         def one(request, prefix, body, kind, more):
             method, path = request
-            if method == "HEAD":  # aiohttp answers a HEAD whose body it cannot unpack with a body, which its client minds
+            if (
+                method == "HEAD"
+            ):  # aiohttp answers a HEAD whose body it cannot unpack with a body, which its client minds
                 more.pop("Content-Encoding", None)
             wait(send(site, method, prefix + path, body, kind, more))
 
