@@ -7,31 +7,20 @@ Shapes: b prompts, l tokens, d d_model, n heads, k head width, f d_ff.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .bert_config import BertConfig
-from .stored_weight import StoredWeight
-from .t5_network import ACTIVATIONS, Batch
+from .own_network import ACTIVATIONS, Batch, OwnNetwork
 
 
-class BertNetwork:
-    """network(batches) -> one (b l d) a batch: the last layer's hidden states. Arguments as `T5Network`'s."""
+class BertNetwork(OwnNetwork):
+    """network(batches) -> one (b l d) a batch: the last layer's hidden states."""
 
-    def __init__(
-        self,
-        config: BertConfig,
-        weights: Mapping[str, StoredWeight],
-        *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        on_layer: Callable[[int, int], None] | None = None,
-    ) -> None:
-        self.config, self.weights, self.device, self.dtype = config, weights, torch.device(device), dtype
-        self.on_layer = on_layer
+    config: BertConfig
 
     @torch.no_grad()
     def __call__(self, batches: Sequence[Batch]) -> list[Tensor]:
@@ -44,7 +33,7 @@ class BertNetwork:
             hidden = self._feed_forward(name, hidden)
             if self.on_layer is not None:
                 self.on_layer(layer + 1, self.config.num_layers)
-        return hidden
+        return self.checked(hidden)
 
     def _embed(self, ids: Tensor) -> Tensor:
         """Word, place and kind of sentence, (b l) -> (b l d): only the rows that occur."""

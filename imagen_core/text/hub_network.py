@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .t5_network import Batch
+from .own_network import Batch, checked
 
 OWN_KINDS = ("t5", "bert")
 
@@ -50,8 +50,10 @@ class HubNetwork:
     Its weights rest in main memory, and visit `device` while prompts are read.
     """
 
-    def __init__(self, model: Any, config: HubConfig, *, device: torch.device | str, dtype: torch.dtype) -> None:
-        self.model, self.config, self.dtype = model.to(dtype).eval(), config, dtype
+    def __init__(
+        self, model: Any, config: HubConfig, file: Path, *, device: torch.device | str, dtype: torch.dtype
+    ) -> None:
+        self.model, self.config, self.file, self.dtype = model.to(dtype).eval(), config, file, dtype
         self.device = torch.device(device)
 
     @torch.no_grad()
@@ -59,7 +61,7 @@ class HubNetwork:
         self.model.to(self.device)
         hidden = [self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state for ids, mask in batches]
         self.model.to("cpu")
-        return hidden
+        return checked(hidden, self.file, self.model.state_dict().items())
 
 
 def load_hub_encoder(
@@ -85,7 +87,7 @@ def load_hub_encoder(
     except (ValueError, OSError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path} ({kind!r}) cannot be read by transformers: {reason}") from error
-    return HubNetwork(model, _config(path, model, tokenizer), device=device, dtype=dtype), HubTokenizer(tokenizer)
+    return HubNetwork(model, _config(path, model, tokenizer), path, device=device, dtype=dtype), HubTokenizer(tokenizer)
 
 
 def _config(path: Path, model: Any, tokenizer: Any) -> HubConfig:

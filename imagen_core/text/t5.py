@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ..conditioning import TextEmbeds
 from .cache import EncodedPrompts, Encoding
+from .own_network import Batch
 from .prompt_files import PromptFiles, PromptKey
 from .t5_config import DEFAULT_MAX_TOKENS
-from .t5_network import Batch
 from .tokenizer import Tokenizer
 
 XXL_DIM = 4096  # the width of T5-XXL

@@ -9,62 +9,24 @@ Shapes: b prompts, l tokens, d d_model, n heads, k d_kv, f d_ff.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .stored_weight import StoredWeight
+from .own_network import ACTIVATIONS, Batch, OwnNetwork
 from .t5_config import T5Config
 
-Batch = tuple[Tensor, Tensor]  # token ids (b l) and mask (b l), True where a token is real
 
-
-def checked(hidden: list[Tensor], weights: Mapping[str, StoredWeight]) -> list[Tensor]:
-    """An encoder's output itself. ValueError, naming the weight to blame, where it holds what is no number."""
-    if all(each.isfinite().all() for each in hidden):
-        return hidden
-    files = getattr(getattr(weights, "source", weights), "files", ["the text encoder"])
-    for name in weights:
-        if not weights[name].dense(torch.device("cpu"), torch.float32).isfinite().all():
-            raise ValueError(f"{files[0]}: {name!r} holds NaN or infinite numbers; get the file again")
-    raise ValueError(
-        f"{files[0]} computes NaN or infinite numbers from finite weights; use a wider dtype, or get it again"
-    )
-
-
-def _gelu_new(x: Tensor) -> Tensor:
-    return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))))
-
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "gelu_new": _gelu_new,
-}
-
-
-class T5Network:
+class T5Network(OwnNetwork):
     """network(batches) -> one (b l d) a batch. Several batches share each dense weight: it is made once for all.
 
-    weights: by transformers' names. device: where it computes. dtype: of the matrix products; the residual stream and
-    the norms stay float32, and so does `wo` under float16, whose range its sums exceed. on_layer: told after each layer
-    (done, of how many); may raise to stop.
+    The residual stream and the norms stay float32 in any dtype, and so does `wo` under float16, whose range its sums
+    exceed.
     """
 
-    def __init__(
-        self,
-        config: T5Config,
-        weights: Mapping[str, StoredWeight],
-        *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        on_layer: Callable[[int, int], None] | None = None,
-    ) -> None:
-        self.config, self.weights, self.device, self.dtype = config, weights, torch.device(device), dtype
-        self.on_layer = on_layer
+    config: T5Config
 
     @torch.no_grad()
     def __call__(self, batches: Sequence[Batch]) -> list[Tensor]:
@@ -76,7 +38,7 @@ class T5Network:
             hidden = self._feed_forward(f"encoder.block.{layer}.layer.1.", hidden)
             if self.on_layer is not None:
                 self.on_layer(layer + 1, self.config.num_layers)
-        return checked(self._norm("encoder.final_layer_norm.weight", hidden), self.weights)
+        return self.checked(self._norm("encoder.final_layer_norm.weight", hidden))
 
     def _embed(self, ids: list[Tensor]) -> list[Tensor]:
         """The rows of the table that occur, and no other: all of XXL's would take 0.5 GB."""

@@ -162,6 +162,26 @@ def test_another_encoder_is_read_through_transformers(tmp_path):
     torch.testing.assert_close(encoded.embeds[0][encoded.mask[0]], expected, atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "weight"),
+    [("bert", "encoder.layer.1.output.dense.weight"), ("distilbert", "transformer.layer.1.ffn.lin1.weight")],
+)
+def test_weights_that_are_no_numbers_are_named(folder, tmp_path, kind, weight):
+    if kind == "bert":
+        for file in folder.iterdir():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    else:
+        config = transformers.DistilBertConfig(vocab_size=len(WORDS), dim=32, n_layers=2, n_heads=2, hidden_dim=64)
+        transformers.DistilBertModel(config).save_pretrained(tmp_path)
+        transformers.BertTokenizerFast(vocab={word: i for i, word in enumerate(WORDS)}).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights[weight] = weights[weight].clone()
+    weights[weight][0, 0] = torch.nan
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=f"{tmp_path.name}.*: '{weight}' holds NaN or infinite numbers; get the file"):
+        load_text_encoder(tmp_path).encode(["cats"])
+
+
 def test_a_kind_that_nobody_knows_is_one_line(folder, tmp_path):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
