@@ -23,6 +23,7 @@ _GGUF_FLOATS = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16}  # by gg
 _FLOAT_NAMES = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")  # as safetensors calls them
 _SCALES = (".scale_weight", ".weight_scale")  # of ComfyUI's "fp8 scaled" files, older and newer
 _COMFY_QUANT = ".comfy_quant"  # a layer's JSON in bytes, in files that ComfyUI quantised
+_COMFY_HEADER = "_quantization_metadata"  # the same for all layers at once, in the header of others
 _COMFY_READ = ("float8_e4m3fn", "float8_e5m2", "int8_tensorwise")  # a number, times one scale or one a row
 _PACKED = {  # what only files of these kinds have
     ".qweight": "4-bit integers (nunchaku, AWQ or GPTQ)",
@@ -114,19 +115,38 @@ def _unread_form(file: SafetensorsFile) -> str | None:
         for ending, form in _PACKED.items():
             if key.endswith(ending):
                 return form
-    for note in {_note(file, key) for key in file.shapes if key.endswith(_COMFY_QUANT)}:
+    for note in _comfy_notes(file):
         if note not in _COMFY_READ:
             return f"ComfyUI's {note} numbers"
     return None
 
 
+def _comfy_notes(file: SafetensorsFile) -> set[str]:
+    """The formats that ComfyUI's notes name: in the header, which go first, or beside a layer."""
+    if _COMFY_HEADER in file.metadata:
+        content = parsed(file.metadata[_COMFY_HEADER], f"{file.path}: {_COMFY_HEADER}")
+        layers = content.get("layers") if isinstance(content, dict) else None
+        if not isinstance(layers, dict):
+            return {"unknown"}
+        own = {layer + _COMFY_QUANT for layer in layers}
+        noted = {_format(layer) for layer in layers.values()}
+    else:
+        own, noted = set(), set()
+    return noted | {_note(file, key) for key in file.shapes if key.endswith(_COMFY_QUANT) and key not in own}
+
+
 def _note(file: SafetensorsFile, key: str) -> str:
-    """The format that a layer's note names; rotated int8 is another format, for its numbers alone are not the weight."""
-    content = parsed(file.read(key, torch.uint8).reshape(-1)[:4096].numpy().tobytes(), f"{file.path}: {key!r}")
-    if not isinstance(content, dict):
+    """The format that the note beside a layer names."""
+    content = file.read(key, torch.uint8).reshape(-1)[:4096].numpy().tobytes()
+    return _format(parsed(content, f"{file.path}: {key!r}"))
+
+
+def _format(note: object) -> str:
+    """The format that a note names; rotated int8 is another format, for its numbers alone are not the weight."""
+    if not isinstance(note, dict):
         return "unknown"
-    rotated = any(content.get(name) for name in ("convrot", "rotation"))
-    return f"{content.get('format')}{' (rotated)' if rotated else ''}"[:60]
+    rotated = any(note.get(name) for name in ("convrot", "rotation"))
+    return f"{note.get('format')}{' (rotated)' if rotated else ''}"[:60]
 
 
 class GgufArchive:

@@ -71,29 +71,33 @@ def test_a_vocabulary_without_a_mark_reads_it_as_text():
     assert _ids_between_marks("a</s>b", lambda text: [len(text)], {"</s>": 1}.get) == [1, 1, 1]
 
 
-def quantised(folder, file, note, dtype=torch.float8_e4m3fn, largest=448):
-    kept = {}
+def quantised(folder, file, note, dtype=torch.float8_e4m3fn, largest=448, in_header=False):
+    kept, layers = {}, {}
     for name, value in load_file(folder / "model.safetensors").items():
         if is_matrix(name, value):
             scale = value.abs().max() / largest
             layer = name.removesuffix(".weight")
             kept[f"{layer}.weight_scale"] = scale
-            kept[f"{layer}.comfy_quant"] = torch.tensor(list(json.dumps(note).encode()), dtype=torch.uint8)
+            layers[layer] = note
+            if not in_header:
+                kept[f"{layer}.comfy_quant"] = torch.tensor(list(json.dumps(note).encode()), dtype=torch.uint8)
             value = value / scale
             value = (value.round() if dtype == torch.int8 else value).to(dtype)
         kept[name] = value.clone()
-    save_file(kept, file)
+    header = {"_quantization_metadata": json.dumps({"format_version": "1.0", "layers": layers})}
+    save_file(kept, file, header if in_header else None)
     return file
 
 
-def test_comfyuis_plain_forms_are_read_and_the_others_named(tmp_path):
+@pytest.mark.parametrize("in_header", [False, True])
+def test_comfyuis_plain_forms_are_read_and_the_others_named(tmp_path, in_header):
     folder = make_folder(tmp_path / "t5")
     exact = load_text_encoder(folder).encode(["a red cube"]).embeds
     for note, dtype, largest in (
         ({"format": "float8_e4m3fn"}, torch.float8_e4m3fn, 448),
         ({"format": "int8_tensorwise"}, torch.int8, 127),
     ):
-        file = quantised(folder, tmp_path / "read.safetensors", note, dtype, largest)
+        file = quantised(folder, tmp_path / "read.safetensors", note, dtype, largest, in_header)
         found = load_text_encoder(file, tokenizer=folder).encode(["a red cube"]).embeds
         assert torch.nn.functional.cosine_similarity(found, exact, dim=-1).min() > 0.99
         assert file in find_text_encoders(tmp_path)
@@ -104,12 +108,24 @@ def test_comfyuis_plain_forms_are_read_and_the_others_named(tmp_path):
         {"format": "int8_tensorwise", "convrot": True},
         {"format": 3},
     ):
-        file = quantised(folder, tmp_path / "t5 unread.safetensors", note)
+        file = quantised(folder, tmp_path / "t5 unread.safetensors", note, in_header=in_header)
         with pytest.raises(
             ValueError, match=f"t5 unread.safetensors holds ComfyUI's {note['format']}.*not read here; get"
         ):
             load_text_encoder(file, tokenizer=folder)
         assert file not in find_text_encoders(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"layers": []}', '{"layers": {"a": 3}}'])
+def test_a_note_in_the_header_that_says_nothing_is_named(tmp_path, text):
+    folder = make_folder(tmp_path / "t5")
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights, tmp_path / "odd.safetensors", {"_quantization_metadata": text})
+    with pytest.raises(
+        ValueError, match=r"odd.safetensors( holds ComfyUI's unknown numbers|: _quantization_metadata is)"
+    ):
+        load_text_encoder(tmp_path / "odd.safetensors", tokenizer=folder)
+    assert list(find_text_encoders(tmp_path)) == [folder]
 
 
 @pytest.mark.parametrize(
