@@ -90,7 +90,7 @@ def framed(large: Image.Image, small: Image.Image, *, side: int = 150, margin: i
 
 
 def labelled(picture: Image.Image, *labels: tuple[int, int, str]) -> Image.Image:
-    """Small chips with words, each at the x and y of its upper left corner."""
+    """Small chips with words, each at the x and y of its upper left corner. ComfyUI covers the picture's own upper left."""
     whole, font = picture.copy(), ImageFont.load_default(17)
     for x, y, text in labels:
         width = font.getlength(text) + 20
@@ -195,13 +195,13 @@ def first(paths: Sequence[Path]) -> Image.Image:
 def thresholding_compared(run: Run) -> Image.Image:
     rows = {path.name.split("_")[1]: read(path).convert("RGB") for path in run("thresholding_compared")}
     whole = montage([rows[method] for method in rows], columns=1, cell=(SIDE, (SIDE - 2 * GAP) // 3))
-    return labelled(whole, *((12, 12 + i * (SIDE + GAP) // 3, method) for i, method in enumerate(rows)))
+    return labelled(whole, *((12, (i + 1) * (SIDE + GAP) // 3 - 44, method) for i, method in enumerate(rows)))
 
 
 def aug_level_sweep(run: Run) -> Image.Image:
     levels = {path.name.split("_")[2]: read(path).convert("RGB") for path in run("aug_level_sweep")}
     half = (SIDE - GAP) // 2
-    corners = [(10 + i % 2 * (half + GAP), 10 + i // 2 * (half + GAP), level) for i, level in enumerate(levels)]
+    corners = [(10 + i % 2 * (half + GAP), half - 38 + i // 2 * (half + GAP), level) for i, level in enumerate(levels)]
     return labelled(montage(list(levels.values()), columns=2, cell=(half, half)), *corners)
 
 
