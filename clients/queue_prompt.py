@@ -35,11 +35,13 @@ async def main(options: argparse.Namespace) -> int:
             prompt_id = await queue(http, prompt, client_id)
             images = await follow(socket, prompt, prompt_id)
         for image in images:
-            path = options.out / image["filename"]
+            path = options.out / Path(image["filename"]).name
             async with http.get("/view", params=image) as answer:
                 answer.raise_for_status()
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(await answer.read())
+                part = path.with_suffix(".part")
+                part.write_bytes(await answer.read())
+                part.replace(path)
             print(path)
     return 0
 
@@ -82,11 +84,18 @@ async def follow(socket: aiohttp.ClientWebSocketResponse, prompt: dict, prompt_i
     sys.exit("\nthe server closed the connection")
 
 
+def own_path(text: str) -> Path:
+    """A path with `~` spelled out, as a shell does not where it follows a `=`."""
+    return Path(text).expanduser()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Queue a workflow on a server, follow it, fetch its pictures.")
     parser.add_argument("text", nargs="?", help="what to draw (default: what the workflow says)")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--server", default="http://127.0.0.1:8188")
-    parser.add_argument("--workflow", type=Path, default=WORKFLOW, help="an API prompt (default: text_to_image_1024)")
-    parser.add_argument("--out", type=Path, default=Path("."), help="where the pictures go")
+    parser.add_argument(
+        "--workflow", type=own_path, default=WORKFLOW, help="an API prompt (default: text_to_image_1024)"
+    )
+    parser.add_argument("--out", type=own_path, default=Path("."), help="where the pictures go")
     sys.exit(asyncio.run(main(parser.parse_args())))

@@ -188,18 +188,26 @@ class ClassifierTask:
     def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:
         third = self.batch_size // 3
         parts = [_drawn(self.data, self.batch_size - third, generator), _drawn(self.pairs, third, generator)]
-        device = next(model.parameters()).device
-        pictures, targets = (torch.cat(tensors).to(device) for tensors in zip(*parts, strict=True))
-        logits = model(shaken(pictures, generator).contiguous(memory_format=torch.channels_last))
-        losses = [
-            F.cross_entropy(logits[name].float(), targets[:, i], ignore_index=-1, reduction="sum")
-            / (targets[:, i] >= 0).sum().clamp_min(1)
-            for i, name in enumerate(HEADS)
-        ]
-        return torch.stack(losses).mean()
+        return head_loss(model, parts, generator)
 
     def preview(self, model: nn.Module) -> Preview:
         return Preview(figures=head_accuracy(model, self.held_out, limit=512))
+
+
+def head_loss(model: nn.Module, parts: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator) -> Tensor:
+    """The mean over heads of the cross entropy of pictures (b 3 h w) and targets (b heads), -1 where there is no answer.
+
+    The parts are one batch; the heads are those of the network's answer, in its order.
+    """
+    device = next(model.parameters()).device
+    pictures, targets = (torch.cat(tensors).to(device) for tensors in zip(*parts, strict=True))
+    logits = model(shaken(pictures, generator).contiguous(memory_format=torch.channels_last))
+    losses = [
+        F.cross_entropy(answers.float(), targets[:, i], ignore_index=-1, reduction="sum")
+        / (targets[:, i] >= 0).sum().clamp_min(1)
+        for i, answers in enumerate(logits.values())
+    ]
+    return torch.stack(losses).mean()
 
 
 def _drawn(data: LabelledPictures, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

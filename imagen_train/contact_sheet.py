@@ -18,6 +18,7 @@ from imagen_core.text.t5 import T5TextEncoder
 from imagen_core.whole_files import whole
 
 from .evaluate import EVALUATION_SEED, SamplingSettings, draw_base
+from .loop import write_captions
 from .scenes import sample_scenes
 from .stages import grid
 from .text_encoder import FOLDER
@@ -66,7 +67,7 @@ def write_contact_sheets(
         "sheet_1024_whole.jpg": first[0],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "captions.txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
+    write_captions(folder / "captions.txt", captions)
     return [_write_jpeg(folder / name, picture, quality) for name, picture in sheets.items()]
 
 

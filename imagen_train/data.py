@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imagen_core.whole_files import whole
+from imagen_core.whole_files import whole, write
 
 from .options import default_state_root
 from .scenes import SceneBatch, sample_scenes
@@ -222,7 +222,7 @@ def render_pictures(kind: PictureSource, count: int, cache_dir: Path, *, part: i
         if (folder / f"{index:05d}.npy").exists():
             continue
         pixels, captions, labels = kind.rendered(index)
-        (folder / f"{index:05d}.json").write_text(json.dumps({"captions": captions, "labels": labels}))
+        write(folder / f"{index:05d}.json", json.dumps({"captions": captions, "labels": labels}).encode())
         with whole(folder / f"{index:05d}.npy") as draft, open(draft, "wb") as file:
             np.save(file, pixels, allow_pickle=False)
 

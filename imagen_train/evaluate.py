@@ -149,12 +149,12 @@ def _said(stage: Stage, settings: SamplingSettings) -> dict[str, object]:
 
 
 def _write_sheet(path: Path, drawn: Tensor, batch: SceneBatch) -> None:
-    from .loop import write_picture
+    from .loop import write_captions, write_picture
     from .stages import grid
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_picture(path, grid(drawn, columns=8, scale=2))
-    path.with_suffix(".txt").write_text("\n".join(batch.captions[: len(drawn)]) + "\n", encoding="utf-8")
+    write_captions(path.with_suffix(".txt"), batch.captions[: len(drawn)])
 
 
 def evaluate_frechet(

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
-from safetensors import safe_open
-from safetensors.torch import save_file
+import torch
 from torch import nn
 
+from imagen_core._safetensors import opened, write_safetensors
 from imagen_core.whole_files import whole
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -21,7 +21,7 @@ def save_judge(model: nn.Module, path: Path, figures: dict[str, object], *, kind
     tensors = {key: value.detach().cpu().half().contiguous() for key, value in model.state_dict().items()}
     metadata = {"format": f"imagen-{kind}", "heads": json.dumps(heads), "training": json.dumps(figures)}
     with whole(path) as draft:
-        save_file(tensors, draft, metadata=metadata)
+        write_safetensors(draft, tensors, metadata)
     return path
 
 
@@ -33,9 +33,9 @@ def load_judge(model: Network, path: Path, *, kind: str, heads: object) -> Netwo
     remedy = f"run `imagen train {kind}`"
     if not path.is_file():
         raise FileNotFoundError(f"there is no {kind} at {path}: {remedy}")
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+    with opened(path) as file:
+        metadata = file.metadata
+        tensors = {key: file.read(key, torch.float32) for key in file.shapes}
     if metadata.get("format") != f"imagen-{kind}" or json.loads(metadata.get("heads", "null")) != heads:
         raise ValueError(f"{path} is no {kind} that answers {heads}: {remedy}")
     try:

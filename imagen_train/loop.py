@@ -14,19 +14,18 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from imagen_core.whole_files import whole
+from imagen_core._safetensors import opened, write_safetensors
+from imagen_core.whole_files import whole, write
 
 from .optim import OptimConfig, Optimizers
 from .options import TrainOptions
@@ -132,11 +131,11 @@ def save_state(
     groups = {"model": model.state_dict(), "ema": average.state_dict(), "optim": optim.state_tensors()}
     if helper is not None:
         groups["helper"] = helper.state_dict()
-    tensors = {f"{group}/{k}": v.detach().contiguous() for group, ts in groups.items() for k, v in ts.items()}
+    tensors = {f"{group}/{k}": v.detach().cpu().contiguous() for group, ts in groups.items() for k, v in ts.items()}
     folder.mkdir(parents=True, exist_ok=True)
     meta = {"step": state.step, "seconds": state.seconds, "images": state.images}
     with whole(folder / STATE_FILE) as draft:
-        save_file(tensors, draft, metadata={"run": json.dumps(meta)})
+        write_safetensors(draft, tensors, {"run": json.dumps(meta)})
 
 
 def load_state(
@@ -151,13 +150,14 @@ def load_state(
     path = folder / STATE_FILE
     if not path.exists():
         raise ValueError(f"no training state at {path}: start without --resume, or point --state-dir at a run")
-    with safe_open(path, framework="pt") as file:
-        run = json.loads(file.metadata()["run"])
-        names = list(file.keys())
+    with opened(path) as file:
+        if "run" not in file.metadata:
+            raise ValueError(f"{path} holds no run's state; point --state-dir at a run")
+        run = json.loads(file.metadata["run"])
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optim": {}, "helper": {}}
-        for name in names:
+        for name in file.shapes:
             group, key = name.split("/", 1)
-            groups[group][key] = file.get_tensor(name)
+            groups[group][key] = file.read(name)
     try:
         for network, saved in ((model, groups["model"]), (average, groups["ema"])):
             if unexpected := network.load_state_dict(saved, strict=False).unexpected_keys:
@@ -195,6 +195,11 @@ def write_picture(path: Path, picture: Tensor) -> None:
     pixels = ((picture.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)  # h w 3
     with whole(path) as draft:
         Image.fromarray(pixels.cpu().numpy()).save(draft, format="PNG")
+
+
+def write_captions(path: Path, captions: Sequence[str]) -> None:
+    """Save a sheet's captions, one a line; makes the folder as needed."""
+    write(path, ("\n".join(captions) + "\n").encode())
 
 
 class _Log:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagen_core.whole_files import write
+
 from .scenes.vocabulary import CAPTION_WORDS, PARSE_WORDS
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def build_tokenizer() -> Tokenizer:
 
 def save_tokenizer(folder: Path) -> None:
     """Write tokenizer.json and the tokenizer_config.json that transformers 4 and 5 read beside it."""
-    build_tokenizer().save(str(folder / "tokenizer.json"))
+    write(folder / "tokenizer.json", build_tokenizer().to_str(pretty=True).encode())
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "pad_token": "<pad>",
@@ -76,7 +78,7 @@ def save_tokenizer(folder: Path) -> None:
         "unk_token": "<unk>",
         "model_max_length": MAX_TOKENS,
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write(folder / "tokenizer_config.json", (json.dumps(config, indent=2) + "\n").encode())
 
 
 def encode_all(texts: Sequence[str]) -> list[list[int]]:

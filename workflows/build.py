@@ -23,6 +23,7 @@ from blueprints_mini import BLUEPRINTS  # noqa: E402
 
 from imagen_host.graphs.workflow import workflow_to_prompt  # noqa: E402
 from imagen_host.registry import Registry, load_pack, load_registry, pack_folder  # noqa: E402
+from imagen_host.whole_files import write  # noqa: E402
 
 
 def graphs() -> list[Callable[[Graph], None]]:
@@ -65,6 +66,5 @@ if __name__ == "__main__":
     for folder, files in ((HERE, build()), (HERE.parent / "subgraphs", build_blueprints())):
         for name, content in files.items():
             path = folder / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            write(path, (json.dumps(content, indent=2) + "\n").encode())
             print(path.relative_to(HERE.parent))

@@ -18,10 +18,12 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from compositions import COMPOSITIONS, GAP, Run, fitted, montage, read  # noqa: E402
 from drawings import SIDE  # noqa: E402
+
+from imagen_host.whole_files import whole  # noqa: E402
 
 LIMIT = 60_000  # bytes of a file
 
@@ -44,12 +46,11 @@ def draw(name: str, folder: Path, *changes: str) -> list[Path]:
 
 def save(picture: Image.Image, path: Path) -> None:
     """As a JPEG of at most LIMIT bytes, written whole or not at all."""
-    part = path.with_suffix(".part")
-    for quality in range(92, 20, -4):
-        picture.save(part, "JPEG", quality=quality, optimize=True)
-        if part.stat().st_size <= LIMIT:
-            break
-    part.replace(path)
+    with whole(path) as draft:
+        for quality in range(92, 20, -4):
+            picture.save(draft, "JPEG", quality=quality, optimize=True)
+            if draft.stat().st_size <= LIMIT:
+                break
 
 
 def thumbnail(name: str, run: Run) -> Image.Image:

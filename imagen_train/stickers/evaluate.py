@@ -138,8 +138,8 @@ def evaluate_things(
 
 
 def _write(path: Path, drawn: Tensor, captions: list[str]) -> None:
-    from ..loop import write_picture
+    from ..loop import write_captions, write_picture
     from ..stages import grid
 
     write_picture(path, grid(drawn, columns=8, scale=2))
-    path.with_suffix(".txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
+    write_captions(path.with_suffix(".txt"), captions)

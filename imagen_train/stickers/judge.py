@@ -13,9 +13,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ..classifier import Classifier, classify, shaken
+from ..classifier import Classifier, classify, head_loss
 from ..data import KINDS, PictureCache, render_pictures
 from ..judge_files import load_judge, save_judge
 from ..loop import LoopConfig, Preview, train
@@ -78,15 +77,7 @@ class JudgeTask:
     def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:
         third = self.batch_size // 3
         parts = [self.shown.drawn(self.batch_size - third, generator), self.held_out.drawn(third, generator)]
-        device = next(model.parameters()).device
-        pictures, targets = (torch.cat(tensors).to(device) for tensors in zip(*parts, strict=True))
-        logits = model(shaken(pictures, generator).contiguous(memory_format=torch.channels_last))
-        losses = [
-            F.cross_entropy(logits[name].float(), targets[:, i], ignore_index=-1, reduction="sum")
-            / (targets[:, i] >= 0).sum().clamp_min(1)
-            for i, name in enumerate(logits)
-        ]
-        return torch.stack(losses).mean()
+        return head_loss(model, parts, generator)
 
     def preview(self, model: nn.Module) -> Preview:
         return Preview(figures=accuracy(model, self.test, limit=512))

@@ -8,6 +8,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents
 
 import snapshot  # noqa: E402
 
+from imagen_core.whole_files import write  # noqa: E402
+
 
 def main() -> int:
     record = snapshot.read() if snapshot.RECORD.exists() else {"migrations": {}, "nodes": {}}
@@ -15,9 +17,7 @@ def main() -> int:
     if broken := snapshot.breaks(record, now):
         print("saved graphs would break:", *broken, sep="\n  ", file=sys.stderr)
         return 1
-    part = snapshot.RECORD.with_suffix(".part")
-    part.write_text(json.dumps(snapshot.grown(record, now), indent=1) + "\n", encoding="utf-8")
-    part.replace(snapshot.RECORD)
+    write(snapshot.RECORD, (json.dumps(snapshot.grown(record, now), indent=1) + "\n").encode())
     return 0
 
 
