@@ -98,8 +98,14 @@ class Editor:
         self.page.wait_for_timeout(300)
 
     def blank(self):
-        """An empty canvas at full size, without dialogs."""
-        self.page.keyboard.press("Escape")
+        """An empty canvas at full size, without dialogs: that of the templates opens late on a first visit."""
+        quiet = 0
+        while quiet < 4:
+            shown = self.page.locator("[role=dialog]:visible").count() > 0
+            quiet = 0 if shown else quiet + 1
+            if shown:
+                self.page.keyboard.press("Escape")
+            self.page.wait_for_timeout(250)
         script = "() => { app.graph.clear(); app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]; "
         self.js(script + "app.canvas.setDirty(true, true); }")
         self.page.wait_for_timeout(300)

@@ -36,7 +36,7 @@ def test_stopped_in_the_middle_of_a_stage(editor):
 
 
 def test_three_queued_and_one_cancelled(editor, version):
-    editor.set_widget("Imagen Base Sample 64", "steps", 300)
+    editor.set_widget("Imagen Base Sample 64", "steps", 1000)  # none ends by itself meanwhile
     before = editor.js("async () => Object.keys(await (await fetch('/history')).json())")
     for _ in range(3):
         editor.press_run()

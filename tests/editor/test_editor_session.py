@@ -123,7 +123,13 @@ def test_a_dropped_picture_brings_its_graph(editor, folder, form):
 
 
 def test_a_picture_is_uploaded_into_load_image(editor, folder):
-    editor.template("super_resolve_photo")
+    editor.blank()
+    editor.js("""() => {
+        const loader = LiteGraph.createNode('LoadImage');
+        loader.pos = [300, 200];
+        app.graph.add(loader);
+    }""")
+    editor.drawn()
     path = folder / "my photo.png"
     Image.new("RGB", (40, 30), "orange").save(path)
     editor.shot("before_upload")
