@@ -97,8 +97,8 @@ class Editor:
         )
         self.page.wait_for_timeout(300)
 
-    def blank(self):
-        """An empty canvas at full size, without dialogs: that of the templates opens late on a first visit."""
+    def close_dialogs(self):
+        """Wait until no dialog is open any more: that of the templates opens late on a first visit."""
         quiet = 0
         while quiet < 4:
             shown = self.page.locator("[role=dialog]:visible").count() > 0
@@ -106,6 +106,10 @@ class Editor:
             if shown:
                 self.page.keyboard.press("Escape")
             self.page.wait_for_timeout(250)
+
+    def blank(self):
+        """An empty canvas at full size, without dialogs."""
+        self.page.keyboard.press("Escape")
         script = "() => { app.graph.clear(); app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]; "
         self.js(script + "app.canvas.setDirty(true, true); }")
         self.page.wait_for_timeout(300)

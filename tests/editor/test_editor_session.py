@@ -62,6 +62,7 @@ def test_the_picture_carries_the_graph_as_it_was_run(editor, folder):
 
 
 def test_nodes_are_found_by_name_and_alias(editor, version):
+    editor.close_dialogs()
     wanted = {"Imagen Base Sample": "ImagenBaseSample64", "Load U-Net": "ImagenLoadUNet"}
     if version == "newest":  # the floor knows no aliases
         wanted["load diffusion model"] = "ImagenLoadUNet"
@@ -123,6 +124,7 @@ def test_a_dropped_picture_brings_its_graph(editor, folder, form):
 
 
 def test_a_picture_is_uploaded_into_load_image(editor, folder):
+    editor.close_dialogs()
     editor.blank()
     editor.js("""() => {
         const loader = LiteGraph.createNode('LoadImage');
