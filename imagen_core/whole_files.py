@@ -110,7 +110,7 @@ def claim(draft: str | os.PathLike[str], path: str | os.PathLike[str]) -> bool:
         os.link(draft, path)
     except FileExistsError:
         return False
-    except (OSError, NotImplementedError):
+    except (OSError, NotImplementedError):  # a disk, or a platform, without hard links
         return _reserve_and_replace(draft, path)
     _force(Path(path).parent)
     return True

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .archives import Archive, open_archive
 from .bert_config import BertConfig, expected_bert_shapes
-from .t5_weights import WeightsOnDisk
+from .t5_weights import WeightsOnDisk, check_present, checked_weights
 
 _MARK = "encoder.layer.0.attention.self.query.weight"  # what every BERT file has; may follow a prefix
 
@@ -25,16 +25,5 @@ def open_bert_weights(files: list[Path], config: BertConfig) -> WeightsOnDisk:
     archives = [open_archive(file) for file in files]
     places = {ours: (archive, name) for archive in archives for ours, name in bert_names_in(archive).items()}
     expected = expected_bert_shapes(config)
-    if absent := expected.keys() - places.keys():
-        raise ValueError(
-            f"{files[0]} lacks {len(absent)} of its encoder's weights, first {min(absent)!r}; get it again"
-        )
-    for name, shape in expected.items():
-        archive, stored_name = places[name]
-        if archive.shapes[stored_name] != shape:
-            raise ValueError(
-                f"{archive.path}: {stored_name!r} has shape {archive.shapes[stored_name]}, the encoder asks for {shape}; "
-                "get matching files"
-            )
-        archive.check(stored_name)
-    return WeightsOnDisk({name: places[name] for name in expected})
+    check_present(expected, places, files[0])
+    return checked_weights(expected, places)

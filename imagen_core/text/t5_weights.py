@@ -173,13 +173,24 @@ def open_weights(files: list[Path], config_file: Path | None = None) -> tuple[We
     else:
         config = config_from_json(config_file)
     expected = expected_shapes(config)
-    absent = expected.keys() - places.keys()
-    if absent:
-        raise ValueError(
-            f"{files[0]} lacks {len(absent)} of its encoder's weights, first {min(absent)!r}; get it again."
-        )
+    check_present(expected, places, files[0])
     if _MARK.replace("block.0", "block.1").replace("q.weight", "relative_attention_bias.weight") in places:
         raise ValueError(f"{files[0]} is a umT5 encoder (a position bias in every block), not T5; get a T5 file.")
+    return checked_weights(expected, places), config
+
+
+def check_present(
+    expected: Mapping[str, tuple[int, ...]], places: Mapping[str, tuple[Archive, str]], file: Path
+) -> None:
+    """Raise ValueError naming the first weight that an encoder needs and its files lack."""
+    if absent := expected.keys() - places.keys():
+        raise ValueError(f"{file} lacks {len(absent)} of its encoder's weights, first {min(absent)!r}; get it again.")
+
+
+def checked_weights(
+    expected: Mapping[str, tuple[int, ...]], places: Mapping[str, tuple[Archive, str]]
+) -> WeightsOnDisk:
+    """The expected weights, once each has its shape and a form that can be read. ValueError naming file and key."""
     for name, shape in expected.items():
         archive, stored_name = places[name]
         if archive.shapes[stored_name] != shape:
@@ -188,7 +199,7 @@ def open_weights(files: list[Path], config_file: Path | None = None) -> tuple[We
                 "get matching files."
             )
         archive.check(stored_name)
-    return WeightsOnDisk({name: places[name] for name in expected}), config
+    return WeightsOnDisk({name: places[name] for name in expected})
 
 
 def _check_architecture(archive: Archive) -> None:

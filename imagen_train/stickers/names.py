@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -70,3 +72,23 @@ def things(path: Path = LIST) -> tuple[Thing, ...]:
 def codes_by_label(emojibase: Path) -> dict[str, str]:
     """Emoji name -> code points (as `code_key` writes them), from emojibase-data's archive."""
     return {entry["label"]: code_key(entry["hexcode"]) for entry in json.loads(read(emojibase, "en/data.json"))}
+
+
+@dataclass(frozen=True)
+class Vocabulary(ABC):
+    """The list of things, and which of them a library has drawings of. `found`: by style, then by index in the list."""
+
+    vocabulary: tuple[Thing, ...]
+
+    @property
+    @abstractmethod
+    def found(self) -> Mapping[str, Mapping[int, object]]: ...
+
+    @property
+    def complete(self) -> list[int]:
+        """Things that every style has a drawing of."""
+        return sorted(set.intersection(*(set(each) for each in self.found.values())))
+
+    def available(self, tier: int) -> list[int]:
+        """Complete things up to a tier."""
+        return [i for i in self.complete if self.vocabulary[i].tier <= tier]

@@ -19,7 +19,7 @@ from imagen_core.whole_files import whole, write
 from . import backdrops
 from .captions import Caption, write_caption
 from .colors import COLORS, Array, recolor
-from .names import Thing, codes_by_label, things
+from .names import Vocabulary, codes_by_label, things
 from .packages import obtain
 from .rendering import drawings, fitted, render
 from .scene import LAYOUTS, RELATIONS, STYLES, Mix, Placed, Scene, SceneSampler
@@ -30,21 +30,15 @@ MASTER = 96  # px: a little more than a drawing ever takes of a 64 px picture
 
 
 @dataclass(frozen=True)
-class Library:
+class Library(Vocabulary):
     """Rendered drawings: masters[style] (n m m 4), and which row of it a thing is, by index in the vocabulary."""
 
-    vocabulary: tuple[Thing, ...]
     masters: dict[str, np.ndarray]
     rows: dict[str, dict[int, int]]
 
     @property
-    def complete(self) -> list[int]:
-        """Things that every style has a drawing of."""
-        return sorted(set.intersection(*(set(rows) for rows in self.rows.values())))
-
-    def available(self, tier: int) -> list[int]:
-        """Complete things up to a tier."""
-        return [i for i in self.complete if self.vocabulary[i].tier <= tier]
+    def found(self) -> dict[str, dict[int, int]]:
+        return self.rows
 
     def draw(self, style: str, thing: int, size: int) -> np.ndarray:
         """RGBA (size size 4) uint8, straight alpha."""

@@ -11,27 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from .names import Thing, codes_by_label, things
+from .names import Vocabulary, codes_by_label, things
 from .packages import obtain
 from .rendering import Drawing, drawings, render
 from .sources import LARGE_3D, NAMES, PICTURES, Package
 
 
 @dataclass(frozen=True)
-class VectorLibrary:
+class VectorLibrary(Vocabulary):
     """Drawings as their packages hold them, by style and thing. `draw` is what `pictures.Library.draw` is."""
 
-    vocabulary: tuple[Thing, ...]
     sources: dict[str, dict[int, Drawing]]
 
     @property
-    def complete(self) -> list[int]:
-        """Things that every style has a drawing of."""
-        return sorted(set.intersection(*(set(found) for found in self.sources.values())))
-
-    def available(self, tier: int) -> list[int]:
-        """Complete things up to a tier."""
-        return [i for i in self.complete if self.vocabulary[i].tier <= tier]
+    def found(self) -> dict[str, dict[int, Drawing]]:
+        return self.sources
 
     def draw(self, style: str, thing: int, size: int) -> np.ndarray:
         """RGBA (size size 4) uint8, straight alpha."""
