@@ -56,10 +56,7 @@ def ours(config: object, side: int) -> Contender:
     mask = torch.ones(1, TEXT_TOKENS, dtype=torch.bool)
     prompt = TextEmbeds(embeds=torch.randn(1, TEXT_TOKENS, TEXT_WIDTH), mask=mask)
     with torch.no_grad():
-        cond, null = (
-            picture + network.encode_text(text)
-            for text in (prompt, TextEmbeds.null(1, TEXT_WIDTH))
-        )
+        cond, null = (picture + network.encode_text(text) for text in (prompt, TextEmbeds.null(1, TEXT_WIDTH)))
     denoise = Denoiser(
         Predictor(network=network, schedule=SCHEDULES["cosine"](), prediction_type="eps"),
         {"cond": cond, "null": null},

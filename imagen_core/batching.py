@@ -40,4 +40,3 @@ class InParts(nn.Module):
             return self.network(x_t, time, told)
         parts = [slice(start, start + rows) for start in range(0, len(x_t), rows)]
         return torch.cat([self.network(x_t[part], time[part], part_of(told, part)) for part in parts])
-

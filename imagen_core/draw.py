@@ -21,9 +21,13 @@ class Draw:
     seeds: Sequence[int]  # one an image: image i is what seeds[i] draws alone
     steps: int | None = None  # calls of the network; a named spacing fixes them itself; None is 25, enlarging 8
     sampler: Sampler = field(default_factory=DPMPP2M)
-    guidance: Guidance | Sequence[Guidance] | None = None  # their pulls add up; None is classifier-free at 5, enlarging off
+    guidance: Guidance | Sequence[Guidance] | None = (
+        None  # their pulls add up; None is classifier-free at 5, enlarging off
+    )
     thresholding: Thresholding | None = None  # None is the checkpoint's own, or else dynamic at 99.5 %
-    spacing: str | None = None  # see `time_grid`; None is the checkpoint's for its own sampler and steps, or the sampler's
+    spacing: str | None = (
+        None  # see `time_grid`; None is the checkpoint's for its own sampler and steps, or the sampler's
+    )
     init: InitImage | None = None  # a picture to start from, or to keep a part of
     callback: Callback | None = None  # callback(step, total, prediction) after each call; what it raises stops the run
 

@@ -84,9 +84,7 @@ class ImagenGuidance:
             },
         }
 
-    def make(
-        self, method, start, end, rescale, eta, momentum, norm_threshold, weak=None, weak_scale=2.0, **further
-    ):
+    def make(self, method, start, end, rescale, eta, momentum, norm_threshold, weak=None, weak_scale=2.0, **further):
         values = {"start": start, "end": end, "rescale": rescale, "eta": eta, "momentum": momentum}
         values |= {"norm_threshold": norm_threshold, **further}
         chosen = make_guidance(method, scale=1.0, **_method_inputs.settings_for(METHODS[method], values))

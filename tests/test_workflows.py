@@ -58,17 +58,30 @@ def test_a_graph_with_a_blueprint_runs_what_is_inside(blueprints):
     known = sys.modules["build_workflows"].object_info()
     for name, wrapped in blueprints.items():
         (instance,), (definition,) = wrapped["nodes"], wrapped["definitions"]["subgraphs"]
-        save = {"id": 99, "type": "SaveImage", "inputs": [{"name": "images", "type": "IMAGE", "link": 1}], "outputs": []}
+        save = {
+            "id": 99,
+            "type": "SaveImage",
+            "inputs": [{"name": "images", "type": "IMAGE", "link": 1}],
+            "outputs": [],
+        }
         load = {"id": 98, "type": "LoadImage", "inputs": [], "widgets_values": ["a.png", "image"]}
-        load["outputs"] = [{"name": "IMAGE", "type": "IMAGE", "links": [2]}, {"name": "MASK", "type": "MASK", "links": []}]
+        load["outputs"] = [
+            {"name": "IMAGE", "type": "IMAGE", "links": [2]},
+            {"name": "MASK", "type": "MASK", "links": []},
+        ]
         links = [[1, instance["id"], 0, 99, 0, "IMAGE"], [2, 98, 0, instance["id"], 0, "IMAGE"]]
         takes = instance["inputs"][0]["type"] == "IMAGE"
-        instance = {**instance, "inputs": [{**instance["inputs"][0], "link": 2 if takes else None}, *instance["inputs"][1:]]}
+        instance = {
+            **instance,
+            "inputs": [{**instance["inputs"][0], "link": 2 if takes else None}, *instance["inputs"][1:]],
+        }
         nodes = [load, instance, {**save, "widgets_values": ["x"]}]
         graph = {**wrapped, "nodes": nodes, "links": links if takes else links[:1]}
         prompt = workflow_to_prompt(graph, known)
         inner = [entry for key, entry in prompt.items() if ":" in key]
-        assert sorted(entry["class_type"] for entry in inner) == sorted(node["type"] for node in definition["nodes"]), name
+        assert sorted(entry["class_type"] for entry in inner) == sorted(node["type"] for node in definition["nodes"]), (
+            name
+        )
         for entry in inner:
             required = known[entry["class_type"]]["input"]["required"]
             assert set(required) <= set(entry["inputs"]), f"{name}: {entry['_meta']['title']} lacks an input"

@@ -71,7 +71,9 @@ def deepfloyd_if_1024(graph: Graph) -> None:
     graph.add("PreviewImage", "256x256", images=larger)
     graph.column("Enlarge to 1024x1024")
     unet = graph.add("ImagenLoadUNet", "Load sr1024", checkpoint="imagen-mini/sr1024.safetensors")["unet"]
-    image = graph.add("ImagenSuperRes", "Super resolution 1024", unet=unet, image=larger, aug_level=0.0, steps=2)["image"]
+    image = graph.add("ImagenSuperRes", "Super resolution 1024", unet=unet, image=larger, aug_level=0.0, steps=2)[
+        "image"
+    ]
     graph.note("imagen-mini's stage has seen rendered scenes only: it keeps photographs as they are, and adds little.")
     save(graph, image, "deepfloyd_if_1024")
     graph.app = APP
@@ -106,7 +108,8 @@ def deepfloyd_if_img2img(graph: Graph) -> None:
     graph.column("Your picture")
     photo = example(graph, "example.png")["image"]
     graph.note(
-        "strength says how much of the picture may change: 0.3 little, 0.7 all but its layout, 1 everything.\n" + YOUR_OWN
+        "strength says how much of the picture may change: 0.3 little, 0.7 all but its layout, 1 everything.\n"
+        + YOUR_OWN
     )
     settings = {"init_image": photo, "steps": 80, "guidance_scale": 10.0, "spacing": "uniform"}
     drawn = draw(graph, stage_1, text, strength=0.7, **settings)

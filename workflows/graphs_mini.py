@@ -139,7 +139,8 @@ def mini_img2img(graph: Graph) -> None:
     """A picture redrawn in the words of a prompt."""
     text = write_prompt(graph, "a red sphere to the left of a blue sphere on a green background")
     graph.note(
-        "strength says how much of the picture may change: 0.3 little, 0.7 all but its layout, 1 everything.\n" + YOUR_OWN
+        "strength says how much of the picture may change: 0.3 little, 0.7 all but its layout, 1 everything.\n"
+        + YOUR_OWN
     )
     base64, sr256 = load(graph, "base64", "sr256")
     graph.column("Your picture")

@@ -40,9 +40,7 @@ def drawn(stage):
     x_t, low_res = torch.randn(2, 1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     text = stage.unet.encode_text(TextEmbeds(embeds=text_states(1), mask=torch.ones(1, 77, dtype=torch.bool)))
     with torch.inference_mode():
-        return stage.unet(
-            x_t, torch.tensor([700.0]), text + Signals(pixels=low_res, aug_level=torch.tensor([0.25]))
-        )
+        return stage.unet(x_t, torch.tensor([700.0]), text + Signals(pixels=low_res, aug_level=torch.tensor([0.25])))
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,9 @@ print(json.dumps([memory("VmHWM") - before, 8 * stage.activation_bytes(256, 256)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process's peak and resets it")
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process's peak and resets it"
+)
 def test_counted_bytes_are_what_a_run_takes():
     done = subprocess.run(
         [sys.executable, "-c", PEAK, str(MINI / "sr256.safetensors")], cwd=ROOT, capture_output=True, text=True

@@ -43,7 +43,11 @@ def tensors(value):
         return [tensor for each in value.values() for tensor in tensors(each)]
     if isinstance(value, tuple):
         return [tensor for each in value for tensor in tensors(each)]
-    return [tensor for each in fields(value) for tensor in tensors(getattr(value, each.name))] if is_dataclass(value) else []
+    return (
+        [tensor for each in fields(value) for tensor in tensors(getattr(value, each.name))]
+        if is_dataclass(value)
+        else []
+    )
 
 
 def assert_same(a, b):

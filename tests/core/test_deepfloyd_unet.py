@@ -130,7 +130,9 @@ def test_pads_are_read_as_text(ours, stage):
         assert all(
             torch.equal(a, b)
             for pair in zip(
-                unet.encode_text(hidden).tokens.keys_values, unet.encode_text(embeds(states)).tokens.keys_values, strict=True
+                unet.encode_text(hidden).tokens.keys_values,
+                unet.encode_text(embeds(states)).tokens.keys_values,
+                strict=True,
             )
             for a, b in zip(*pair, strict=True)
         )

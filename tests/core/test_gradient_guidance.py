@@ -55,7 +55,9 @@ class Exact:
         x_t = z if scale is None else z / scale
         x_0 = self.data.expected_x_0(x_t, alpha, sigma) + self.error
         eps = (x_t - alpha * x_0) / sigma
-        return {"x_0": x_0, "eps": eps, "v": alpha * eps - sigma * x_0, "flow": eps - x_0}[self.predictor.prediction_type]
+        return {"x_0": x_0, "eps": eps, "v": alpha * eps - sigma * x_0, "flow": eps - x_0}[
+            self.predictor.prediction_type
+        ]
 
 
 def denoiser(network, *guidance, **settings):
@@ -123,7 +125,9 @@ class NetworkGuidance(GradientGuidance):
 def test_a_network_loaded_in_inference_mode_can_be_differentiated_through():
     schedule, x_t, t = CosineSchedule(), noise()(), torch.tensor(0.5, dtype=torch.float64)
     with torch.inference_mode():
-        network = torch.nn.Sequential(torch.nn.Conv2d(2, 4, 1), torch.nn.BatchNorm2d(4), torch.nn.SiLU()).double().eval()
+        network = (
+            torch.nn.Sequential(torch.nn.Conv2d(2, 4, 1), torch.nn.BatchNorm2d(4), torch.nn.SiLU()).double().eval()
+        )
         with pytest.raises(RuntimeError, match="nference"):
             denoiser(Exact(ONE, schedule), NetworkGuidance(network=network))(x_t, t)
         got = denoiser(Exact(ONE, schedule), NetworkGuidance(network=thawed(network)))(x_t, t).x_0

@@ -222,7 +222,9 @@ def test_mask_is_needed_only_with_padding(unet):
         full = unet.encode_text(make_text(real=(5, 5)))
         assert full.tokens.mask is None and unet.encode_text(make_text()).tokens.mask is not None
         assert repeated(full, 2).tokens.mask is None and joined([full, full]).tokens.mask is None
-        assert joined([full, unet.encode_text(TextEmbeds.null(1, WIDTH))]).tokens.mask[2].tolist() == [True] + 4 * [False]
+        assert joined([full, unet.encode_text(TextEmbeds.null(1, WIDTH))]).tokens.mask[2].tolist() == [True] + 4 * [
+            False
+        ]
         masked = dataclasses.replace(full.tokens, mask=torch.ones(2, 5, dtype=torch.bool))
         close(run(unet, full), run(unet, dataclasses.replace(full, tokens=masked)))
 

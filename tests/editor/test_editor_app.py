@@ -15,7 +15,9 @@ def newest(version):
 def test_a_blueprint_is_found_added_and_runs_what_is_inside(editor):
     editor.blank()
     assert editor.add_by_search("Imagen text to", (700, 450))
-    (shown,) = editor.js("() => app.graph.nodes.map((n) => [n.title, n.isSubgraphNode(), n.widgets.map((w) => w.name)])")
+    (shown,) = editor.js(
+        "() => app.graph.nodes.map((n) => [n.title, n.isSubgraphNode(), n.widgets.map((w) => w.name)])"
+    )
     assert shown[:2] == ["Imagen text to 1024", True]
     assert set(shown[2]) >= {"text", "negative_text", "steps", "guidance_scale", "batch_size", "seed"}
     script = """async () => {
@@ -30,7 +32,9 @@ def test_a_blueprint_is_found_added_and_runs_what_is_inside(editor):
         ["ImagenLoadTextEncoder", "ImagenTextEncode", *["ImagenLoadUNet"] * 3]
         + ["ImagenBaseSample64", *["ImagenSuperRes"] * 2, "SaveImage"]
     )
-    assert [entry["inputs"]["text"] for entry in queued if entry["class_type"] == "ImagenTextEncode"] == ["two green stars"]
+    assert [entry["inputs"]["text"] for entry in queued if entry["class_type"] == "ImagenTextEncode"] == [
+        "two green stars"
+    ]
     editor.shot("blueprint")
 
 

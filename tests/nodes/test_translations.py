@@ -54,7 +54,9 @@ def test_every_text_is_translated_and_none_is_left_over(language):
     missing = {path: text for path, text in said.items() if not there.get(path)}
     assert missing == {}, f"add these to locales/{language}/nodeDefs.json (path: what it says in English)"
     assert set(there) == set(said), f"take out of locales/{language}/nodeDefs.json what no node has"
-    untouched = [path for path, text in there.items() if text in (said[path], "") and text not in SAME_IN_EVERY_LANGUAGE]
+    untouched = [
+        path for path, text in there.items() if text in (said[path], "") and text not in SAME_IN_EVERY_LANGUAGE
+    ]
     assert untouched == [], "still in English"
 
 
@@ -63,7 +65,9 @@ def test_a_translation_says_the_numbers_and_options_of_the_english(language):
     """What a changed tooltip leaves behind: another default, an option that came later."""
     there = dict(flat(read(language, "nodeDefs")))
     stale = {path: numbers(text) ^ numbers(there[path]) for path, text in english().items() if path.endswith("tooltip")}
-    assert {path: odd for path, odd in stale.items() if odd} == {}, f"numbers that only one of English and {language} says"
+    assert {path: odd for path, odd in stale.items() if odd} == {}, (
+        f"numbers that only one of English and {language} says"
+    )
     for name, node in nodes().items():
         for key, spec in inputs(node).items():
             said = there[f"{name}.inputs.{key}.tooltip"]

@@ -69,7 +69,14 @@ def _tiny_kinds(monkeypatch):
         monkeypatch.setitem(data.KINDS, kind.name, kind)
 
 
-TINY_BASE = {"channels": 16, "width": 32, "depth": 3, "per_head_channels": 16, "time_embed_dim": 32, "pooling_queries": 2}
+TINY_BASE = {
+    "channels": 16,
+    "width": 32,
+    "depth": 3,
+    "per_head_channels": 16,
+    "time_embed_dim": 32,
+    "pooling_queries": 2,
+}
 
 
 def _plan(stage: str) -> StagePlan:
@@ -203,7 +210,9 @@ def test_written_out_attention_is_attention(mask):
         out = plain(q, k, v, attn_mask=given, scale=0.5)
         causal = plain(k, k, v, is_causal=True)
     assert out.dtype is causal.dtype is torch.bfloat16
-    torch.testing.assert_close(causal.float(), plain(*(x.float() for x in (k, k, v)), is_causal=True), atol=0.03, rtol=0.03)
+    torch.testing.assert_close(
+        causal.float(), plain(*(x.float() for x in (k, k, v)), is_causal=True), atol=0.03, rtol=0.03
+    )
     mask = given.float() if given is not None and given.is_floating_point() else given
     wanted = plain(q.float(), k.float(), v.float(), attn_mask=mask, scale=0.5)
     torch.testing.assert_close(out.float(), wanted, atol=0.03, rtol=0.03)

@@ -44,9 +44,7 @@ def stage(tmp_path_factory):
     unet = CORE.build_unet(config)
     for parameter in unet.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    spec = CORE.StageSpec(
-        stage="base64", unet_config=config, schedule_config={"name": "toy"}, prediction_type="toy"
-    )
+    spec = CORE.StageSpec(stage="base64", unet_config=config, schedule_config={"name": "toy"}, prediction_type="toy")
     path = tmp_path_factory.mktemp("stages") / "toy.safetensors"
     CORE.save_checkpoint(path, unet, spec=spec)
     return CORE.load_stage(path)
