@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
@@ -19,18 +18,8 @@ from .options import (
     folder_there,
     train_options,
 )
+from .trainables import TRAINABLES
 
-STAGES = {
-    "t5": "the text encoder, from captions alone",
-    "teacher": "a classifier from another seed, whose feature maps base64 --teacher learns (needs pictures)",
-    "classifier": "the judge of alignment, from rendered pictures",
-    "reader": "the judge of words on signs, from rendered pictures",
-    "things_judge": "the judge of things, styles, colours and places (needs `imagen data stickers` and pictures)",
-    "base64": "64 px pictures from text (needs t5 and pictures)",
-    "things64": "64 px pictures of named things (needs `imagen data stickers`, pictures and a BERT text_encoder)",
-    "sr256": "64 -> 256 px (needs pictures)",
-    "sr1024": "256 -> 1024 px (needs pictures)",
-}
 PICTURES = (
     "base64",
     "base64_held_out",
@@ -62,14 +51,14 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     train = subparsers.add_parser("train", help="make imagen-mini's weights").add_subparsers(
         required=True, metavar="WHAT"
     )
-    for stage, about in STAGES.items():
-        command = train.add_parser(stage, help=about)
+    for stage, trainable in TRAINABLES.items():
+        command = train.add_parser(stage, help=trainable.about)
         add_train_options(command)
         command.set_defaults(handler=_train, stage=stage)
     _add_pictures(train)
     _add_mini(train)
     command = train.add_parser("export", help="put a stage's averaged weights in the models folder as they are by now")
-    command.add_argument("stage", choices=("base64", "things64", "sr256", "sr1024"), help="which one")
+    command.add_argument("stage", choices=[name for name, each in TRAINABLES.items() if each.exports], help="which one")
     add_train_options(command)
     command.set_defaults(handler=_export, max_steps=1)
     evaluate = subparsers.add_parser("evaluate", help="measure the weights")
@@ -192,31 +181,12 @@ def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
 
 def _train(args: argparse.Namespace) -> int:
     options = train_options(args, args.stage)
-    if args.stage == "t5":
-        from .text_encoder import train_text_encoder
-
-        _say(train_text_encoder(options))
-    elif args.stage in ("teacher", "classifier"):
-        from .classifier import train_classifier
-
-        if args.stage == "teacher":  # not shipped: the file goes beside the training state
-            options = dataclasses.replace(options, models_dir=options.state_dir, seed=options.seed + 1)
-        _say(train_classifier(options))
-    elif args.stage == "reader":
-        from .reader import train_reader
-
-        _say(train_reader(options))
-    elif args.stage == "things_judge":
-        from .stickers.judge import train_judge
-
-        _say(train_judge(options))
-    else:
-        from .stages import train_stage
-
-        result = train_stage(args.stage, options)
-        if result.interrupted:
-            print(f"stopped and saved; go on with --resume --state-dir {options.state_dir}", file=sys.stderr)
-            return 130
+    outcome = TRAINABLES[args.stage].run(options)
+    if outcome.figures:
+        _say(outcome.figures)
+    if outcome.interrupted:
+        print(f"stopped and saved; go on with --resume --state-dir {options.state_dir}", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -236,9 +206,7 @@ def _mini(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from .stages import export_saved
-
-    print(export_saved(args.stage, train_options(args, args.stage)))
+    print(TRAINABLES[args.stage].export(train_options(args, args.stage)))
     return 0
 
 

@@ -18,9 +18,8 @@ from imagen_core.text.t5 import T5TextEncoder
 from imagen_core.whole_files import whole
 
 from .evaluate import EVALUATION_SEED, SamplingSettings, draw_base
-from .loop import write_captions
 from .scenes import sample_scenes
-from .stages import grid
+from .sheets import grid, write_captions
 from .text_encoder import FOLDER
 
 COLUMNS, TILE = 8, 256

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -25,7 +25,8 @@ from .options import default_state_root
 from .scenes import SceneBatch, sample_scenes
 from .scenes.renderer import render
 from .scenes.textures import sample_textures
-from .stickers.scene import Mix
+from .scenes.vocabulary import LAYOUTS as SCENE_LAYOUTS
+from .stickers.scene import LAYOUTS, Mix
 
 if TYPE_CHECKING:
     from .stickers.pictures import Library
@@ -43,13 +44,17 @@ class Rendered(NamedTuple):
 class PictureSource(Protocol):
     """Where a set of training pictures comes from. `chunk`: pictures a file; chunk `index` is always the same ones.
 
-    `window`: the side of what is kept of a picture, where it is less than `side`.
+    `window`: the side of what is kept of a picture, where it is less than `side`. `layouts`: what the label "layout"
+    counts; empty for pictures without that label.
     """
 
     name: str
     side: int
     window: int | None
     chunk: int
+
+    @property
+    def layouts(self) -> tuple[str, ...]: ...
 
     def rendered(self, index: int) -> Rendered: ...
 
@@ -68,6 +73,10 @@ class PictureKind:
     textures: bool = False
     chunk: int = 512
     first_seed: int = 0
+
+    @property
+    def layouts(self) -> tuple[str, ...]:
+        return () if self.textures else SCENE_LAYOUTS
 
     def rendered(self, index: int) -> Rendered:
         pixels, batch = render_chunk(self, index)
@@ -92,6 +101,7 @@ class DrawingKind:
     all_things: bool = False
     tier: int = 1
     mix: Mix = Mix()
+    layouts: ClassVar[tuple[str, ...]] = LAYOUTS
 
     def rendered(self, index: int) -> Rendered:
         from .stickers.pictures import batch, labels

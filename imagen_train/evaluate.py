@@ -29,7 +29,7 @@ from .metrics import Figure, bicubic, feature_distance, frechet_distance, judge_
 from .reader import FILE as READER_FILE
 from .reader import Reader, load_reader, read_words
 from .scenes import SceneBatch, render, sample_scenes
-from .stages import shrink
+from .tasks import shrink
 from .text_encoder import FOLDER as TEXT_FOLDER
 
 EVALUATION_SEED = 900_000  # no training chunk or preview draws from here
@@ -150,7 +150,7 @@ def _said(stage: Stage, settings: SamplingSettings) -> dict[str, object]:
 
 def _write_sheet(path: Path, drawn: Tensor, batch: SceneBatch) -> None:
     from .loop import write_captions, write_picture
-    from .stages import grid
+    from .sheets import grid
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_picture(path, grid(drawn, columns=8, scale=2))

@@ -14,7 +14,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,12 +25,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from imagen_core._safetensors import opened, write_safetensors
-from imagen_core.whole_files import whole, write
+from imagen_core.whole_files import whole
 
 from .optim import OptimConfig, Optimizers
 from .options import TrainOptions
 from .parallel import average_gradients, join_workers, of_first, rank, workers
 from .precision import autocast
+from .sheets import write_picture
 
 STATE_FILE = "state.safetensors"
 
@@ -186,20 +187,6 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def write_picture(path: Path, picture: Tensor) -> None:
-    """Save (3 h w) in [-1, 1] as a PNG."""
-    from PIL import Image
-
-    pixels = ((picture.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)  # h w 3
-    with whole(path) as draft:
-        Image.fromarray(pixels.cpu().numpy()).save(draft, format="PNG")
-
-
-def write_captions(path: Path, captions: Sequence[str]) -> None:
-    """Save a sheet's captions, one a line; makes the folder as needed."""
-    write(path, ("\n".join(captions) + "\n").encode())
 
 
 class _Log:

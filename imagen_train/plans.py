@@ -25,6 +25,7 @@ class StagePlan:
     pictures: str
     unet: UNetConfig
     crop: int
+    held_out: str | None = None  # pictures that previews and their figures are about; None: the training's own
     schedule: CosineSchedule = CosineSchedule(logsnr_min=-12.0, logsnr_max=12.0)
     prediction_type: str = "x_0"
     time_power: float = 1.0
@@ -39,7 +40,8 @@ class StagePlan:
     layout_weights: dict[str, float] = field(default_factory=dict)  # what its error counts, 1 where not named
     route: float = 0.0  # of a U-ViT's positions, around all its blocks but two while training (arXiv 2501.04765) ...
     route_until: float = 0.8  # ... in this part of the run
-    teach_block: int = 2  # whose output a teacher's feature maps are read from, where there is a teacher
+    teach_at: str = "transformer.2"  # the module whose output learns a teacher's feature map, where there is a teacher
+    teach_width: int | None = None  # channels of that output; None: the network's `width`
     teach_weight: float = 0.05
     teach_until: float = 0.6  # of the run
     optim: OptimConfig = OptimConfig()
@@ -52,6 +54,7 @@ def base64_plan(text_dim: int) -> StagePlan:
     return StagePlan(
         stage="base64",
         pictures="base64",
+        held_out="base64_held_out",
         crop=64,
         unet=UViTConfig(
             patch_size=4,
@@ -82,6 +85,7 @@ def things64_plan(text_dim: int) -> StagePlan:
     return dataclasses.replace(
         plan,
         pictures="things64",
+        held_out="things64_held_out",
         uniform_from=0.75,
         layout_rates={},
         layout_weights={},
@@ -96,6 +100,7 @@ def sr256_plan() -> StagePlan:
     return StagePlan(
         stage="sr256",
         pictures="full256",
+        held_out="full256_held_out",
         crop=64,
         unet=_enlarger(patch_size=4, channels=(64, 96)),
         batch_size=16,
@@ -110,6 +115,7 @@ def sr1024_plan() -> StagePlan:
     return StagePlan(
         stage="sr1024",
         pictures="window1024",
+        held_out="window1024_held_out",
         crop=128,
         unet=_enlarger(patch_size=8, channels=(96, 96)),
         batch_size=16,

@@ -17,21 +17,17 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from .classifier import FILE as CLASSIFIER_FILE
-from .classifier import Classifier, save_classifier, train_classifier
+from .classifier import Classifier, save_classifier
 from .data import KINDS, render_chunk, render_pictures
 from .loop import STATE_FILE
 from .options import TrainOptions
-from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
-from .reader import FILE as READER_FILE
-from .reader import train_reader
-from .stages import train_stage
-from .text_encoder import FOLDER, TextModel, TextModelConfig, export_encoder, train_text_encoder
+from .text_encoder import FOLDER, TextModel, TextModelConfig, export_encoder
+from .trainables import TRAINABLES
 
-BATCHES = {"t5": 128, "teacher": 64, "classifier": 64, "reader": 64, "base64": 64, "sr256": 16, "sr1024": 16}
 MEASURED_STEPS = 4
 
 
@@ -53,18 +49,16 @@ class Recipe:
         }
     )
     text: TextModelConfig = TextModelConfig()
-    plans: dict[str, StagePlan] = field(default_factory=dict)  # other plans than the shipped ones
+    settings: dict[str, Any] = field(default_factory=dict)  # of a stage's own kind, where not the shipped ones
 
     def scaled(self, scale: float) -> Recipe:
         """The same with `scale` times as many steps (at least one); pictures stay as they are."""
         steps = {stage: max(1, round(scale * count)) for stage, count in self.steps.items()}
         return dataclasses.replace(self, steps=steps)
 
-    def plan(self, stage: str) -> StagePlan:
-        shipped = {"sr256": sr256_plan, "sr1024": sr1024_plan}
-        if stage in self.plans:
-            return self.plans[stage]
-        return base64_plan(self.text.d_model) if stage == "base64" else shipped[stage]()
+    def settings_of(self, stage: str) -> Any:
+        """What the stage is trained by; None for the settings that are shipped."""
+        return {"t5": self.text, **self.settings}.get(stage)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,18 +87,14 @@ class Workshop:
             bf16=self.device.startswith("cuda") or cpu_gains_from_bf16(),
             seed=self.seed,
         )
-        if stage == "teacher":  # a classifier like the judge, from another seed, and not shipped
-            options = dataclasses.replace(options, models_dir=state, seed=self.seed + 1)
-        if stage == "base64":
-            options = dataclasses.replace(options, teacher=self.finished("teacher"))
+        if teacher := TRAINABLES[stage].taught_by:
+            options = dataclasses.replace(options, teacher=self.finished(teacher))
         return dataclasses.replace(options, **changes)
 
     def finished(self, stage: str) -> Path:
         """The file that a stage leaves when it is done."""
-        if stage == "teacher":
-            return self.root / stage / CLASSIFIER_FILE
-        names = {"t5": f"{FOLDER}/model.safetensors", "classifier": CLASSIFIER_FILE, "reader": READER_FILE}
-        return self.models_dir / names.get(stage, f"{stage}.safetensors")
+        trainable = TRAINABLES[stage]
+        return (self.models_dir if trainable.shipped else self.root / stage) / trainable.file
 
 
 def cpu_gains_from_bf16() -> bool:
@@ -117,19 +107,12 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _train(stage: str, recipe: Recipe, options: TrainOptions, captions: int = 8000) -> float | None:
+def _train(stage: str, recipe: Recipe, options: TrainOptions) -> float | None:
     """Train one stage; seconds spent stepping, or None when a signal stopped it."""
-    if stage == "t5":
-        figures = train_text_encoder(options, config=recipe.text, probe_captions=captions)
-    elif stage in ("teacher", "classifier"):
-        figures = train_classifier(options)
-    elif stage == "reader":
-        figures = train_reader(options)
-    else:
-        result = train_stage(stage, options, plan=recipe.plan(stage))
-        return None if result.interrupted else result.state.seconds
-    print(json.dumps(figures, indent=1))
-    return None if figures["interrupted"] else 60 * figures["minutes"]
+    outcome = TRAINABLES[stage].run(options, recipe.settings_of(stage))
+    if outcome.figures:
+        print(json.dumps(outcome.figures, indent=1))
+    return None if outcome.interrupted else outcome.seconds
 
 
 def left_to_render(recipe: Recipe, workshop: Workshop) -> dict[str, int]:
@@ -162,15 +145,15 @@ def measure(recipe: Recipe, workshop: Workshop) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         trial = dataclasses.replace(workshop, models_dir=Path(folder))
         export_encoder(TextModel(recipe.text), recipe.text, Path(folder) / FOLDER)
-        small = dataclasses.replace(recipe, text=dataclasses.replace(recipe.text, captions=512))
+        small = dataclasses.replace(recipe, text=dataclasses.replace(recipe.text, captions=512, probe_captions=64))
         for stage, steps in recipe.steps.items():
             if workshop.finished(stage).exists():
                 continue
             options = trial.options(stage, MEASURED_STEPS, resume=False, export=False, preview_minutes=math.inf)
             options = dataclasses.replace(options, state_dir=Path(folder) / stage)
-            if stage == "base64":
+            if TRAINABLES[stage].taught_by:
                 options = dataclasses.replace(options, teacher=_untrained_teacher(Path(folder)))
-            spent = _train(stage, small, options, captions=64)
+            spent = _train(stage, small, options)
             if spent is None:
                 raise KeyboardInterrupt
             rate = MEASURED_STEPS / spent
@@ -187,8 +170,9 @@ def cost_table(costs: dict[str, dict[str, float]], recipe: Recipe, device: str) 
     lines = [f"imagen-mini from nothing, on {device}:"]
     for name, cost in costs.items():
         if name in recipe.steps:
-            seen = recipe.steps[name] * BATCHES[name]
-            what = f"{cost['left']:,.0f} steps ({seen:,} {'captions' if name == 't5' else 'pictures'})"
+            trainable = TRAINABLES[name]
+            seen = recipe.steps[name] * trainable.batch_size
+            what = f"{cost['left']:,.0f} steps ({seen:,} {trainable.unit})"
         else:
             what = f"{cost['left']:,.0f} pictures"
         unit = "steps/s" if name in recipe.steps else "pictures/s"

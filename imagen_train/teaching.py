@@ -3,11 +3,12 @@
 Representation alignment (REPA, arXiv 2410.06940): tokens in the middle of the denoiser are projected to the feature map
 that a frozen teacher has of the clean picture. The teacher is not the judge of the figures: other weights, other seed.
 
-Shapes: b pictures, m positions of the transformer, d width of its tokens, f the teacher's channels.
+Shapes: b pictures, m positions of the denoiser's tokens, d their width, h w of its feature map, f the teacher's channels.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,7 +30,7 @@ class Teaching(nn.Module):
 
     @contextmanager
     def listening(self, block: nn.Module) -> Iterator[None]:
-        """Remember what `block` puts out, tokens (b m d)."""
+        """Remember what `block` puts out: tokens (b m d) of a square, or a feature map (b d h w)."""
 
         def hear(module: nn.Module, args: tuple, output: Tensor) -> None:
             self._heard = output
@@ -41,9 +42,23 @@ class Teaching(nn.Module):
             handle.remove()
 
     def distance(self, x_0: Tensor) -> Tensor:
-        """One minus the mean cosine between projected tokens and the teacher's map of x_0 (b 3 h w)."""
+        """One minus the mean cosine between projected positions and the teacher's map of the picture x_0 (b 3 H W)."""
         teacher = self._teacher[0].to(x_0.device)
         with torch.no_grad():
-            seen = teacher.late[:-1](teacher.early(x_0)).flatten(2).mT  # b m f; before the silu, so around zero
-        projected = self.project(self._heard)  # b m f
+            seen = teacher.late[:-1](teacher.early(x_0))  # b f h' w'; before the silu, so around zero
+        tokens, sides = positions(self._heard)
+        if seen.shape[-2:] != sides:
+            seen = F.interpolate(seen, sides, mode="bilinear", antialias=True)
+        seen = seen.flatten(2).mT  # b m f
+        projected = self.project(tokens)  # b m f
         return 1 - F.cosine_similarity(projected.float(), seen.float(), dim=-1).mean()
+
+
+def positions(heard: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Tokens (b m d) of a square or a feature map (b d h w) as tokens (b m d), and the sides h and w of what they cover."""
+    if heard.ndim == 4:
+        return heard.flatten(2).mT, tuple(heard.shape[-2:])
+    side = math.isqrt(heard.shape[1])
+    if side * side != heard.shape[1]:
+        raise ValueError(f"{heard.shape[1]} tokens are no square: let teach_at name a module that has one a position")
+    return heard, (side, side)

@@ -42,6 +42,7 @@ class TextModelConfig:
     decoder_layers: int = 1
     span_share: float = 0.2  # of a batch; the rest learns to parse
     captions: int = 250_000
+    probe_captions: int = 8_000  # that the finished encoder is measured on
 
 
 def t5_config(config: TextModelConfig) -> T5Config:
@@ -179,9 +180,7 @@ def _need_transformers() -> None:
         raise ValueError("training the text encoder needs transformers: pip install -e '.[train]'")
 
 
-def train_text_encoder(
-    options: TrainOptions, *, config: TextModelConfig | None = None, probe_captions: int = 8_000
-) -> dict[str, object]:
+def train_text_encoder(options: TrainOptions, *, config: TextModelConfig | None = None) -> dict[str, object]:
     """Train on text alone, export the encoder, read its embeddings with a probe; returns the figures.
 
     Writes models_dir/text_encoder (unless options.export is False, or a signal stopped it). The base stage trains on
@@ -203,7 +202,7 @@ def train_text_encoder(
     from .text_probe import probe_folder
 
     folder = export_encoder(result.model, config, options.models_dir / FOLDER)
-    return {**figures, "folder": str(folder), **probe_folder(folder, seed=options.seed, captions=probe_captions)}
+    return {**figures, "folder": str(folder), **probe_folder(folder, seed=options.seed, captions=config.probe_captions)}
 
 
 def _figures(result: TrainResult) -> dict[str, object]:

@@ -139,7 +139,7 @@ def evaluate_things(
 
 def _write(path: Path, drawn: Tensor, captions: list[str]) -> None:
     from ..loop import write_captions, write_picture
-    from ..stages import grid
+    from ..sheets import grid
 
     write_picture(path, grid(drawn, columns=8, scale=2))
     write_captions(path.with_suffix(".txt"), captions)

@@ -15,7 +15,7 @@ from imagen_train.classifier import FILE, Classifier, save_classifier
 from imagen_train.plans import base64_plan, sr256_plan
 from imagen_train.reader import FILE as READER_FILE
 from imagen_train.reader import Reader, save_reader
-from imagen_train.stages import stage_spec
+from imagen_train.tasks import stage_spec
 from imagen_train.text_encoder import TextModel, TextModelConfig, export_encoder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -109,7 +110,7 @@ def test_transformers_reads_the_tokenizer(tmp_path, monkeypatch):
 
 def test_training_runs_exports_and_lowers_the_loss(tmp_path):
     options = TrainOptions(state_dir=tmp_path, cache_dir=tmp_path, models_dir=tmp_path, max_steps=40, batch_size=32)
-    figures = train_text_encoder(options, config=TINY, probe_captions=300)
+    figures = train_text_encoder(options, config=dataclasses.replace(TINY, probe_captions=300))
     assert figures["steps"] == 40 and set(figures["probe"]) >= set(GATE_LABELS)
     assert (tmp_path / "text_encoder" / "model.safetensors").exists()
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

@@ -22,21 +22,16 @@ from imagen_train.caption_files import CaptionEmbeds
 from imagen_train.classifier import Classifier, save_classifier
 from imagen_train.data import PictureCache, PictureKind, render_pictures
 from imagen_train.losses import diffusion_loss, draw_times, loss_weight
+from imagen_train.metrics import bicubic, psnr
 from imagen_train.options import TrainOptions
 from imagen_train.plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
 from imagen_train.precision import autocast
 from imagen_train.scenes.vocabulary import LAYOUTS
-from imagen_train.stages import (
-    BaseTask,
-    bicubic,
-    export_saved,
-    grid,
-    psnr,
-    shrink,
-    start_network,
-    train_stage,
-)
+from imagen_train.sheets import grid
+from imagen_train.stages import export_saved, start_network, train_stage
+from imagen_train.tasks import BaseTask, shrink
 from imagen_train.teaching import Teaching
+from imagen_train.trainables import TRAINABLES
 
 TINY_KINDS = [
     PictureKind(name="base64", side=64, chunk=4),
@@ -99,7 +94,7 @@ def _options(folder: Path, state: Path, **changes) -> TrainOptions:
 @pytest.mark.parametrize("stage", ["base64", "sr256", "sr1024"])
 def test_a_stage_trains_and_its_export_loads(stage, folder, tmp_path):
     plan = _plan(stage)
-    result = train_stage(stage, _options(folder, tmp_path), plan=plan)
+    result = train_stage(plan, _options(folder, tmp_path))
     assert result.state.step == 2 and result.state.images == 4
     loaded = load_stage(folder / "models" / f"{stage}.safetensors", expected_stage=stage)
     assert loaded.spec.training["images"] == 4 and loaded.spec.defaults == plan.defaults
@@ -112,9 +107,9 @@ def test_a_stage_trains_and_its_export_loads(stage, folder, tmp_path):
 @pytest.mark.parametrize("stage", ["base64", "sr256"])
 def test_resume_equals_the_uninterrupted_run(stage, folder, tmp_path):
     plan = dataclasses.replace(_plan(stage), loop=dataclasses.replace(_plan(stage).loop, decay_start=1.0))
-    whole = train_stage(stage, _options(folder, tmp_path / "a", max_steps=3, export=False), plan=plan)
-    train_stage(stage, _options(folder, tmp_path / "b", max_steps=1, export=False), plan=plan)
-    rest = train_stage(stage, _options(folder, tmp_path / "b", max_steps=3, resume=True, export=False), plan=plan)
+    whole = train_stage(plan, _options(folder, tmp_path / "a", max_steps=3, export=False))
+    train_stage(plan, _options(folder, tmp_path / "b", max_steps=1, export=False))
+    rest = train_stage(plan, _options(folder, tmp_path / "b", max_steps=3, resume=True, export=False))
     for a, b in zip(whole.model.parameters(), rest.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
 
@@ -122,11 +117,11 @@ def test_resume_equals_the_uninterrupted_run(stage, folder, tmp_path):
 def test_a_new_run_may_begin_from_exported_weights(folder, tmp_path):
     plan = _plan("sr256")
     options = _options(folder, tmp_path / "a", models_dir=tmp_path)
-    train_stage("sr256", options, plan=plan)
+    train_stage(plan, options)
     again = dataclasses.replace(options, state_dir=tmp_path / "b", from_weights=tmp_path / "sr256.safetensors")
-    assert train_stage("sr256", again, plan=plan).state.images == 8
+    assert train_stage(plan, again).state.images == 8
     with pytest.raises(ValueError, match="another network"):
-        train_stage("sr256", again, plan=dataclasses.replace(plan, unet=sr256_plan().unet))
+        train_stage(dataclasses.replace(plan, unet=sr256_plan().unet), again)
 
 
 def test_a_grown_plan_begins_from_older_weights(folder, tmp_path):
@@ -134,7 +129,7 @@ def test_a_grown_plan_begins_from_older_weights(folder, tmp_path):
     old = dataclasses.replace(plan, unet=dataclasses.replace(plan.unet, fine_channels=0))
     options = _options(folder, tmp_path / "a", models_dir=tmp_path, seed=3)
     (tmp_path / "text_encoder").symlink_to(folder / "models" / "text_encoder")
-    before = train_stage("base64", options, plan=old).model.state_dict()
+    before = train_stage(old, options).model.state_dict()
     again = dataclasses.replace(options, from_weights=tmp_path / "base64.safetensors", seed=4)
     network, state = start_network(plan, again)
     after = network.state_dict()
@@ -153,11 +148,11 @@ def test_signs_are_drawn_and_weighed_as_the_plan_says(folder, tmp_path):
 def test_a_run_goes_on_with_a_grown_network(folder, tmp_path):
     plan = _plan("base64")
     old = dataclasses.replace(plan, unet=dataclasses.replace(plan.unet, fine_channels=0))
-    train_stage("base64", _options(folder, tmp_path, max_steps=1, export=False), plan=old)
-    result = train_stage("base64", _options(folder, tmp_path, max_steps=3, resume=True, export=False), plan=plan)
+    train_stage(old, _options(folder, tmp_path, max_steps=1, export=False))
+    result = train_stage(plan, _options(folder, tmp_path, max_steps=3, resume=True, export=False))
     assert result.state.step == 3 and result.model.fine.head.weight.abs().max() > 0
     with pytest.raises(ValueError, match="another network"):
-        train_stage("base64", _options(folder, tmp_path, max_steps=4, resume=True, export=False), plan=old)
+        train_stage(old, _options(folder, tmp_path, max_steps=4, resume=True, export=False))
 
 
 def test_a_teacher_is_heard_in_its_block_and_goes_on_after_a_stop(folder, tmp_path):
@@ -170,16 +165,16 @@ def test_a_teacher_is_heard_in_its_block_and_goes_on_after_a_stop(folder, tmp_pa
     network = build_unet(plan.unet)
     task.loss(network, torch.Generator().manual_seed(0), 0.0).backward()
     grads = [block.mlp[2].weight.grad for block in network.transformer]
-    assert grads[plan.teach_block] is not None and task.helper.project[2].weight.grad.abs().max() > 0
-    assert not network.transformer[plan.teach_block]._forward_hooks
+    assert grads[2] is not None and task.helper.project[2].weight.grad.abs().max() > 0
+    assert plan.teach_at == "transformer.2" and not network.get_submodule(plan.teach_at)._forward_hooks
     late = task.loss(network, torch.Generator().manual_seed(0), 1.0)
     assert late < task.loss(network, torch.Generator().manual_seed(0), 0.0)  # nobody teaches at the end of a run
-    train_stage("base64", options, plan=plan)
+    train_stage(plan, options)
     with safe_open(tmp_path / "state.safetensors", framework="pt") as file:
         assert {key for key in file.keys() if key.startswith("helper/")} == {  # noqa: SIM118
             f"helper/{name}" for name in task.helper.state_dict()
         }
-    train_stage("base64", dataclasses.replace(options, resume=True, max_steps=2), plan=plan)
+    train_stage(plan, dataclasses.replace(options, resume=True, max_steps=2))
 
 
 def test_what_a_teacher_sees_is_learned():
@@ -301,13 +296,10 @@ def test_captions_are_encoded_once(folder):
         assert torch.equal(first.of([index], kept).embeds, again.of([index], kept).embeds)
 
 
-def test_export_of_a_run_that_goes_on(folder, tmp_path, monkeypatch):
-    from imagen_train import stages
-
-    monkeypatch.setattr(stages, "plan_of", lambda stage, options: _plan(stage))
+def test_export_of_a_run_that_goes_on(folder, tmp_path):
     options = _options(folder, tmp_path, models_dir=tmp_path, export=False)
-    train_stage("sr256", options)
-    path = export_saved("sr256", options)
+    train_stage(_plan("sr256"), options)
+    path = export_saved(_plan("sr256"), options)
     assert load_stage(path).spec.training["steps"] == 2
 
 
@@ -320,7 +312,7 @@ def test_psnr_and_grid():
 def test_commands_parse_and_render(folder, tmp_path, capsys):
     parser = argparse.ArgumentParser()
     cli.add_commands(parser.add_subparsers())
-    for stage in cli.STAGES:
+    for stage in TRAINABLES:
         assert parser.parse_args(["train", stage, "--minutes", "1"]).stage == stage
     count = ["train", "pictures", "--kind", "base64_held_out", "--count", "4", "--cache-dir", str(tmp_path)]
     assert cli.main(count) == 0 and len(PictureCache(tmp_path, "base64_held_out")) == 4

@@ -1,0 +1,41 @@
+"""What do the stages that draw pictures share? A plan, from which everything else follows."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from ..options import TrainOptions
+from ._base import Outcome, TrainableStage
+
+if TYPE_CHECKING:
+    from ..plans import StagePlan
+
+
+class PictureStage(TrainableStage):
+    """Trained by a `StagePlan` (its settings), exported to a checkpoint that samples."""
+
+    exports: ClassVar[bool] = True
+
+    @abstractmethod
+    def plan(self, options: TrainOptions) -> StagePlan:
+        """The plan that is shipped, for what lies in the models folder."""
+
+    def _train(self, options: TrainOptions, settings: StagePlan | None) -> Outcome:
+        from ..stages import train_stage
+
+        result = train_stage(settings or self.plan(options), options)
+        return Outcome(seconds=result.state.seconds, interrupted=result.interrupted)
+
+    def export(self, options: TrainOptions) -> Path:
+        from ..stages import export_saved
+
+        return export_saved(self.plan(options), options)
+
+
+def text_width(options: TrainOptions) -> int:
+    """How wide the embeddings of the text encoder in the models folder are."""
+    config = json.loads((options.models_dir / "text_encoder" / "config.json").read_text())
+    return config["d_model"] if "d_model" in config else config["hidden_size"]
