@@ -6,8 +6,9 @@ Text-to-image in four calls: `T5TextEncoder.from_folder`, `load_stage`, `encode_
 
 from ._discovery import settings_of
 from ._walk import find_files
-from .checkpoints.formats import find_stages, is_stage_checkpoint, read_spec, trained_in_half
-from .checkpoints.native import StageSpec, load_checkpoint, save_checkpoint
+from .checkpoints.formats import find_stages, is_stage_checkpoint, load_checkpoint, read_spec, trained_in_half
+from .checkpoints.readers.native import save_checkpoint
+from .checkpoints.stage_spec import StageSpec
 from .conditioning import Signals, TextEmbeds
 from .denoiser import Denoiser, Prediction
 from .draw import Draw

@@ -10,69 +10,46 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ._foreign import what_is
-from ._safetensors import opened, safetensors_header
+from ._safetensors import safetensors_header
 from ._settings_file import read_settings
-from .checkpoints import native
-from .checkpoints.deepfloyd_if import is_deepfloyd, opened_deepfloyd
-from .checkpoints.native import StageSpec
+from .checkpoints.formats import opened
+from .checkpoints.stage_spec import StageSpec
 from .text.hub_network import OWN_KINDS
 from .text.loading import kind_of_folder, open_bert_folder
 from .text.t5_weights import open_weights as open_text_encoder
 from .text.t5_weights import weight_files
 from .unets import unet_config_to_dict
 
-STAGE, DEEPFLOYD = "Imagen stage", "DeepFloyd IF stage"
-
 
 def inspect_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a file or folder holds, as JSON-able data.
 
-    Always: path, kind ("Imagen stage", "DeepFloyd IF stage", "T5 text encoder" or "BERT text encoder"), parameters
-    (their number), formats (how many are stored in each number format, "F16": n), bytes and files. Of a stage besides:
-    stage, network (its settings), schedule, prediction_type, learned_variance, defaults, low_res_resize, aug_zero_is_clean,
-    training, naming. Of a text encoder: settings. Raises FileNotFoundError, or ValueError for a damaged file and for
-    what is none of these.
+    Always: path, kind (its reader's title: "Imagen stage", "DeepFloyd IF stage"; or "T5 text encoder", "BERT text
+    encoder"), parameters (their number), formats (how many are stored in each number format, "F16": n), bytes and files.
+    Of a stage besides: stage, network (its settings), schedule, prediction_type, learned_variance, defaults,
+    low_res_resize, aug_zero_is_clean, training, naming. Of anything else: settings. Raises FileNotFoundError, or
+    ValueError for a damaged file and for what is none of these.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"No checkpoint at {path}; check the name.")
-    if path.is_dir():
-        return _text_encoder(path) if _is_text_encoder(path) else _deepfloyd(path)
-    if path.suffix.lower() == ".gguf":
+        raise FileNotFoundError(f"No checkpoint at {path}; check the name")
+    if _is_text_encoder(path):
         return _text_encoder(path)
-    return _deepfloyd(path) if is_deepfloyd(path) else _safetensors(path)
+    with opened(path, kind=None) as (stored, reader, reading):
+        weights = stored.weights
+        sizes = [(weights.dtypes[key], math.prod(shape)) for key, shape in weights.shapes.items()]
+        found = _found(path, reader.title.partition(" ")[2], sizes, weights.files)
+        named = {} if reading.naming is None else {"naming": reading.naming}
+        return found | named | _of_spec(reading.spec)
 
 
-def _is_text_encoder(folder: Path) -> bool:
+def _is_text_encoder(path: Path) -> bool:
     try:
-        settings = read_settings(folder / "config.json")
+        if path.is_dir():
+            return read_settings(path / "config.json").get("model_type") in OWN_KINDS
+        return path.suffix.lower() == ".gguf" or b"encoder.block.0." in safetensors_header(path)
     except (OSError, ValueError):
         return False
-    return isinstance(settings, dict) and settings.get("model_type") in OWN_KINDS
-
-
-def _deepfloyd(path: Path) -> dict[str, Any]:
-    with opened_deepfloyd(path) as (spec, weights, naming, _):
-        sizes = [(weights.dtypes[key], math.prod(shape)) for key, shape in weights.shapes.items()]
-        return _found(path, DEEPFLOYD, sizes, weights.files) | {"naming": naming} | _of_stage(spec)
-
-
-def _safetensors(path: Path) -> dict[str, Any]:
-    with opened(path) as file:
-        keys = list(file.shapes)
-        sizes = [(file.dtypes[key], math.prod(shape)) for key, shape in file.shapes.items()]
-        metadata = file.metadata
-    if metadata.get("format") == native.FORMAT:
-        return _found(path, STAGE, sizes, [path]) | _of_stage(native.read_spec(path))
-    if any("encoder.block.0." in key for key in keys):
-        return _text_encoder(path)
-    if (known := what_is(file.shapes)) is not None:
-        raise ValueError(f"{path} is {known}: neither a stage of this pack, nor of DeepFloyd IF, nor a text encoder.")
-    first = f", first {min(keys)!r}" if keys else ""
-    raise ValueError(
-        f"{path} holds {len(keys)} tensors{first}: neither a stage of this pack, nor of DeepFloyd IF, nor a T5 encoder."
-    )
 
 
 def _text_encoder(path: Path) -> dict[str, Any]:
@@ -115,7 +92,9 @@ def _found(path: Path, kind: str, sizes: Iterable[tuple[str, int]], files: list[
     }
 
 
-def _of_stage(spec: StageSpec) -> dict[str, Any]:
+def _of_spec(spec: Any) -> dict[str, Any]:
+    if not isinstance(spec, StageSpec):
+        return {"settings": vars(spec)}
     return {
         "stage": spec.stage,
         "network": unet_config_to_dict(spec.unet_config),

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from .activation_memory import activation_bytes
 from .batching import InParts
-from .checkpoints.formats import load_network
-from .checkpoints.native import StageSpec
+from .checkpoints.formats import load_checkpoint
+from .checkpoints.stage_spec import StageSpec
 from .conditioning import Signals, TextEmbeds, repeated
 from .predictor import Predictor
 from .schedules import Schedule, schedule_from_config
@@ -137,7 +137,7 @@ def load_stage(
     expected_stage: "base64", "sr256" or "sr1024"; another stage's file is refused. Raises FileNotFoundError, and
     ValueError for a pickle, a truncated file, a missing shard, or what is no stage, each saying what to do.
     """
-    unet, spec = load_network(path, expected_stage=expected_stage, dtype=dtype)
+    unet, spec = load_checkpoint(path, expected_stage=expected_stage, dtype=dtype)
     unet = unet.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
     return Stage(unet=unet, schedule=schedule_from_config(spec.schedule_config), spec=spec)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from imagen_core.checkpoints.native import load_checkpoint, save_checkpoint
+from imagen_core import load_checkpoint, save_checkpoint
 from imagen_core.text.t5 import T5TextEncoder
 from imagen_core.unets import build_unet
 

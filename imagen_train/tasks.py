@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from imagen_core.checkpoints.native import StageSpec
+from imagen_core import StageSpec
 from imagen_core.conditioning import Signals, TextEmbeds
 from imagen_core.draw import Draw
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance

@@ -1,1 +1,1 @@
-"""How do stages get on and off the disk? One file a format."""
+"""How do networks get on and off the disk? `readers/` has one file a format, the rest is what they share."""

@@ -6,13 +6,13 @@ converted from it). We keep q, k and v in one matrix, and the scales and shifts 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from ..unets.deepfloyd_unet import Attention, Cell, DeepFloydUNet
+from .key_map import Entry, KeyMap, Parts, flat, parts_first, stacked
 
 NAMINGS = ("diffusers", "original")
 # A key that a stage has under one naming and no other network has.
@@ -49,27 +49,12 @@ ATTENTION = {"norm": ("group_norm", "norm"), "text_norm": ("norm_cross", "norm_e
 
 PICTURE_CHANNELS = 3
 
-Parts = dict[str, tuple[int, ...]]
 
-
-def _joined(tensors: list[Tensor]) -> Tensor:
-    """Along the first axis; a tensor that is alone is not copied."""
-    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Where one of our tensors comes from: foreign keys with their shapes, and how their tensors are joined."""
-
-    parts: Parts
-    join: Callable[[list[Tensor]], Tensor] = _joined
-
-
-def key_table(unet: DeepFloydUNet, naming: str) -> dict[str, Entry]:
+def key_table(unet: DeepFloydUNet, naming: str) -> KeyMap:
     """For each key of `unet` (which may be on the meta device) its `Entry` under `naming`, one of NAMINGS."""
     side = NAMINGS.index(naming)
     shapes = {key: tuple(tensor.shape) for key, tensor in unet.state_dict().items()}
-    table: dict[str, Entry] = {}
+    table: KeyMap = {}
 
     def same(ours: str, theirs: str) -> None:
         for kind in ("weight", "bias"):
@@ -82,7 +67,7 @@ def key_table(unet: DeepFloydUNet, naming: str) -> dict[str, Entry]:
     table[position] = Entry({f"{pool}.positional_embedding": shapes[position]})
     for kind in ("weight", "bias"):
         ours = f"text_pooling.keys_values.{kind}"
-        table[ours] = _stacked([f"{pool}.k_proj.{kind}", f"{pool}.v_proj.{kind}"], shapes[ours])
+        table[ours] = stacked([f"{pool}.k_proj.{kind}", f"{pool}.v_proj.{kind}"], shapes[ours])
 
     places = list(cell_places(unet))
     for cell, ours, places_of_cell in places:
@@ -91,7 +76,7 @@ def key_table(unet: DeepFloydUNet, naming: str) -> dict[str, Entry]:
             same(f"{ours}.block.{name}", f"{block}.{names[side]}")
         if cell.block.skip is not None:
             skip, theirs = f"{ours}.block.skip", f"{block}.{BLOCK_SKIP[side]}"
-            table[f"{skip}.weight"] = Entry({f"{theirs}.weight": (*shapes[f"{skip}.weight"], 1, 1)}, _flat)
+            table[f"{skip}.weight"] = Entry({f"{theirs}.weight": (*shapes[f"{skip}.weight"], 1, 1)}, flat)
             table[f"{skip}.bias"] = Entry({f"{theirs}.bias": shapes[f"{skip}.bias"]})
         if cell.attention is not None:
             for name, names in ATTENTION.items():
@@ -109,7 +94,7 @@ def key_table(unet: DeepFloydUNet, naming: str) -> dict[str, Entry]:
     return table
 
 
-def with_fixed_variance(table: dict[str, Entry], naming: str, stored: Parts, variance: str) -> dict[str, Entry]:
+def with_fixed_variance(table: KeyMap, naming: str, stored: Parts, variance: str) -> KeyMap:
     """The table of a network whose steps have a variance of the scheduler's: the stored variance channels give way.
 
     variance: "learned" (the table as it is), "posterior" (the network puts out the picture alone) or "beta" (it puts out
@@ -174,46 +159,27 @@ def cell_places(unet: DeepFloydUNet) -> Iterator[tuple[Cell, str, tuple[tuple[st
             yield cell, f"up.{index}", ((f"up_blocks.{b}.upsamplers.0", ""), (inside, ""))
 
 
-def _diffusers_attention(ours: str, theirs: str, shapes: Parts, attention: Attention) -> dict[str, Entry]:
+def _diffusers_attention(ours: str, theirs: str, shapes: Parts, attention: Attention) -> KeyMap:
     table = {}
     for kind in ("weight", "bias"):
         for name, parts in {"qkv": ("to_q", "to_k", "to_v"), "text_kv": ("add_k_proj", "add_v_proj")}.items():
             key = f"{ours}.{name}.{kind}"
-            table[key] = _stacked([f"{theirs}.{part}.{kind}" for part in parts], shapes[key])
+            table[key] = stacked([f"{theirs}.{part}.{kind}" for part in parts], shapes[key])
         table[f"{ours}.out.{kind}"] = Entry({f"{theirs}.to_out.0.{kind}": shapes[f"{ours}.out.{kind}"]})
     return table
 
 
-def _original_attention(ours: str, theirs: str, shapes: Parts, attention: Attention) -> dict[str, Entry]:
+def _original_attention(ours: str, theirs: str, shapes: Parts, attention: Attention) -> KeyMap:
     """One-dimensional convolutions of width 1, rows head by head: q k v of the first head, then of the second."""
     table = {}
     for kind, tail in (("weight", (1,)), ("bias", ())):
         for name, their_name, parts in (("qkv", "qkv", 3), ("text_kv", "encoder_kv", 2)):
             key = f"{ours}.{name}.{kind}"
             shape = (*shapes[key], *tail)
-            table[key] = Entry({f"{theirs}.{their_name}.{kind}": shape}, _parts_first(parts, attention.heads))
+            table[key] = Entry({f"{theirs}.{their_name}.{kind}": shape}, parts_first(parts, attention.heads))
         key = f"{ours}.out.{kind}"
-        table[key] = Entry({f"{theirs}.proj_out.{kind}": (*shapes[key], *tail)}, _flat)
+        table[key] = Entry({f"{theirs}.proj_out.{kind}": (*shapes[key], *tail)}, flat)
     return table
-
-
-def _stacked(keys: list[str], shape: tuple[int, ...]) -> Entry:
-    """Tensors of one size, joined along their first axis to `shape`."""
-    return Entry({key: (shape[0] // len(keys), *shape[1:]) for key in keys})
-
-
-def _flat(tensors: list[Tensor]) -> Tensor:
-    """The weight of a convolution of width 1, or a bias, as that of a linear layer."""
-    (tensor,) = tensors
-    return tensor.flatten(1) if tensor.ndim > 1 else tensor
-
-
-def _parts_first(parts: int, heads: int) -> Callable[[list[Tensor]], Tensor]:
-    def join(tensors: list[Tensor]) -> Tensor:
-        rows = _flat(tensors)
-        return rows.unflatten(0, (heads, parts, -1)).transpose(0, 1).flatten(0, 2)  # parts*heads*k ...
-
-    return join
 
 
 def _all_scales_then_all_shifts(tensors: list[Tensor]) -> Tensor:

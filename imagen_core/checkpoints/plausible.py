@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .._settings_file import is_number
 from ..schedules import schedule_from_config
-from ..unets import UNetConfig, build_unet
+from ..unets import UNetConfig
 
 WIDEST = 2**16  # channels or heads; the widest published layer has 10240
 MOST_LEVELS = 32
@@ -78,11 +78,11 @@ def in_short(error: object) -> str:
     return line if len(line) <= 300 else f"{line[:200]} ... {line[-90:]}"
 
 
-def built_empty(config: UNetConfig, path: Path) -> nn.Module:
+def built_empty(build: Callable[[], nn.Module], path: Path) -> nn.Module:
     """The network without memory. ValueError, naming the file, for settings that passed `check_settings` and are none."""
     try:
         with torch.device("meta"):
-            return build_unet(config)
+            return build()
     except (ValueError, TypeError, RuntimeError, ArithmeticError, AssertionError, LookupError) as error:
         raise ValueError(f"{path}: its settings describe no network ({in_short(error)}); download it again") from error
 

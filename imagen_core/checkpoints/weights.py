@@ -27,6 +27,7 @@ class Weights(Protocol):
     files: list[Path]
     shapes: dict[str, tuple[int, ...]]
     dtypes: dict[str, str]
+    metadata: dict[str, str]  # of a safetensors file's header; of several files the first one's
 
     def read(self, key: str, dtype: torch.dtype) -> Tensor:
         """One tensor as `dtype`, on a boundary (see _safetensors)."""
@@ -50,6 +51,7 @@ def open_weights(files: list[Path]) -> Iterator[Weights]:
 class _Safetensors:
     def __init__(self, files: list[SafetensorsFile]) -> None:
         self.files = [file.path for file in files]
+        self.metadata = files[0].metadata
         self._where: dict[str, SafetensorsFile] = {}
         for file in files:
             for key in file.shapes:
@@ -64,6 +66,8 @@ class _Safetensors:
 
 class _Archive:
     """Files that torch.save wrote, read by an unpickler that builds nothing but tensors."""
+
+    metadata: dict[str, str] = {}
 
     def __init__(self, files: list[Path]) -> None:
         self.files = files

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from imagen_core.checkpoints.native import StageSpec, load_checkpoint, read_spec, save_checkpoint
+from imagen_core import StageSpec, load_checkpoint, read_spec, save_checkpoint
 from imagen_core.conditioning import TextEmbeds
 from imagen_core.unets import BaseUNetConfig, EfficientUNetConfig, build_unet
 
@@ -192,7 +192,7 @@ def test_weights_of_another_program(tmp_path):
     path = tmp_path / "foreign.safetensors"
     for metadata in (None, {"format": "pt"}):
         save_file({"weight": torch.zeros(2)}, path, metadata=metadata)
-        refused(path, "format='imagen'")
+        refused(path, "first 'weight'", "Imagen Load U-Net takes a stage")
 
 
 def altered(path, *, metadata=None, tensors=None, drop_metadata=()):

@@ -344,7 +344,7 @@ def test_the_wrong_stage_in_the_wrong_place(published):
 
 
 def test_what_is_no_stage(tmp_path):
-    with pytest.raises(ValueError, match="holds no DeepFloyd IF stage.*unet/"):
+    with pytest.raises(ValueError, match="holds no stage.*unet/"):
         load_stage(tmp_path)
     with pytest.raises(FileNotFoundError, match="No checkpoint at"):
         load_stage(tmp_path / "nothing.safetensors")
@@ -354,10 +354,9 @@ def test_what_is_no_stage(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         save_file(weights, folder / "diffusion_pytorch_model.safetensors")
-        with pytest.raises(ValueError, match=f"is no DeepFloyd IF stage.*{word}"):
-            load_stage(folder)
-        with pytest.raises(ValueError, match=word if weights else "nor a DeepFloyd IF stage"):
-            load_stage(folder / "diffusion_pytorch_model.safetensors")
+        for path in (folder, folder / "diffusion_pytorch_model.safetensors"):
+            with pytest.raises(ValueError, match=f"{word}.*takes a stage .*a DeepFloyd IF stage"):
+                load_stage(path)
         assert not is_stage_checkpoint(folder) and not is_stage_checkpoint(next(folder.iterdir()))
 
 

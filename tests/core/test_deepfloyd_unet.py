@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deepfloyd_fixtures import FULL, full_config, original_weights, save_folder, text_states, tiny_unet  # noqa: E402
 
+from imagen_core import load_checkpoint  # noqa: E402
 from imagen_core.checkpoints.deepfloyd_config import config_from_diffusers, config_from_shapes  # noqa: E402
-from imagen_core.checkpoints.deepfloyd_if import load_deepfloyd  # noqa: E402
 from imagen_core.checkpoints.deepfloyd_keys import key_table  # noqa: E402
 from imagen_core.conditioning import Signals, TextEmbeds, aug_level_to_timestep, joined  # noqa: E402
 from imagen_core.unets import build_unet, unet_config_from_dict, unet_config_to_dict  # noqa: E402
@@ -36,7 +36,7 @@ def theirs():
 def ours(theirs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("if")
     return {
-        stage: load_deepfloyd(save_folder(folder / stage, stage, unet))[0].requires_grad_(False)
+        stage: load_checkpoint(save_folder(folder / stage, stage, unet))[0].requires_grad_(False)
         for stage, unet in theirs.items()
     }
 

@@ -67,11 +67,11 @@ def test_text_encoders(tmp_path):
 
 def test_what_it_is_not(tmp_path):
     save_file({"a.b": torch.zeros(3)}, tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match="1 tensors, first 'a.b': neither"):
+    with pytest.raises(ValueError, match="1 weights, first 'a.b', .*a text encoder"):
         inspect_checkpoint(tmp_path / "x.safetensors")
     with pytest.raises(FileNotFoundError, match="No checkpoint at"):
         inspect_checkpoint(tmp_path / "gone")
-    with pytest.raises(ValueError, match="holds no DeepFloyd IF stage"):
+    with pytest.raises(ValueError, match="holds no stage"):
         inspect_checkpoint(tmp_path)
 
 

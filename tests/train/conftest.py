@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from imagen_core.checkpoints.native import save_checkpoint
+from imagen_core import save_checkpoint
 from imagen_core.unets import build_unet
 from imagen_train.classifier import FILE, Classifier, save_classifier
 from imagen_train.plans import base64_plan, sr256_plan

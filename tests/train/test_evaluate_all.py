@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 
-from imagen_core.checkpoints.native import load_checkpoint, save_checkpoint
+from imagen_core import load_checkpoint, save_checkpoint
 from imagen_train import cli, contact_sheet, data, drawings, evaluate_all, photographs
 from imagen_train.data import PictureKind
 from imagen_train.evaluate_all import PARTS, Measurement, measure_all

@@ -1,0 +1,51 @@
+"""What is a reader? One published format: which files are its own, what they are, and what their weights are called."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import nn
+
+from ..key_map import KeyMap, same_keys
+from ..stored import Stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a reader makes of a checkpoint, before a weight is read."""
+
+    spec: Any  # what it is: a StageSpec where the reader's `kind` is "stage", a dataclass of its own for other kinds
+    build: Callable[[], nn.Module]  # the network, freshly made; it is called under the meta device
+    key_map: Callable[[nn.Module], KeyMap] = same_keys  # of that network; it may ask `weights.shapes`
+    naming: str | None = None  # which of several namings the file uses, for `imagen inspect`
+
+
+class Reader(ABC):
+    """One format. A concrete subclass in a file of this folder is found by its `name`."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]  # what people call it, with its article: "a DeepFloyd IF stage"
+    kind: ClassVar[str] = "stage"  # what it is loaded as: one kind, one function that loads it
+    loader: ClassVar[str] = "Imagen Load U-Net"  # the node that loads this kind
+    trained_in_half: ClassVar[bool] = (
+        False  # whether its authors ran it in fp16, so that a device with fast fp16 may too
+    )
+
+    @abstractmethod
+    def matches(self, stored: Stored) -> bool:
+        """Whether it is this reader's, told from keys, shapes, metadata and settings, never from a name on the disk.
+
+        Of every file at most one reader may say so.
+        """
+
+    @abstractmethod
+    def read(self, stored: Stored) -> Reading:
+        """What a matching checkpoint is. ValueError, naming `stored.path` and the key or setting that is wrong."""
+
+    def marks(self, folder: Path) -> bool:
+        """Whether a folder's settings say that it is one of these, so that a list shows it whole, damaged or not."""
+        return False

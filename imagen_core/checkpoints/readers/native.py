@@ -1,0 +1,132 @@
+"""How is one stage kept in one .safetensors file: weights, and in its metadata everything needed to sample from them?
+
+Metadata (strings): format "imagen", format_version, stage, unet (JSON), schedule (JSON), prediction_type,
+learned_variance, defaults (JSON), training (JSON); low_res_resize and aug_zero_is_clean (JSON) where they are not as
+our own stages have them. Nothing here ever unpickles.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from ..._safetensors import write_safetensors
+from ..._settings_file import is_number, parsed
+from ...unets import build_unet, unet_config_from_dict, unet_config_to_dict
+from ...whole_files import whole
+from ..plausible import check_schedule, check_settings, in_short
+from ..stage_spec import LATER_FIELDS, StageSpec
+from ..stored import Stored
+from ._base import Reader, Reading
+
+FORMAT = "imagen"
+FORMAT_VERSION = 1
+NUMBERS = ("steps", "guidance_scale", "aug_level", "percentile", "threshold_maximum", "threshold_limit")  # of defaults
+NAMES = ("sampler", "spacing", "thresholding")
+
+
+class NativeReader(Reader):
+    """Weights are called as our networks call them; the network is in the metadata."""
+
+    name: ClassVar[str] = "native"
+    title: ClassVar[str] = "an Imagen stage"
+
+    def matches(self, stored: Stored) -> bool:
+        return stored.metadata.get("format") == FORMAT
+
+    def read(self, stored: Stored) -> Reading:
+        version = stored.metadata.get("format_version", "")
+        if not version.isdecimal() or int(version[:9]) > FORMAT_VERSION:
+            raise ValueError(
+                f"{stored.path} has format_version {version[:20]!r}, this pack reads {FORMAT_VERSION}; update the pack"
+            )
+        try:
+            spec = _metadata_to_spec(stored.metadata)
+            check_settings(spec.unet_config, len(stored.shapes))
+            check_schedule(spec.schedule_config)
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise ValueError(f"{stored.path}: {in_short(error)}") from error
+        return Reading(spec=spec, build=partial(build_unet, spec.unet_config))
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str], unet: nn.Module, *, spec: StageSpec, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write `unet` and `spec` to `path`, whole or not at all; weights are stored as `dtype` (fp16 halves them).
+
+    Raises ValueError when `unet` was built from other settings than `spec.unet_config`.
+    """
+    unet = getattr(unet, "_orig_mod", unet)  # torch.compile's wrapper
+    if unet.config != spec.unet_config:
+        raise ValueError("spec.unet_config is not what the network was built from; pass unet_config=unet.config")
+    path = Path(path)
+    tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in unet.state_dict().items()}
+    with whole(path) as draft:
+        write_safetensors(draft, tensors, _spec_to_metadata(spec))
+
+
+def _spec_to_metadata(spec: StageSpec) -> dict[str, str]:
+    later = {name: getattr(spec, name) for name in LATER_FIELDS}
+    return {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "stage": spec.stage,
+        "unet": json.dumps(unet_config_to_dict(spec.unet_config)),
+        "schedule": json.dumps(spec.schedule_config),
+        "prediction_type": spec.prediction_type,
+        "learned_variance": json.dumps(spec.learned_variance),
+        "defaults": json.dumps(spec.defaults),
+        "training": json.dumps(spec.training),
+        **{name: json.dumps(value) for name, value in later.items() if value != LATER_FIELDS[name]},
+    }
+
+
+def _metadata_to_spec(metadata: dict[str, str]) -> StageSpec:
+    spec = StageSpec(
+        stage=_entry(metadata, "stage"),
+        unet_config=unet_config_from_dict(_json_entry(metadata, "unet", dict)),
+        schedule_config=_json_entry(metadata, "schedule", dict),
+        prediction_type=_entry(metadata, "prediction_type"),
+        learned_variance=_json_entry(metadata, "learned_variance", bool),
+        defaults=_json_entry(metadata, "defaults", dict),
+        training=_json_entry(metadata, "training", dict),
+        **{
+            name: _json_entry(metadata, name, type(default))
+            for name, default in LATER_FIELDS.items()
+            if name in metadata
+        },
+    )
+    config = spec.unet_config
+    if spec.learned_variance and config.out_channels != 2 * config.in_channels:
+        raise ValueError(
+            f"learned_variance needs twice the channels that are read, {config.in_channels}, and out_channels is "
+            f"{config.out_channels}"
+        )
+    for name, value in spec.defaults.items():
+        if name in NUMBERS and not is_number(value):
+            raise ValueError(f"metadata 'defaults': {name} is {value!r}, expected a number; download the file again")
+        if name in NAMES and not isinstance(value, str):
+            raise ValueError(f"metadata 'defaults': {name} is {value!r}, expected a name; download the file again")
+    return spec
+
+
+def _entry(metadata: dict[str, str], key: str) -> str:
+    if key not in metadata:
+        raise ValueError(f"metadata lacks {key!r}; the file is damaged: download it again")
+    return metadata[key]
+
+
+def _json_entry(metadata: dict[str, str], key: str, kind: type) -> Any:
+    value = parsed(_entry(metadata, key), f"metadata {key!r}")
+    if not isinstance(value, kind):
+        raise ValueError(f"metadata {key!r} is {value!r}, expected a {kind.__name__}; download the file again")
+    for name in ("kind", "name"):  # what a registry is asked for
+        if kind is dict and not isinstance(value.get(name, ""), str):
+            raise ValueError(f"metadata {key!r}: {name} is {value[name]!r}, expected a word; download the file again")
+    return value
