@@ -26,6 +26,7 @@ from .inspect import add_inspect
 from .places import working_folder_is_there
 from .prompt_cache import add_cache
 from .server.cli import add_command as add_serve
+from .streams import say
 
 if TYPE_CHECKING:
     from .execution.engine import Result
@@ -91,10 +92,6 @@ def explain(error: Exception) -> tuple[int, list[str]]:
     if isinstance(error, OSError) and error.filename is not None:
         return FAILED, [f"{os.fsdecode(error.filename)}: {error.strerror}"]
     return FAILED, [f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)"]
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -13,6 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 
+def say(line: str) -> None:
+    """Tell the user something that is not the command's output."""
+    print(line, file=sys.stderr)
+
+
 class OutputLost(Exception):
     """stdout takes no more. `reason`: the OSError."""
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,21 +10,28 @@ from typing import Any
 from aiohttp import web
 
 from ..graphs.records import parse
+from ..json_text import MOST_VALUES, as_text
 from ..validation import finite
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-MOST_VALUES = 1_000_000  # in one body: a graph of 5,000 nodes has a third of them
 AT_ONCE = 2**16  # bytes that are parsed on the event loop; more would hold everybody up
 JSON = "application/json"
 
 
-def both(router: web.UrlDispatcher, method: str, path: str, handler: Handler) -> None:
+def both(method: str, path: str, handler: Handler) -> list[web.RouteDef]:
     """Serve `handler` at `path` and at `/api` + `path`: scripts use the first, the editor's page the second."""
-    for prefix in ("", "/api"):
-        if method == "GET":
-            router.add_get(prefix + path, handler, allow_head=True)
-        else:
-            router.add_route(method, prefix + path, handler)
+    if method == "GET":
+        return [web.get(prefix + path, handler) for prefix in ("", "/api")]
+    return [web.route(method, prefix + path, handler) for prefix in ("", "/api")]
+
+
+def constant(value: Any) -> Handler:
+    """A handler that always answers `value` as JSON."""
+
+    async def handler(request: web.Request) -> web.Response:
+        return answer(value)
+
+    return handler
 
 
 def refuse(message: str, kind: type[web.HTTPError] = web.HTTPBadRequest) -> web.HTTPError:
@@ -52,26 +57,6 @@ async def answer_file(request: web.Request, path: Path, headers: dict[str, str])
         raise refuse("the header Range names no range of bytes", web.HTTPRequestRangeNotSatisfiable) from None
     await asyncio.to_thread(lambda: open(path, "rb").close())
     return web.FileResponse(path, headers=headers)
-
-
-def as_text(value: Any) -> str:
-    """JSON that every reader takes: what JSON cannot say becomes text, and a number that is not finite null."""
-    try:
-        return json.dumps(value, allow_nan=False, default=str)
-    except ValueError:
-        return json.dumps(_without_nan(value), allow_nan=False, default=str)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_without_nan_key(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _without_nan_key(key: Any) -> Any:
-    return str(key) if isinstance(key, float) else key
 
 
 def parse_body(body: bytes) -> Any:

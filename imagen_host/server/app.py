@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from .. import runtime
-from ..execution.engine import Engine
 from . import (
     blueprints,
     errors,
@@ -27,37 +26,37 @@ from . import (
     userdata,
     websocket,
 )
-from .history import History
-from .queue import PromptQueue
-from .state import ServerState
-from .websocket import Clients
+from .state import STATE, ServerState
 
+PARTS = (websocket, prompts, history, jobs, info, locales, blueprints, files, settings, userdata, frontend)
 CLOSING = 0.2  # seconds that open requests get when the server ends, and again when they are cancelled
 
 
 def create_app(state: ServerState) -> web.Application:
-    """The whole server as an aiohttp application; the frontend comes last, because it takes every path left over."""
+    """The whole server as an aiohttp application."""
     state.host.preview = True
-    state.clients = Clients()
-    engine = Engine(state.registry, state.host)
-    state.queue = PromptQueue(engine, state.clients, History(state.user_directory / "history.jsonl"))
     app = web.Application(client_max_size=state.max_body_size, middlewares=security.middlewares(state))
+    app[STATE] = state
     errors.cover(app)
-    for part in (websocket, prompts, history, jobs, info, locales, blueprints, files, settings, userdata, frontend):
-        part.add_routes(app, state)
-
-    async def running(app: web.Application) -> AsyncIterator[None]:
-        state.clients.loop = asyncio.get_running_loop()
-        with runtime.use(state.host):
-            state.queue.worker.start()
-            yield
-
-    async def stop(app: web.Application) -> None:
-        await asyncio.gather(asyncio.to_thread(state.queue.close), state.clients.close())
-
+    for part in PARTS:
+        app.add_routes(part.ROUTES)
     app.cleanup_ctx.append(running)
     app.on_shutdown.append(stop)
     return app
+
+
+async def running(app: web.Application) -> AsyncIterator[None]:
+    state = app[STATE]
+    state.clients.loop = asyncio.get_running_loop()
+    with runtime.use(state.host):
+        state.queue.worker.start()
+        yield
+    state.checker.shutdown(wait=False, cancel_futures=True)
+
+
+async def stop(app: web.Application) -> None:
+    state = app[STATE]
+    await asyncio.gather(asyncio.to_thread(state.queue.close), state.clients.close())
 
 
 def listen(host: str, port: int) -> socket.socket:

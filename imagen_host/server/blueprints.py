@@ -10,23 +10,22 @@ from aiohttp import web
 
 from ._routes import answer, both, refuse
 from .info import usable
-from .state import ServerState
+from .state import ServerState, state_of
 
 
-def add_routes(app: web.Application, state: ServerState) -> None:
-    async def all_of_them(request: web.Request) -> web.Response:
-        found = await asyncio.to_thread(blueprints, state)
-        return answer({key: entry(path, state.pack) for key, path in found.items()})
+async def all_of_them(request: web.Request) -> web.Response:
+    state = state_of(request)
+    found = await asyncio.to_thread(blueprints, state)
+    return answer({key: entry(path, state.pack) for key, path in found.items()})
 
-    async def one(request: web.Request) -> web.Response:
-        path = (await asyncio.to_thread(blueprints, state)).get(request.match_info["id"])
-        if path is None:
-            raise refuse("no such blueprint", web.HTTPNotFound)
-        data = await asyncio.to_thread(path.read_text, encoding="utf-8")
-        return answer(entry(path, state.pack) | {"data": data})
 
-    both(app.router, "GET", "/global_subgraphs", all_of_them)
-    both(app.router, "GET", "/global_subgraphs/{id}", one)
+async def one(request: web.Request) -> web.Response:
+    state = state_of(request)
+    path = (await asyncio.to_thread(blueprints, state)).get(request.match_info["id"])
+    if path is None:
+        raise refuse("no such blueprint", web.HTTPNotFound)
+    data = await asyncio.to_thread(path.read_text, encoding="utf-8")
+    return answer(entry(path, state.pack) | {"data": data})
 
 
 def blueprints(state: ServerState) -> dict[str, Path]:
@@ -40,3 +39,6 @@ def blueprints(state: ServerState) -> dict[str, Path]:
 def entry(path: Path, pack: Path) -> dict:
     """What the editor is told about a blueprint; `data`, its graph as text, only when it asks for that one."""
     return {"source": "custom_node", "name": path.stem, "info": {"node_pack": f"custom_nodes.{pack.name}"}}
+
+
+ROUTES = [*both("GET", "/global_subgraphs", all_of_them), *both("GET", "/global_subgraphs/{id}", one)]

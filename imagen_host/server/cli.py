@@ -10,6 +10,8 @@ import threading
 import webbrowser
 from typing import NoReturn
 
+from ..streams import say
+
 PORT = 8188  # ComfyUI's own, which its tools try first
 
 
@@ -42,7 +44,6 @@ def run_server(options: argparse.Namespace) -> NoReturn:
         raise ValueError("the editor's server needs aiohttp: run `pip install -e '.[editor]'`, or `make editor`")
     import asyncio
 
-    from ..cli import say
     from ..folders import make_host, scratch_folder, sweep_below, writable
     from ..registry import load_registry, pack_folder
     from .app import create_app, listen, serve

@@ -20,50 +20,47 @@ from ..pictures import pictures
 from ._routes import answer, answer_file, both, refuse
 from .forms import receive
 from .security import LONGEST_NAME, inside, served_type
-from .state import ServerState
+from .state import state_of
 from .userdata import is_true
 
 PREVIEW_FORMATS = {"webp": "WEBP", "jpeg": "JPEG", "jpg": "JPEG"}
 
 
-def add_routes(app: web.Application, state: ServerState) -> None:
-    host = state.host
+async def view(request: web.Request) -> web.StreamResponse:
+    path = _find(state_of(request).host, request.query)
+    if path is None:
+        raise refuse("no such picture", web.HTTPNotFound)
+    headers = {"Cache-Control": "no-cache", "Content-Type": served_type(path)}
+    headers["Content-Disposition"] = f'filename="{ascii_name(path.name)}"'
+    channel, preview = request.query.get("channel", "rgba"), request.query.get("preview")
+    if channel not in ("rgb", "a") and not preview:
+        return await answer_file(request, path, headers)
+    try:
+        kind, data = await asyncio.to_thread(convert, path, channel, preview)
+    except (OSError, ValueError) as error:
+        raise refuse(f"{path.name} cannot be converted: {error}") from error
+    return web.Response(body=data, headers={**headers, "Content-Type": kind})
 
-    async def view(request: web.Request) -> web.StreamResponse:
-        path = _find(host, request.query)
-        if path is None:
-            raise refuse("no such picture", web.HTTPNotFound)
-        headers = {"Cache-Control": "no-cache", "Content-Type": served_type(path)}
-        headers["Content-Disposition"] = f'filename="{ascii_name(path.name)}"'
-        channel, preview = request.query.get("channel", "rgba"), request.query.get("preview")
-        if channel not in ("rgb", "a") and not preview:
-            return await answer_file(request, path, headers)
+
+async def upload_image(request: web.Request) -> web.Response:
+    state = state_of(request)
+    with tempfile.TemporaryFile() as received:
+        form = await receive(request, received, state.max_upload_size)
+        folder = _folder(state.host, form)
+        return answer(await asyncio.to_thread(keep, received, folder, form))
+
+
+async def upload_mask(request: web.Request) -> web.Response:
+    state = state_of(request)
+    with tempfile.TemporaryFile() as received, tempfile.TemporaryFile() as masked:
+        form = await receive(request, received, state.max_upload_size)
+        original = _original(state.host, form)
         try:
-            kind, data = await asyncio.to_thread(convert, path, channel, preview)
+            await asyncio.to_thread(put_mask, original, received, masked)
         except (OSError, ValueError) as error:
-            raise refuse(f"{path.name} cannot be converted: {error}") from error
-        return web.Response(body=data, headers={**headers, "Content-Type": kind})
-
-    async def upload_image(request: web.Request) -> web.Response:
-        with tempfile.TemporaryFile() as received:
-            form = await receive(request, received, state.max_upload_size)
-            folder = _folder(host, form)
-            return answer(await asyncio.to_thread(keep, received, folder, form))
-
-    async def upload_mask(request: web.Request) -> web.Response:
-        with tempfile.TemporaryFile() as received, tempfile.TemporaryFile() as masked:
-            form = await receive(request, received, state.max_upload_size)
-            original = _original(host, form)
-            try:
-                await asyncio.to_thread(put_mask, original, received, masked)
-            except (OSError, ValueError) as error:
-                raise refuse(f"the mask cannot be applied: {error}") from error
-            form["filename"] = str(Path(form["filename"]).with_suffix(".png"))
-            return answer(await asyncio.to_thread(keep, masked, _folder(host, form), form))
-
-    both(app.router, "GET", "/view", view)
-    both(app.router, "POST", "/upload/image", upload_image)
-    both(app.router, "POST", "/upload/mask", upload_mask)
+            raise refuse(f"the mask cannot be applied: {error}") from error
+        form["filename"] = str(Path(form["filename"]).with_suffix(".png"))
+        return answer(await asyncio.to_thread(keep, masked, _folder(state.host, form), form))
 
 
 def _roots(host: runtime.Runtime, kind: str) -> list[Path]:
@@ -175,3 +172,10 @@ def ascii_name(name: str) -> str:
     return "".join(
         letter if letter.isascii() and letter.isprintable() and letter not in '"\\' else "_" for letter in name
     )
+
+
+ROUTES = [
+    *both("GET", "/view", view),
+    *both("POST", "/upload/image", upload_image),
+    *both("POST", "/upload/mask", upload_mask),
+]

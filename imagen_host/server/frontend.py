@@ -14,7 +14,7 @@ from aiohttp import web
 from ..places import place
 from ._routes import answer_file
 from .security import inside
-from .state import ServerState
+from .state import ServerState, state_of
 
 PACKAGE = "comfyui_frontend_package"
 # The editor would ask its makers' servers about nodes that it does not know or that fail. The browser keeps it from that.
@@ -54,22 +54,21 @@ def frontend_version(static: Path) -> str:
     return found[-1].name.removeprefix(f"{PACKAGE}-").removesuffix(".dist-info") if found else "unknown"
 
 
-def add_routes(app: web.Application, state: ServerState) -> None:
-    """The pack's own scripts and help pages; then, as every other path, the editor's files."""
+async def pack_file(request: web.Request) -> web.StreamResponse:
+    """A script or help page of the pack; under a name that no pack has, one of the editor's own."""
+    name, path = request.match_info["name"], request.match_info["path"]
+    folder = state_of(request).registry.web_directories.get(name)
+    return await (
+        _editor_file(request, f"extensions/{name}/{path}") if folder is None else serve(request, folder, path)
+    )
 
-    def files_of(folder: Path, unchanging: tuple[str, ...] = ()):
-        async def handler(request: web.Request) -> web.StreamResponse:
-            answer = await serve(request, folder, request.match_info["path"] or "index.html", unchanging)
-            if answer.headers["Content-Type"] == "text/html":
-                answer.headers["Content-Security-Policy"] = STAY_HERE.format(host=request.host)
-            return answer
 
-        return handler
+async def page(request: web.Request) -> web.StreamResponse:
+    return await _editor_file(request, request.match_info["path"] or "index.html")
 
-    for name, folder in state.registry.web_directories.items():
-        for prefix in ("", "/api"):
-            app.router.add_get(f"{prefix}/extensions/{name}/{{path:.+}}", files_of(folder))
-    app.router.add_get("/{path:(?!api/).*}", files_of(state.frontend, ("assets/", "fonts/")))
+
+async def _editor_file(request: web.Request, name: str) -> web.StreamResponse:
+    return await serve(request, state_of(request).frontend, name, ("assets/", "fonts/"))
 
 
 def extension_scripts(state: ServerState) -> list[str]:
@@ -91,4 +90,13 @@ async def serve(request: web.Request, folder: Path, name: str, unchanging: tuple
     kept = bool(unchanging) and name.startswith(unchanging)
     kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     headers = {"Cache-Control": "public, max-age=86400" if kept else "no-cache", "Content-Type": kind}
+    if kind == "text/html":
+        headers["Content-Security-Policy"] = STAY_HERE.format(host=request.host)
     return await answer_file(request, path, headers)
+
+
+ROUTES = [  # the last of all: it takes every path that is left over
+    web.get("/extensions/{name}/{path:.+}", pack_file),
+    web.get("/api/extensions/{name}/{path:.+}", pack_file),
+    web.get("/{path:(?!api/).*}", page),
+]

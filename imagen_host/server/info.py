@@ -9,89 +9,67 @@ import platform
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
 from .. import runtime
 from ..graphs.reading import describe, missing_classes, shipped
-from ._routes import Handler, answer, answer_file, both
+from ._routes import answer, answer_file, both, constant
+from .clients import features
 from .frontend import extension_scripts, frontend_version
 from .security import inside
-from .state import ServerState
-from .websocket import features
+from .state import ServerState, state_of
 
 # What ComfyUI has and this host does not: an empty answer each, so that the editor asks once and stays quiet.
 EMPTY_LISTS = ("/embeddings", "/models", "/experiment/models", "/models/{folder}", "/experiment/models/{folder}")
-EMPTY_OBJECTS = ("/node_replacements", "/internal/folder_paths")
+EMPTY_OBJECTS = ("/node_replacements", "/internal/folder_paths", "/templates/index_logo.json")
 USERS = {"storage": "server", "migrated": True}
 log = logging.getLogger(__name__)
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
-def add_routes(app: web.Application, state: ServerState) -> None:
-    pack = state.pack
-
-    def always(path: str, value: Any) -> None:
-        both(app.router, "GET", path, constant(value))
-
-    async def object_info(request: web.Request) -> web.Response:
-        return answer(await asyncio.to_thread(described, state))
-
-    async def one_class(request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        known = name in state.registry.classes
-        return answer(await asyncio.to_thread(described, state, [name]) if known else {})
-
-    async def extensions(request: web.Request) -> web.Response:
-        return answer(await asyncio.to_thread(extension_scripts, state))
-
-    async def system_stats(request: web.Request) -> web.Response:
-        return answer(await asyncio.to_thread(statistics, state))
-
-    async def template_names(request: web.Request) -> web.Response:
-        return answer({pack.name: list(await asyncio.to_thread(templates, state))})
-
-    async def template_cards(request: web.Request) -> web.Response:
-        cards = [card(name, text) for name, text in (await asyncio.to_thread(templates, state)).items()]
-        return answer([{"moduleName": pack.name, "title": pack.name, "type": "image", "templates": cards}])
-
-    async def template_file(request: web.Request) -> web.StreamResponse:
-        path = inside(pack / "workflows", request.match_info["file"])
-        if request.match_info["pack"] != pack.name or path.suffix not in (".json", *PICTURES) or not path.is_file():
-            raise web.HTTPNotFound()
-        return await answer_file(request, path, {"Cache-Control": "no-cache"})
-
-    async def nothing(request: web.Request) -> web.Response:
-        return web.Response(content_type="text/css")
-
-    both(app.router, "GET", "/object_info", object_info)
-    both(app.router, "GET", "/object_info/{name}", one_class)
-    both(app.router, "GET", "/extensions", extensions)
-    both(app.router, "GET", "/system_stats", system_stats)
-    # The names are for scripts. The editor shows the cards, which have descriptions, and would show the names besides.
-    app.router.add_get("/workflow_templates", template_names)
-    app.router.add_get("/api/workflow_templates", constant({}))
-    both(app.router, "GET", "/templates/index.json", template_cards)
-    both(app.router, "GET", "/workflow_templates/{pack}/{file}", template_file)
-    both(app.router, "GET", "/user.css", nothing)
-    always("/users", USERS)
-    always("/features", features(state.max_upload_size))
-    always("/templates/index_logo.json", {})
-    always("/internal/logs", "")
-    for path in EMPTY_LISTS:
-        always(path, [])
-    for path in EMPTY_OBJECTS:
-        always(path, {})
+async def object_info(request: web.Request) -> web.Response:
+    return answer(await asyncio.to_thread(described, state_of(request)))
 
 
-def constant(value: Any) -> Handler:
-    """A handler that always answers `value` as JSON."""
+async def one_class(request: web.Request) -> web.Response:
+    name, state = request.match_info["name"], state_of(request)
+    return answer(await asyncio.to_thread(described, state, [name]) if name in state.registry.classes else {})
 
-    async def handler(request: web.Request) -> web.Response:
-        return answer(value)
 
-    return handler
+async def extensions(request: web.Request) -> web.Response:
+    return answer(await asyncio.to_thread(extension_scripts, state_of(request)))
+
+
+async def system_stats(request: web.Request) -> web.Response:
+    return answer(await asyncio.to_thread(statistics, state_of(request)))
+
+
+async def what_it_can(request: web.Request) -> web.Response:
+    return answer(features(state_of(request).max_upload_size))
+
+
+async def template_names(request: web.Request) -> web.Response:
+    state = state_of(request)
+    return answer({state.pack.name: list(await asyncio.to_thread(templates, state))})
+
+
+async def template_cards(request: web.Request) -> web.Response:
+    state = state_of(request)
+    cards = [card(name, text) for name, text in (await asyncio.to_thread(templates, state)).items()]
+    return answer([{"moduleName": state.pack.name, "title": state.pack.name, "type": "image", "templates": cards}])
+
+
+async def template_file(request: web.Request) -> web.StreamResponse:
+    pack = state_of(request).pack
+    path = inside(pack / "workflows", request.match_info["file"])
+    if request.match_info["pack"] != pack.name or path.suffix not in (".json", *PICTURES) or not path.is_file():
+        raise web.HTTPNotFound()
+    return await answer_file(request, path, {"Cache-Control": "no-cache"})
+
+
+async def no_style(request: web.Request) -> web.Response:
+    return web.Response(content_type="text/css")
 
 
 def described(state: ServerState, names: list[str] | None = None) -> dict[str, dict]:
@@ -170,3 +148,22 @@ def _memory() -> tuple[int, int]:
         names = ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES")
         known = hasattr(os, "sysconf") and all(name in os.sysconf_names for name in names)
         return tuple(os.sysconf(name) * os.sysconf("SC_PAGE_SIZE") for name in names) if known else (0, 0)
+
+
+ROUTES = [
+    *both("GET", "/object_info", object_info),
+    *both("GET", "/object_info/{name}", one_class),
+    *both("GET", "/extensions", extensions),
+    *both("GET", "/system_stats", system_stats),
+    *both("GET", "/features", what_it_can),
+    # The names are for scripts. The editor shows the cards, which have descriptions, and would show the names besides.
+    web.get("/workflow_templates", template_names),
+    web.get("/api/workflow_templates", constant({})),
+    *both("GET", "/templates/index.json", template_cards),
+    *both("GET", "/workflow_templates/{pack}/{file}", template_file),
+    *both("GET", "/user.css", no_style),
+    *both("GET", "/users", constant(USERS)),
+    *both("GET", "/internal/logs", constant("")),
+    *(route for path in EMPTY_LISTS for route in both("GET", path, constant([]))),
+    *(route for path in EMPTY_OBJECTS for route in both("GET", path, constant({}))),
+]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from aiohttp import web
 
-from ._routes import answer, answer_text, as_text, both, ids_of, read_object, refuse, whole_number
-from .entries import Entry, Job
-from .state import ServerState
+from ..jobs.entries import Entry, Job
+from ..jobs.queue import PromptQueue
+from ..json_text import as_text
+from ._routes import answer, answer_text, both, ids_of, read_object, refuse, whole_number
+from .state import state_of
 
 STATUSES = ("pending", "in_progress", "completed", "failed", "cancelled")
 
@@ -40,59 +42,55 @@ def ended_details(entry: Entry) -> dict:
     return {**entry.job, "workflow": {"prompt": data["prompt"][2], "extra_data": data["prompt"][3]}, **more}
 
 
-def add_routes(app: web.Application, state: ServerState) -> None:
-    """Add /jobs, /jobs/{id}, /jobs/{id}/cancel and /jobs/cancel"""
+def all_jobs(queue: PromptQueue) -> list[dict]:
+    """Every job once; one that ends between the two readings is still shown as it was."""
+    running, waiting = queue.split()
+    queued = [job.shown("in_progress") for job in running] + [job.shown("pending") for job in waiting]
+    known = {job["id"] for job in queued}
+    return [*queued, *(entry.job for name, entry in queue.history.current().items() if name not in known)]
 
-    def all_jobs() -> list[dict]:
-        """Every job once; one that ends between the two readings is still shown as it was."""
-        running, waiting = state.queue.split()
-        queued = [job.shown("in_progress") for job in running] + [job.shown("pending") for job in waiting]
-        known = {job["id"] for job in queued}
-        return [*queued, *(entry.job for name, entry in state.queue.history.current().items() if name not in known)]
 
-    def find(wanted: Collection[str], workflow: str | None, by: Callable, newest_first: bool) -> list[dict]:
-        jobs = [job for job in all_jobs() if job["status"] in wanted]
-        jobs = [job for job in jobs if not workflow or job.get("workflow_id") == workflow]
-        return sorted(jobs, key=by, reverse=newest_first)
+def found(queue: PromptQueue, prompt_id: str) -> bytes | None:
+    """The JSON of one job; None when there is no such job."""
+    job, status = queue.find(prompt_id)
+    if job is not None:
+        return as_text(details(job, status)).encode()
+    entry = queue.history.get(prompt_id)
+    return None if entry is None else as_text(ended_details(entry)).encode()
 
-    async def listed(request: web.Request) -> web.Response:
-        parts = [part.strip().lower() for part in request.query.get("status", "").split(",")]
-        wanted = [part for part in parts if part] or STATUSES
-        if unknown := [part for part in wanted if part not in STATUSES]:
-            raise refuse(f"no status is called {unknown[0]!r:.40}: use {', '.join(STATUSES)}")
-        by = SORTED_BY[_chosen(request, "sort_by", SORTED_BY, "created_at")]
-        newest_first = _chosen(request, "sort_order", ORDERS, "desc") == "desc"
-        offset, limit = whole_number(request, "offset") or 0, whole_number(request, "limit")
-        jobs = await asyncio.to_thread(find, wanted, request.query.get("workflow_id"), by, newest_first)
-        return answer(page(jobs, offset, limit))
 
-    def found(prompt_id: str) -> bytes | None:
-        """The JSON of one job; None when there is no such job."""
-        job, status = state.queue.find(prompt_id)
-        if job is not None:
-            return as_text(details(job, status)).encode()
-        entry = state.queue.history.get(prompt_id)
-        return None if entry is None else as_text(ended_details(entry)).encode()
+async def listed(request: web.Request) -> web.Response:
+    wanted = _statuses(request)
+    by = SORTED_BY[_chosen(request, "sort_by", SORTED_BY, "created_at")]
+    newest_first = _chosen(request, "sort_order", ORDERS, "desc") == "desc"
+    offset, limit = whole_number(request, "offset") or 0, whole_number(request, "limit")
+    workflow, queue = request.query.get("workflow_id"), state_of(request).queue
 
-    async def one(request: web.Request) -> web.Response:
-        prompt_id = request.match_info["prompt_id"]
-        text = await asyncio.to_thread(found, prompt_id)
-        if text is None:
-            raise refuse(f"no job is called {prompt_id!r:.80}", web.HTTPNotFound)
-        return answer_text(text)
+    def chosen() -> list[dict]:
+        jobs = (job for job in all_jobs(queue) if job["status"] in wanted)
+        return sorted(
+            (job for job in jobs if workflow in ("", None, job.get("workflow_id"))), key=by, reverse=newest_first
+        )
 
-    async def cancel(request: web.Request) -> web.Response:
-        """Also of a job that has ended or never was: then nothing happens."""
-        return answer({"cancelled": bool(state.queue.cancel([request.match_info["prompt_id"]]))})
+    return answer(page(await asyncio.to_thread(chosen), offset, limit))
 
-    async def cancel_several(request: web.Request) -> web.Response:
-        ids = ids_of(await read_object(request), "job_ids")
-        return answer({"cancelled": bool(state.queue.cancel(ids))})
 
-    both(app.router, "GET", "/jobs", listed)
-    both(app.router, "POST", "/jobs/cancel", cancel_several)
-    both(app.router, "GET", "/jobs/{prompt_id}", one)
-    both(app.router, "POST", "/jobs/{prompt_id}/cancel", cancel)
+async def one(request: web.Request) -> web.Response:
+    prompt_id = request.match_info["prompt_id"]
+    text = await asyncio.to_thread(found, state_of(request).queue, prompt_id)
+    if text is None:
+        raise refuse(f"no job is called {prompt_id!r:.80}", web.HTTPNotFound)
+    return answer_text(text)
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Also of a job that has ended or never was: then nothing happens."""
+    return answer({"cancelled": bool(state_of(request).queue.cancel([request.match_info["prompt_id"]]))})
+
+
+async def cancel_several(request: web.Request) -> web.Response:
+    ids = ids_of(await read_object(request), "job_ids")
+    return answer({"cancelled": bool(state_of(request).queue.cancel(ids))})
 
 
 def page(jobs: list[dict], offset: int, limit: int | None) -> dict:
@@ -103,9 +101,26 @@ def page(jobs: list[dict], offset: int, limit: int | None) -> dict:
     return {"jobs": part, "pagination": {"offset": offset, "limit": limit, "total": len(jobs), "has_more": more}}
 
 
+def _statuses(request: web.Request) -> Collection[str]:
+    """The query parameter `status`, separated by commas; all where there is none. Answers 400."""
+    parts = [part.strip().lower() for part in request.query.get("status", "").split(",")]
+    wanted = [part for part in parts if part] or STATUSES
+    if unknown := [part for part in wanted if part not in STATUSES]:
+        raise refuse(f"no status is called {unknown[0]!r:.40}: use {', '.join(STATUSES)}")
+    return wanted
+
+
 def _chosen(request: web.Request, name: str, known: Collection[str], default: str) -> str:
     """The query parameter `name`, which must be one of `known`. Answers 400."""
     value = request.query.get(name, default).lower()
     if value not in known:
         raise refuse(f"{name} is {value!r:.40}: use {' or '.join(known)}")
     return value
+
+
+ROUTES = [
+    *both("GET", "/jobs", listed),
+    *both("POST", "/jobs/cancel", cancel_several),
+    *both("GET", "/jobs/{prompt_id}", one),
+    *both("POST", "/jobs/{prompt_id}/cancel", cancel),
+]

@@ -9,16 +9,13 @@ from pathlib import Path
 from aiohttp import web
 
 from ._routes import answer, both
-from .state import ServerState
+from .state import state_of
 
 PARTS = ("nodeDefs", "commands", "settings")  # each a file and a key of its own; main.json holds all other keys
 
 
-def add_routes(app: web.Application, state: ServerState) -> None:
-    async def translations(request: web.Request) -> web.Response:
-        return answer(await asyncio.to_thread(gather, state.pack / "locales"))
-
-    both(app.router, "GET", "/i18n", translations)
+async def translations(request: web.Request) -> web.Response:
+    return answer(await asyncio.to_thread(gather, state_of(request).pack / "locales"))
 
 
 def gather(folder: Path) -> dict[str, dict]:
@@ -36,3 +33,6 @@ def _read(path: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+ROUTES = both("GET", "/i18n", translations)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aiohttp import web
 
+from ..jobs.entries import Job
+from ..jobs.queue import PromptQueue, QueueFull
 from ..validation import finite, problem, validate
 from ._routes import TooMany, answer, answer_text, both, ids_of, parse_body, read_object
-from .entries import Job
+from .clients import LONGEST_ID
 from .node_errors import bounded
-from .queue import PromptQueue, QueueFull
-from .state import ServerState
-from .websocket import LONGEST_ID
+from .state import ServerState, state_of
 
 NEVER_KEPT = ("auth_token_comfy_org", "api_key_comfy_org")  # secrets that the editor sends along
 
@@ -109,59 +107,60 @@ def shown(queue: PromptQueue) -> bytes:
     return b'{"queue_running": [' + running + b'], "queue_pending": [' + waiting + b"]}"
 
 
-def add_routes(app: web.Application, state: ServerState) -> None:
-    """Add the routes that fill, show and change the queue."""
-    numbers = itertools.count(1)
-    checker = ThreadPoolExecutor(1, thread_name_prefix="imagen-checker")  # one: prompts keep their order
+async def put(request: web.Request) -> web.Response:
+    state = state_of(request)
+    try:
+        body, number = await request.read(), next(state.numbers)
+        check = asyncio.get_running_loop().run_in_executor(state.checker, job_of, body, number, state)
+        job, node_errors = await check
+        state.queue.put(job)
+    except Refused as refused:
+        return answer(refused.body, status=refused.status)
+    except QueueFull:
+        error = problem("queue_full", "too many prompts wait", "wait until some have run, or clear the queue")
+        return answer(Refused(error).body, status=429)
+    except ValueError as error:
+        return answer(Refused(problem("invalid_request", str(error))).body, status=400)
+    except web.HTTPRequestEntityTooLarge as error:
+        too_large = problem("request_too_large", "the request is too large", error.text or "")
+        return answer(Refused(too_large).body, status=413)
+    return answer({"prompt_id": job.prompt_id, "number": job.number, "node_errors": node_errors})
 
-    async def put(request: web.Request) -> web.Response:
-        try:
-            body, number = await request.read(), next(numbers)
-            job, node_errors = await asyncio.get_running_loop().run_in_executor(checker, job_of, body, number, state)
-            state.queue.put(job)
-        except Refused as refused:
-            return answer(refused.body, status=refused.status)
-        except QueueFull:
-            error = problem("queue_full", "too many prompts wait", "wait until some have run, or clear the queue")
-            return answer(Refused(error).body, status=429)
-        except ValueError as error:
-            return answer(Refused(problem("invalid_request", str(error))).body, status=400)
-        except web.HTTPRequestEntityTooLarge as error:
-            too_large = problem("request_too_large", "the request is too large", error.text or "")
-            return answer(Refused(too_large).body, status=413)
-        return answer({"prompt_id": job.prompt_id, "number": job.number, "node_errors": node_errors})
 
-    async def remaining(request: web.Request) -> web.Response:
-        return answer(state.queue.status()["status"])
+async def remaining(request: web.Request) -> web.Response:
+    return answer(state_of(request).queue.status()["status"])
 
-    async def show(request: web.Request) -> web.Response:
-        return answer_text(await asyncio.to_thread(shown, state.queue))
 
-    async def change(request: web.Request) -> web.Response:
-        body = await read_object(request)
-        if body.get("clear"):
-            state.queue.remove()
-        elif ids := ids_of(body, "delete"):
-            state.queue.remove(ids)
-        return web.Response()
+async def show(request: web.Request) -> web.Response:
+    return answer_text(await asyncio.to_thread(shown, state_of(request).queue))
 
-    async def interrupt(request: web.Request) -> web.Response:
-        state.queue.interrupt((await read_object(request)).get("prompt_id"))
-        return web.Response()
 
-    async def free(request: web.Request) -> web.Response:
-        body = await read_object(request)
-        if body.get("unload_models") or body.get("free_memory"):
-            state.queue.forget()
-        return web.Response()
+async def change(request: web.Request) -> web.Response:
+    body, queue = await read_object(request), state_of(request).queue
+    if body.get("clear"):
+        queue.remove()
+    elif ids := ids_of(body, "delete"):
+        queue.remove(ids)
+    return web.Response()
 
-    async def stop(app: web.Application) -> None:
-        checker.shutdown(wait=False, cancel_futures=True)
 
-    app.on_cleanup.append(stop)
-    both(app.router, "GET", "/prompt", remaining)
-    both(app.router, "POST", "/prompt", put)
-    both(app.router, "GET", "/queue", show)
-    both(app.router, "POST", "/queue", change)
-    both(app.router, "POST", "/interrupt", interrupt)
-    both(app.router, "POST", "/free", free)
+async def interrupt(request: web.Request) -> web.Response:
+    state_of(request).queue.interrupt((await read_object(request)).get("prompt_id"))
+    return web.Response()
+
+
+async def free(request: web.Request) -> web.Response:
+    body = await read_object(request)
+    if body.get("unload_models") or body.get("free_memory"):
+        state_of(request).queue.forget()
+    return web.Response()
+
+
+ROUTES = [
+    *both("GET", "/prompt", remaining),
+    *both("POST", "/prompt", put),
+    *both("GET", "/queue", show),
+    *both("POST", "/queue", change),
+    *both("POST", "/interrupt", interrupt),
+    *both("POST", "/free", free),
+]

@@ -15,48 +15,42 @@ from aiohttp import web
 from .. import whole_files
 from ._routes import answer, answer_file, both, refuse
 from .security import inside, served_type
-from .state import ServerState
+from .state import state_of
 
 
-def add_routes(app: web.Application, state: ServerState) -> None:
-    """Add /userdata, /userdata/{file} and /userdata/{file}/move/{target}"""
-    root = state.user_directory
+async def list_files(request: web.Request) -> web.Response:
+    wanted = {name: is_true(request.query.get(name, "")) for name in ("recurse", "split", "full_info")}
+    folder = inside(_root(request), request.query.get("dir", "").strip("/"))
+    if not folder.is_dir():
+        raise refuse("no such folder", web.HTTPNotFound)
+    return answer(await asyncio.to_thread(listing, folder, **wanted))
 
-    async def list_files(request: web.Request) -> web.Response:
-        wanted = {name: is_true(request.query.get(name, "")) for name in ("recurse", "split", "full_info")}
-        folder = inside(root, request.query.get("dir", "").strip("/"))
-        if not folder.is_dir():
-            raise refuse("no such folder", web.HTTPNotFound)
-        return answer(await asyncio.to_thread(listing, folder, **wanted))
 
-    async def read_file(request: web.Request) -> web.StreamResponse:
-        path = _existing(root, request)
-        headers = {"Content-Type": served_type(path), "Cache-Control": "no-cache"}
-        return await answer_file(request, path, headers)
+async def read_file(request: web.Request) -> web.StreamResponse:
+    path = _existing(request)
+    headers = {"Content-Type": served_type(path), "Cache-Control": "no-cache"}
+    return await answer_file(request, path, headers)
 
-    async def write_file(request: web.Request) -> web.Response:
-        data = await request.read()
-        path = _target(root, request, "file")
-        try:
-            await asyncio.to_thread(whole_files.write, path, data, replace=_may_replace(request))
-        except FileExistsError:
-            raise refuse("a file of that name exists", web.HTTPConflict) from None
-        return answer(_answer(path, root, request))
 
-    async def delete_file(request: web.Request) -> web.Response:
-        await asyncio.to_thread(_existing(root, request).unlink)
-        return web.Response(status=204)
+async def write_file(request: web.Request) -> web.Response:
+    data = await request.read()
+    path = _target(request, "file")
+    try:
+        await asyncio.to_thread(whole_files.write, path, data, replace=_may_replace(request))
+    except FileExistsError:
+        raise refuse("a file of that name exists", web.HTTPConflict) from None
+    return answer(_answer(path, request))
 
-    async def move_file(request: web.Request) -> web.Response:
-        source, target = _existing(root, request), _target(root, request, "target")
-        await asyncio.to_thread(move, source, target, _may_replace(request))
-        return answer(_answer(target, root, request))
 
-    both(app.router, "GET", "/userdata", list_files)
-    both(app.router, "GET", "/userdata/{file:.+}", read_file)
-    both(app.router, "POST", "/userdata/{file:.+}/move/{target:.+}", move_file)
-    both(app.router, "POST", "/userdata/{file:.+}", write_file)
-    both(app.router, "DELETE", "/userdata/{file:.+}", delete_file)
+async def delete_file(request: web.Request) -> web.Response:
+    await asyncio.to_thread(_existing(request).unlink)
+    return web.Response(status=204)
+
+
+async def move_file(request: web.Request) -> web.Response:
+    source, target = _existing(request), _target(request, "target")
+    await asyncio.to_thread(move, source, target, _may_replace(request))
+    return answer(_answer(target, request))
 
 
 def is_true(text: str) -> bool:
@@ -106,21 +100,35 @@ def _may_replace(request: web.Request) -> bool:
     return request.query.get("overwrite", "true").lower() != "false"
 
 
-def _existing(root: Path, request: web.Request) -> Path:
-    path = inside(root, request.match_info["file"])
+def _root(request: web.Request) -> Path:
+    return state_of(request).user_directory
+
+
+def _existing(request: web.Request) -> Path:
+    path = inside(_root(request), request.match_info["file"])
     if not path.is_file():
         raise refuse("no such file", web.HTTPNotFound)
     return path
 
 
-def _target(root: Path, request: web.Request, part: str) -> Path:
+def _target(request: web.Request, part: str) -> Path:
     """The path to write to. Answers 400 when a folder is in the way."""
+    root = _root(request)
     path = inside(root, request.match_info[part])
     if path.is_dir() or path == root.resolve() or any(folder.is_file() for folder in path.parents):
         raise refuse("a folder cannot be replaced by a file, nor a file by a folder")
     return path
 
 
-def _answer(path: Path, root: Path, request: web.Request) -> Any:
-    name = path.relative_to(root.resolve()).as_posix()
+def _answer(path: Path, request: web.Request) -> Any:
+    name = path.relative_to(_root(request).resolve()).as_posix()
     return info(path, name) if is_true(request.query.get("full_info", "")) else name
+
+
+ROUTES = [
+    *both("GET", "/userdata", list_files),
+    *both("GET", "/userdata/{file:.+}", read_file),
+    *both("POST", "/userdata/{file:.+}/move/{target:.+}", move_file),
+    *both("POST", "/userdata/{file:.+}", write_file),
+    *both("DELETE", "/userdata/{file:.+}", delete_file),
+]

@@ -10,7 +10,7 @@ import psutil
 from aiohttp import WSMsgType, WSServerHandshakeError
 from server_client import picture_prompt, running, sum_prompt
 
-from imagen_host.server import websocket
+from imagen_host.server import clients as outboxes
 
 HANDSHAKE = (
     "GET /ws?clientId={sid} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -34,8 +34,8 @@ async def clients(site, count):
 
 
 async def test_a_client_that_never_reads_is_cut_off_and_holds_nobody_up(server, monkeypatch):
-    monkeypatch.setattr(websocket, "LAGGING", 20)
-    monkeypatch.setattr(websocket, "LARGEST_OUTBOX", 40_000)
+    monkeypatch.setattr(outboxes, "LAGGING", 20)
+    monkeypatch.setattr(outboxes, "LARGEST_OUTBOX", 40_000)
     async with running(server) as site, site.listen("me") as ear:
         await ear.next()
         slow = deaf(site, "me")
@@ -67,7 +67,7 @@ class Request:
 
 async def test_an_outbox_of_a_slow_reader_keeps_the_newest_progress_of_every_prompt():
     request = Request()
-    client = websocket.Client(None, request)
+    client = outboxes.Client(None, request)
     for number in range(4000):  # a fast graph, with a saver at every tenth node
         client.post("executing", f"a at {number}", "a")
         client.post("progress_state", f"a {number}", "a")
@@ -85,17 +85,17 @@ async def test_an_outbox_of_a_slow_reader_keeps_the_newest_progress_of_every_pro
         ("progress", "3999"),
         ("progress_state", "b 1"),
     ]
-    assert kinds.count("preview") == 1 and len(kinds) < 400 + websocket.LAGGING + 10
+    assert kinds.count("preview") == 1 and len(kinds) < 400 + outboxes.LAGGING + 10
     assert not request.transport.aborted
 
 
 async def test_an_outbox_gives_up_its_client_when_what_counts_is_left_unread():
     request = Request()
-    client = websocket.Client(None, request)
+    client = outboxes.Client(None, request)
     for number in range(20_000):
         client.post("executed", f"{number:400}", "a")  # as a saver's answer
     assert not request.transport.aborted
-    client.post("executed", "x" * websocket.LARGEST_OUTBOX, "a")
+    client.post("executed", "x" * outboxes.LARGEST_OUTBOX, "a")
     assert request.transport.aborted and len(client.outbox) == client.size == 0
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from server_client import running, sum_prompt
 
-from imagen_host.server import history
-from imagen_host.server.entries import read_line
-from imagen_host.server.history import History
-from imagen_host.server.settings import FILE, Settings, read
+from imagen_host.jobs import history
+from imagen_host.jobs.entries import read_line
+from imagen_host.jobs.history import History
+from imagen_host.server.settings_file import FILE, Settings, read
 
 UNHASHABLE = '[["a"],{"prompt":[],"status":{"messages":[]}}]'  # what once kept the server from starting
 

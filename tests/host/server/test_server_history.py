@@ -5,9 +5,9 @@ import json
 from host_graphs import entry
 from server_client import picture_prompt, running, sum_prompt
 
-from imagen_host.server import history
-from imagen_host.server.entries import read_line
-from imagen_host.server.history import History
+from imagen_host.jobs import history
+from imagen_host.jobs.entries import read_line
+from imagen_host.jobs.history import History
 
 
 async def test_history_is_there_after_a_restart(server, caplog):

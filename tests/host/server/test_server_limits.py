@@ -8,7 +8,8 @@ import pytest
 from host_graphs import entry
 from server_client import picture_prompt, running, sum_prompt
 
-from imagen_host.server import _routes, forms, node_errors, queue
+from imagen_host.jobs import queue
+from imagen_host.server import _routes, forms, node_errors
 
 PART = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}

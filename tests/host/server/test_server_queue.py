@@ -5,7 +5,7 @@ import asyncio
 from host_graphs import entry
 from server_client import picture_prompt, running, sum_prompt
 
-from imagen_host.server import queue
+from imagen_host.jobs import queue
 
 
 async def status_of(site, prompt_id):

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from ..whole_files import whole
-from .state import MEBIBYTE
 
-LONGEST_LINE = 128 * MEBIBYTE
+LONGEST_LINE = 128 * 2**20  # bytes
 REMEMBERED = 200  # bytes
 
 

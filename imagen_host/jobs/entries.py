@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ..json_text import MOST_VALUES, as_text
 from ..validation import finite
-from ._routes import MOST_VALUES, as_text
 
 PREVIEWED = ("images", "video", "audio", "3d", "text")
 ENDED = {"execution_success": "completed", "execution_error": "failed", "execution_interrupted": "cancelled"}

@@ -10,7 +10,7 @@ import json
 from collections import deque
 from typing import Any
 
-from .websocket import Clients
+from .listeners import Listeners
 
 MOST_FINISHED = 40  # nodes that a message of progress still lists: each goes with every message
 KEPT = ("execution_start", "execution_cached", "execution_success", "execution_error", "execution_interrupted")
@@ -19,8 +19,8 @@ KEPT = ("execution_start", "execution_cached", "execution_success", "execution_e
 class Announcer:
     """Takes one prompt's events from the engine and tells its client; an interruption is told to everybody."""
 
-    def __init__(self, clients: Clients, prompt_id: str, sid: str | None) -> None:
-        self.clients, self.prompt_id, self.sid = clients, prompt_id, sid
+    def __init__(self, listeners: Listeners, prompt_id: str, sid: str | None) -> None:
+        self.listeners, self.prompt_id, self.sid = listeners, prompt_id, sid
         self.kept: list[tuple[str, dict]] = []
         self.nodes: dict[str, dict] = {}
         self.finished: deque[str] = deque()
@@ -77,19 +77,19 @@ class Announcer:
 
     def _preview(self, node: str, form: str, picture: Any, longest: int) -> None:
         """Encoded here, on the engine's thread, and only when somebody looks."""
-        if self.sid is None or not self.clients.knows(self.sid):
+        if self.sid is None or not self.listeners.knows(self.sid):
             return
         picture = picture.convert("RGB")
         picture.thumbnail((longest, longest))
         with io.BytesIO() as file:
             picture.save(file, format="JPEG", quality=90)
-            self.clients.send_preview(file.getvalue(), self._names(node), self.sid)
+            self.listeners.send_preview(file.getvalue(), self._names(node), self.sid)
 
     def _tell(self, kind: str, data: dict, everybody: bool = False) -> None:
         if everybody:
-            self.clients.send(kind, data)
+            self.listeners.send(kind, data)
         elif self.sid is not None:
-            self.clients.send(kind, data, self.sid)
+            self.listeners.send(kind, data, self.sid)
 
 
 def as_json(shown: dict | None) -> dict | None:

@@ -13,12 +13,11 @@ from ..execution.cache import Cache
 from ..execution.engine import SUCCESS, Engine, Failure
 from .entries import Entry, Job, make
 from .history import History
+from .listeners import Listeners
 from .progress import Announcer, as_json
-from .state import MEBIBYTE
-from .websocket import Clients
 
 MOST_WAITING = 10_000  # prompts
-MOST_BYTES = 256 * MEBIBYTE  # of all waiting prompts together
+MOST_BYTES = 256 * 2**20  # of all waiting prompts together
 
 
 class QueueFull(Exception):
@@ -28,8 +27,8 @@ class QueueFull(Exception):
 class PromptQueue:
     """The prompts that wait and the thread that runs them. May be used from any thread."""
 
-    def __init__(self, engine: Engine, clients: Clients, history: History) -> None:
-        self.engine, self.clients, self.history = engine, clients, history
+    def __init__(self, engine: Engine, listeners: Listeners, history: History) -> None:
+        self.engine, self.listeners, self.history = engine, listeners, history
         self.changed = threading.Condition()
         self.waiting: dict[str, Job] = {}  # by prompt id
         self.order: list[tuple[float, int, Job]] = []  # a heap; jobs that were taken back are passed over
@@ -129,7 +128,7 @@ class PromptQueue:
         return not self.worker.is_alive()
 
     def _tell_status(self) -> None:
-        self.clients.send("status", self.status())
+        self.listeners.send("status", self.status())
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
@@ -158,7 +157,7 @@ class PromptQueue:
             *_, job = heapq.heappop(self.order)
         del self.waiting[job.prompt_id]
         self.bytes -= job.size
-        self.running, self.announcer = job, Announcer(self.clients, job.prompt_id, job.sid)
+        self.running, self.announcer = job, Announcer(self.listeners, job.prompt_id, job.sid)
         self._tell_status()
         return job
 
@@ -189,7 +188,7 @@ class PromptQueue:
             self.engine.host.interrupt(False)  # one that came too late for this job must not hit the next
             self._tell_status()
         if job.sid is not None:
-            self.clients.send("executing", {"node": None, "prompt_id": job.prompt_id}, job.sid)
+            self.listeners.send("executing", {"node": None, "prompt_id": job.prompt_id}, job.sid)
 
 
 def _log(failure: Failure) -> None:
