@@ -1,6 +1,6 @@
 """Imagen in pixel space, in pure torch: a frozen T5, a 64x64 base U-Net and two super-resolution U-Nets.
 
-Text-to-image in four calls: `T5TextEncoder.from_folder`, `load_stage`, `encode_prompt`, `sample_base` with a `Draw`; then
+Text-to-image in four calls: `load_text_encoder`, `load_stage`, `encode_prompt`, `sample_base` with a `Draw`; then
 `super_resolve`, twice. Importing this package reads, prints and downloads nothing.
 """
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from imagen_core.sampling import super_resolve
 from imagen_core.stage import Stage, load_stage
-from imagen_core.text.t5 import T5TextEncoder
+from imagen_core.text.loading import load_text_encoder
 from imagen_core.whole_files import whole
 
 from .evaluate import EVALUATION_SEED, SamplingSettings, draw_base
@@ -49,7 +49,7 @@ def write_contact_sheets(
         load_stage(models_dir / f"{name}.safetensors", expected_stage=name, device=device)
         for name in ("base64", "sr256", "sr1024")
     )
-    encoder = T5TextEncoder.from_folder(models_dir / FOLDER, device=device)
+    encoder = load_text_encoder(models_dir / FOLDER, device=device)
     captions = sample_scenes(count, seed=EVALUATION_SEED + 3).captions
     small = draw_base(base, encoder, captions, SamplingSettings().of(base))
     middle, cuts, first = [], [], None

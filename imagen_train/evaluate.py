@@ -20,6 +20,7 @@ from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
 from imagen_core.samplers import SAMPLERS
 from imagen_core.sampling import sample_base, super_resolve
 from imagen_core.stage import Prompt, Stage, load_stage
+from imagen_core.text.loading import load_text_encoder
 from imagen_core.text.t5 import T5TextEncoder
 
 from .classifier import FILE as CLASSIFIER_FILE
@@ -79,7 +80,7 @@ class Judges:
     def from_folder(models_dir: Path, device: str = "cpu") -> Judges:
         """Load them from models/imagen-mini's layout. FileNotFoundError when one was not trained yet."""
         return Judges(
-            encoder=T5TextEncoder.from_folder(models_dir / TEXT_FOLDER, device=device),
+            encoder=load_text_encoder(models_dir / TEXT_FOLDER, device=device),
             classifier=load_classifier(models_dir / CLASSIFIER_FILE).to(device),
             reader=load_reader(models_dir / READER_FILE).to(device),
         )
@@ -277,7 +278,7 @@ def _prompts(stage: Stage, models_dir: Path) -> Callable[[list[str]], Prompt | N
     """What a stage is told of captions: nothing, where it reads no text."""
     if not stage.reads_text:
         return lambda captions: None
-    encoder = T5TextEncoder.from_folder(models_dir / TEXT_FOLDER, device=stage.device)
+    encoder = load_text_encoder(models_dir / TEXT_FOLDER, device=stage.device)
     return lambda captions: Prompt(text=encoder.encode(captions))
 
 

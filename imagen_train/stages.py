@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from imagen_core import load_checkpoint, save_checkpoint
-from imagen_core.text.t5 import T5TextEncoder
+from imagen_core import load_checkpoint, load_text_encoder, save_checkpoint
 from imagen_core.unets import build_unet
 
 from .data import PictureCache
@@ -73,9 +72,7 @@ def task_of(plan: StagePlan, options: TrainOptions) -> BaseTask | SuperResolutio
     """What a plan's network learns: to enlarge, or to draw what the text encoder in the models folder reads."""
     if stage_spec(plan).enlarges:
         return SuperResolutionTask(plan, options)
-    return BaseTask(
-        plan, options, T5TextEncoder.from_folder(options.models_dir / "text_encoder", device=options.device)
-    )
+    return BaseTask(plan, options, load_text_encoder(options.models_dir / "text_encoder", device=options.device))
 
 
 def train_stage(plan: StagePlan, options: TrainOptions) -> TrainResult:

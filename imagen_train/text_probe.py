@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imagen_core.text.loading import load_text_encoder
 from imagen_core.text.t5 import T5TextEncoder
 
 from .scenes import SceneBatch, sample_captions
@@ -110,7 +111,7 @@ def probe_folder(
 
     The gate counts captions of two things and more: with one thing there is nothing to confuse.
     """
-    encoder = T5TextEncoder.from_folder(folder)
+    encoder = load_text_encoder(folder)
     probe = train_probe(read_captions(encoder, sample_captions(captions, seed=seed + 1)), steps=steps, seed=seed)
     figures = judge_probe(probe, read_captions(encoder, sample_captions(held_out, seed=seed + 1, held_out=True)))
     passed = all((figures[f"pair_{name}"]["accuracy"] or 0.0) >= GATE for name in GATE_LABELS)

@@ -1,8 +1,10 @@
 """Do imports go one way, as DESIGN says, and does importing the core stay cheap and quiet?"""
 
 import ast
+import graphlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,18 +18,21 @@ FOREIGN = {
 PARTS = ("imagen_core", "imagen_host", "imagen_train", "nodes")
 
 
-def imports_of(path: Path) -> set[str]:
-    """Absolute dotted names that a file imports, relative ones resolved against the repository root."""
+def imported(path: Path) -> Iterator[tuple[str, str]]:
+    """Module, and name in it or "", of every import of a file, relative ones resolved against the repository root."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*base, *([node.module] if node.module else [])])
-            found |= {f"{module}.{alias.name}" if not node.module else module for alias in node.names}
-    return found
+            yield from ((module if node.module else f"{module}.{alias.name}", alias.name) for alias in node.names)
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules that a file imports, or takes something from."""
+    return {module for module, _ in imported(path)}
 
 
 def files(part: str) -> list[Path]:
@@ -91,6 +96,19 @@ def test_core_and_host_do_not_import_each_other_or_training():
     assert offenders(files("imagen_core"), lambda name: top(name) in ("imagen_host", "imagen_train", "nodes")) == []
     assert offenders(files("imagen_host"), lambda name: top(name) in ("imagen_core", "nodes")) == []
     assert offenders(files("imagen_train"), lambda name: top(name) in ("nodes",)) == []
+
+
+def test_no_file_imports_itself_by_a_detour():
+    """Imports inside functions and for type checkers count: a circle is one room with two doors."""
+    paths = [path for part in PARTS for path in files(part)]
+    named = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+    edges = {name: {deepest(named, *names) for names in imported(path)} - {name, None} for name, path in named.items()}
+    graphlib.TopologicalSorter(edges).prepare()  # raises CycleError, which names the circle
+
+
+def deepest(named, module: str, member: str) -> str | None:
+    """The file that an import reads: of a package's member that is a module, that one."""
+    return next((name for name in (f"{module}.{member}", module) if name in named), None)
 
 
 def test_only_named_formats_are_ever_decoded():

@@ -57,6 +57,8 @@ def load_text_encoder(
     pickle.
     """
     path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no text encoder at {path}: check the name, or put the file or folder there")
     for name, choice, choices in (("keep", keep, KEEP), ("prompt_cache", prompt_cache, PROMPT_CACHE)):
         if choice not in choices:
             raise ValueError(f"{name} is {choice!r}; expected one of {', '.join(choices)}.")

@@ -5,11 +5,9 @@ Shapes: b prompts, l tokens, d text width.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -71,32 +69,6 @@ class T5TextEncoder:
                 f"the tokenizer knows {tokenizer.size} tokens and the text encoder {network.config.vocab_size}: they do "
                 "not belong together; use the encoder's own tokenizer."
             )
-
-    @staticmethod
-    def from_folder(
-        path: str | os.PathLike[str], *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> T5TextEncoder:
-        """Load a Hugging Face folder with the defaults of `load_text_encoder`, which says what it raises."""
-        from .loading import load_text_encoder
-
-        if not Path(path).is_dir():
-            raise FileNotFoundError(f"No text encoder folder at {path}; check the name, or put the folder there.")
-        return load_text_encoder(path, device=device, dtype=dtype)
-
-    @staticmethod
-    def from_file(
-        path: str | os.PathLike[str],
-        *,
-        tokenizer: str | os.PathLike[str] | None = None,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> T5TextEncoder:
-        """Load a single .safetensors or .gguf file with the defaults of `load_text_encoder`, which says what it raises."""
-        from .loading import load_text_encoder
-
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"No text encoder at {path}; check the name, or put the file there.")
-        return load_text_encoder(path, tokenizer=tokenizer, device=device, dtype=dtype)
 
     @property
     def device(self) -> torch.device:

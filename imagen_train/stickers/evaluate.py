@@ -14,7 +14,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from imagen_core.text.t5 import T5TextEncoder
+from imagen_core.text.loading import load_text_encoder
 
 from ..classifier import Classifier
 from ..data import drawings_folder
@@ -122,7 +122,7 @@ def evaluate_things(
     settings = settings or SamplingSettings()
     stage = settings.load(base, device, expected_stage="base64")
     settings, library = settings.of(stage), open_library(drawings_folder())
-    encoder = T5TextEncoder.from_folder(models_dir / "text_encoder", device=device)
+    encoder = load_text_encoder(models_dir / "text_encoder", device=device)
     seer = load_things_judge(judge or models_dir / FILE)
     figures: dict[str, object] = {}
     for name, held_out in (("shown", False), ("unseen", True)):

@@ -13,7 +13,7 @@ from imagen_core import Draw, Signals, TextEmbeds, encode_prompt, load_stage, sa
 from imagen_core.activation_memory import activation_bytes
 from imagen_core.batching import InParts
 from imagen_core.conditioning import part_of
-from imagen_core.text.t5 import T5TextEncoder
+from imagen_core.text.loading import load_text_encoder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MINI = ROOT / "models" / "imagen-mini"
@@ -27,7 +27,7 @@ def base():
 
 @pytest.fixture(scope="module")
 def prompt():
-    return encode_prompt(T5TextEncoder.from_folder(MINI / "text_encoder"), "a green cone on a red background")
+    return encode_prompt(load_text_encoder(MINI / "text_encoder"), "a green cone on a red background")
 
 
 class Forgetful(torch.nn.Module):

@@ -11,7 +11,7 @@ from t5_files import make_folder
 
 from imagen_core import encode_prompt
 from imagen_core.text.captions import CLEAN, MOST_CHARACTERS, cleaned_caption, prepared
-from imagen_core.text.t5 import T5TextEncoder
+from imagen_core.text.loading import load_text_encoder
 
 ODD = (
     """
@@ -123,7 +123,7 @@ def test_auto_is_on_exactly_where_deepfloyd_reads():
 
 
 def test_both_texts_of_a_prompt_are_cleaned(tmp_path):
-    encoder = T5TextEncoder.from_folder(make_folder(tmp_path))
+    encoder = load_text_encoder(make_folder(tmp_path))
     found = encode_prompt(encoder, "a (red) cube", "#blue", pad_to=77)
     assert torch.equal(found.text.embeds, encoder.encode(["a red cube"], pad_to=77).embeds)
     assert torch.equal(found.negative.embeds, encoder.encode(["blue"], pad_to=77).embeds)

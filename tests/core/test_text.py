@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast, T5EncoderModel
 from imagen_core.conditioning import TextEmbeds
 from imagen_core.stage import encode_prompt
 from imagen_core.text.cache import EncodedPrompts
-from imagen_core.text.t5 import T5TextEncoder
+from imagen_core.text.loading import load_text_encoder
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoder(folder):
-    return T5TextEncoder.from_folder(folder)
+    return load_text_encoder(folder)
 
 
 def test_equals_transformers(folder, encoder):
@@ -44,7 +44,7 @@ def test_equals_transformers(folder, encoder):
 
 def test_padded_to_77_equals_transformers_at_every_row(folder):
     """DeepFloyd IF's networks attend to the pads too: the rows there must be what a masked T5 gives."""
-    encoder = T5TextEncoder.from_folder(folder)
+    encoder = load_text_encoder(folder)
     prompts = ["a red cube", "two blue rings " * 40, ""]
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="<pad>")
     tokens = tokenizer(prompts, return_tensors="pt", padding="max_length", max_length=77, truncation=True)
@@ -62,7 +62,7 @@ def test_padded_to_77_equals_transformers_at_every_row(folder):
 
 
 def test_prompt_for_deepfloyd_is_read_in_lower_case_and_its_null_is_an_empty_text(folder):
-    encoder = T5TextEncoder.from_folder(folder)
+    encoder = load_text_encoder(folder)
     prompt = encode_prompt(encoder, "  A Red CUBE\n", pad_to=77)
     assert torch.equal(prompt.text.embeds, encoder.encode(["a red cube"], pad_to=77).embeds)
     assert torch.equal(prompt.negative.embeds, encoder.encode([""], pad_to=77).embeds)
@@ -107,7 +107,7 @@ def test_exactly_full_text_is_not_cut(encoder, recwarn):
 
 
 def test_repeated_prompts_come_from_memory(folder):
-    encoder = T5TextEncoder.from_folder(folder)
+    encoder = load_text_encoder(folder)
     first = encoder.encode(["a red cube", "a sphere", "a red cube"])
     assert encoder.remembered.misses == 3 and len(encoder.remembered) == 2
     again = encoder.encode(["a red cube"])
@@ -119,7 +119,7 @@ def test_repeated_prompts_come_from_memory(folder):
 
 
 def test_more_prompts_than_memory(folder):
-    encoder = T5TextEncoder.from_folder(folder)
+    encoder = load_text_encoder(folder)
     encoder.remembered = EncodedPrompts(1)
     prompts = ["a red cube", "a sphere", "two rings"]
     text = encoder.encode(prompts)
@@ -139,7 +139,7 @@ def test_least_recently_used_is_forgotten():
 
 
 def test_encodings_made_in_inference_mode_can_be_trained_on(folder):
-    encoder = T5TextEncoder.from_folder(folder)
+    encoder = load_text_encoder(folder)
     with torch.inference_mode():
         encoder.encode(["a red cube"])
     layer = torch.nn.Linear(32, 1)
@@ -154,7 +154,7 @@ def test_null_is_one_token_of_zeros():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_stays_close(folder, encoder, dtype):
-    half = T5TextEncoder.from_folder(folder, dtype=dtype).encode(["a red cube"])
+    half = load_text_encoder(folder, dtype=dtype).encode(["a red cube"])
     assert half.embeds.dtype == torch.float32
     torch.testing.assert_close(half.embeds, encoder.encode(["a red cube"]).embeds, atol=0.1, rtol=0.1)
 
@@ -170,25 +170,25 @@ def test_sharded_weights(folder, encoder, tmp_path):
     (tmp_path / "model.safetensors").unlink()
     T5EncoderModel.from_pretrained(folder, local_files_only=True).save_pretrained(tmp_path, max_shard_size="20KB")
     assert len(list(tmp_path.glob("model-*-of-*.safetensors"))) > 1
-    sharded = T5TextEncoder.from_folder(tmp_path).encode(["a red cube"])
+    sharded = load_text_encoder(tmp_path).encode(["a red cube"])
     torch.testing.assert_close(sharded.embeds, encoder.encode(["a red cube"]).embeds)
 
 
 def test_single_file_without_config(folder, encoder, tmp_path):
     file = tmp_path / "t5_fp32.safetensors"
     file.write_bytes((folder / "model.safetensors").read_bytes())
-    single = T5TextEncoder.from_file(file, tokenizer=folder / "tokenizer.json")
+    single = load_text_encoder(file, tokenizer=folder / "tokenizer.json")
     assert torch.equal(single.encode(["a red cube"]).embeds, encoder.encode(["a red cube"]).embeds)
 
 
 def test_single_file_of_another_model(folder, tmp_path):
     save_file({"shared.weight": torch.zeros(2, 2)}, tmp_path / "clip.safetensors")
     with pytest.raises(ValueError, match="clip.safetensors.*no T5"):
-        T5TextEncoder.from_file(tmp_path / "clip.safetensors", tokenizer=folder)
+        load_text_encoder(tmp_path / "clip.safetensors", tokenizer=folder)
     with pytest.raises(FileNotFoundError, match="none"):
-        T5TextEncoder.from_file(tmp_path / "none", tokenizer=folder)
+        load_text_encoder(tmp_path / "none", tokenizer=folder)
     with pytest.raises(FileNotFoundError, match="No tokenizer"):
-        T5TextEncoder.from_file(folder / "model.safetensors", tokenizer=tmp_path / "none")
+        load_text_encoder(folder / "model.safetensors", tokenizer=tmp_path / "none")
 
 
 def test_sentencepiece_folder(folder, tmp_path):
@@ -202,20 +202,20 @@ def test_sentencepiece_folder(folder, tmp_path):
         input=str(corpus), model_prefix=str(target / "spiece"), minloglevel=2, **settings
     )
     (target / "tokenizer.json").unlink()
-    encoder = T5TextEncoder.from_folder(target)
+    encoder = load_text_encoder(target)
     ids = encoder._token_ids("two red rings 🦊", 99)
     assert ids[-1] == 1 and 2 in ids and encoder.tokenizer.text(ids[:-1]).startswith("two red rings")
     assert encoder.encode(["", "two red rings 🦊"]).mask.sum().item() == 1 + len(ids)
     (target / "spiece.model").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match="spiece.model"):
-        T5TextEncoder.from_folder(target)
+        load_text_encoder(target)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_missing_file_is_named(folder, tmp_path, name):
     (copied(folder, tmp_path) / name).unlink()
     with pytest.raises(FileNotFoundError, match=name):
-        T5TextEncoder.from_folder(tmp_path)
+        load_text_encoder(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
@@ -223,23 +223,23 @@ def test_truncated_file_is_named(folder, tmp_path, name):
     file = copied(folder, tmp_path) / name
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ValueError, match=name):
-        T5TextEncoder.from_folder(tmp_path)
+        load_text_encoder(tmp_path)
 
 
 def test_missing_folder_and_pickled_weights(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        T5TextEncoder.from_folder(tmp_path / "nowhere")
+        load_text_encoder(tmp_path / "nowhere")
     copied(folder, tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match="pickle"):
-        T5TextEncoder.from_folder(tmp_path)
+        load_text_encoder(tmp_path)
 
 
 def test_config_of_another_size_names_the_key(folder, tmp_path):
     config = json.loads((copied(folder, tmp_path) / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"d_ff": 40}))
     with pytest.raises(ValueError, match=r"DenseReluDense.*has shape"):
-        T5TextEncoder.from_folder(tmp_path)
+        load_text_encoder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_config_that_describes_no_t5(folder, tmp_path, change):
     config = json.loads((copied(folder, tmp_path) / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(ValueError, match="config.json"):
-        T5TextEncoder.from_folder(tmp_path)
+        load_text_encoder(tmp_path)
 
 
 @pytest.mark.parametrize("texts", [[], "a red cube"])

@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 
-from imagen_core.text.t5 import T5TextEncoder
+from imagen_core.text.loading import load_text_encoder
 from imagen_train.options import TrainOptions
 from imagen_train.scenes import sample_captions
 from imagen_train.text_data import corrupt_spans, pad, text_pool
@@ -89,7 +89,7 @@ def test_a_pool_is_sorted_and_draws_neighbours():
 def test_the_exported_encoder_is_the_trained_one(tmp_path):
     torch.manual_seed(0)
     model = TextModel(TINY).eval()
-    encoder = T5TextEncoder.from_folder(export_encoder(model, TINY, tmp_path))
+    encoder = load_text_encoder(export_encoder(model, TINY, tmp_path))
     encoded = encoder.encode(["a red ball", "a blue cube to the left of a cone"])
     expected = model.encode(torch.tensor(encode_all(["a red ball"])))
     assert torch.allclose(encoded.embeds[:1, : expected.shape[1]], expected, atol=1e-5)

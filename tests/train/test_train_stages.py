@@ -15,7 +15,7 @@ from imagen_core.predictions import PREDICTIONS, prediction_of
 from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.schedules.flow import FlowSchedule
 from imagen_core.stage import load_stage
-from imagen_core.text.t5 import T5TextEncoder
+from imagen_core.text.loading import load_text_encoder
 from imagen_core.unets import build_unet
 from imagen_train import cli, data
 from imagen_train.caption_files import CaptionEmbeds
@@ -139,7 +139,7 @@ def test_a_grown_plan_begins_from_older_weights(folder, tmp_path):
 
 def test_signs_are_drawn_and_weighed_as_the_plan_says(folder, tmp_path):
     plan = dataclasses.replace(_plan("base64"), layout_rates={"one": 0.0}, layout_weights={"two": 0.25})
-    task = BaseTask(plan, _options(folder, tmp_path), T5TextEncoder.from_folder(folder / "models" / "text_encoder"))
+    task = BaseTask(plan, _options(folder, tmp_path), load_text_encoder(folder / "models" / "text_encoder"))
     layouts = [LAYOUTS[i] for i in task.cache.labels["layout"]]
     assert task.rates.tolist() == [0.0 if name == "one" else 1.0 for name in layouts]
     assert task.weights.tolist() == [0.25 if name == "two" else 1.0 for name in layouts]
@@ -160,7 +160,7 @@ def test_a_teacher_is_heard_in_its_block_and_goes_on_after_a_stop(folder, tmp_pa
     teacher = save_classifier(Classifier(), tmp_path / "teacher.safetensors", {})
     plan = dataclasses.replace(_plan("base64"), teach_weight=10.0, teach_until=1.0)
     options = _options(folder, tmp_path, teacher=teacher, max_steps=1, export=False)
-    encoder = T5TextEncoder.from_folder(folder / "models" / "text_encoder")
+    encoder = load_text_encoder(folder / "models" / "text_encoder")
     task = BaseTask(plan, options, encoder)
     network = build_unet(plan.unet)
     task.loss(network, torch.Generator().manual_seed(0), 0.0).backward()
@@ -275,7 +275,7 @@ def test_crops_come_from_the_pictures_and_repeat_with_their_generator(folder):
 
 def test_dropped_captions_become_the_null_prompt(folder):
     cache = PictureCache(folder / "cache", "base64")
-    encoder = T5TextEncoder.from_folder(folder / "models" / "text_encoder")
+    encoder = load_text_encoder(folder / "models" / "text_encoder")
     texts = CaptionEmbeds(cache, encoder, "tiny")
     embeds = texts.of([0, 1], torch.tensor([True, False]))
     assert embeds.mask[0].tolist() == [True] + [False] * (embeds.mask.shape[1] - 1)
@@ -286,7 +286,7 @@ def test_dropped_captions_become_the_null_prompt(folder):
 
 def test_captions_are_encoded_once(folder):
     cache = PictureCache(folder / "cache", "base64")
-    encoder = T5TextEncoder.from_folder(folder / "models" / "text_encoder")
+    encoder = load_text_encoder(folder / "models" / "text_encoder")
     first = CaptionEmbeds(cache, encoder, "once")
     files = {file: file.stat().st_mtime_ns for file in cache.folder.glob("*.once*")}
     again = CaptionEmbeds(cache, encoder, "once")
