@@ -6,19 +6,23 @@ Text-to-image in four calls: `load_text_encoder`, `load_stage`, `encode_prompt`,
 
 from ._discovery import settings_of
 from ._walk import find_files
+from .adapters import ADAPTERS, build_adapter
+from .checkpoints.adapter_files import AdapterSpec, LoadedAdapter, find_adapters, load_adapter, save_adapter
 from .checkpoints.formats import find_stages, is_stage_checkpoint, load_checkpoint, read_spec, trained_in_half
 from .checkpoints.readers.native import save_checkpoint
 from .checkpoints.stage_spec import StageSpec
 from .conditioning import Signals, TextEmbeds
+from .control import Control
 from .denoiser import Denoiser, Prediction
 from .draw import Draw
 from .guidance import GUIDANCE, Guidance
 from .guidance.classifier_free import rescale_guidance
+from .hints import FITS, HINTS, Hint
 from .inpainting import InitImage
 from .inspection import inspect_checkpoint
 from .noise import BatchNoise
 from .predictions import PREDICTIONS, prediction_of
-from .progress import in_interval, progress_at
+from .progress import CURVES, in_interval, progress_at
 from .samplers import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, Sampler
 from .sampling import low_res_conditioning, sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
@@ -35,7 +39,11 @@ from .unets import UNETS, build_unet
 from .variance_exploding import sigma_ve_table, sigma_ve_to_t, t_to_sigma_ve
 
 __all__ = [
+    "ADAPTERS",
+    "CURVES",
+    "FITS",
     "GUIDANCE",
+    "HINTS",
     "PREDICTIONS",
     "RESPACINGS",
     "SAMPLERS",
@@ -44,12 +52,16 @@ __all__ = [
     "STRIDES",
     "THRESHOLDINGS",
     "UNETS",
+    "AdapterSpec",
     "BatchNoise",
+    "Control",
     "Denoiser",
     "Draw",
     "Guidance",
     "GuidedThresholding",
+    "Hint",
     "InitImage",
+    "LoadedAdapter",
     "Prediction",
     "Prompt",
     "Sampler",
@@ -60,14 +72,17 @@ __all__ = [
     "T5TextEncoder",
     "TextEmbeds",
     "Thresholding",
+    "build_adapter",
     "build_unet",
     "encode_prompt",
+    "find_adapters",
     "find_files",
     "find_stages",
     "find_text_encoders",
     "in_interval",
     "inspect_checkpoint",
     "is_stage_checkpoint",
+    "load_adapter",
     "load_checkpoint",
     "load_stage",
     "load_text_encoder",
@@ -82,6 +97,7 @@ __all__ = [
     "resize",
     "resize_longest_side",
     "sample_base",
+    "save_adapter",
     "save_checkpoint",
     "settings_of",
     "sigma_ve_table",

@@ -39,7 +39,7 @@ class Tokens:
 
     keys_values: tuple[tuple[Tensor, Tensor], ...]  # one (keys, values) pair a layer, each (b n l k), in their order
     mask: Tensor | None = None  # (b l) bool, True where a token is real; None promises that all are
-    weight: float = 1.0  # of what is read from them, where they have a softmax of their own
+    weight: float | Tensor = 1.0  # of what is read, where they have a softmax of their own; or one an image, (b 1 1 1)
 
     @property
     def length(self) -> int:
@@ -74,6 +74,7 @@ class Signals:
     beside: tuple[Tokens, ...] = ()  # read by the same queries under a softmax of their own, weighted and added
     pixels: Tensor | None = None  # (b c h w) joined to x_t at the stem: a small picture, enlarged and noised
     features: Mapping[str, Tensor] = field(default_factory=dict)  # added where they are named
+    steering: tuple[Any, ...] = ()  # steering.Steering: adapters that are asked for more of these at every call
 
     def __add__(self, other: Signals) -> Signals:
         assert self.tokens is None or other.tokens is None, "two prompts for one network"
@@ -87,10 +88,11 @@ class Signals:
                 name: _either(self.features.get(name), other.features.get(name), torch.add)
                 for name in {**self.features, **other.features}
             },
+            steering=self.steering + other.steering,
         )
 
     def added(self, name: str, x: Tensor) -> Tensor:
-        """x (b c h w), and the feature of this name on top of it if there is one."""
+        """x, (b c h w) or positions (b m c), and the feature of this name on top of it if there is one."""
         feature = self.features.get(name)
         return x if feature is None else x + feature.to(x.dtype)
 

@@ -17,6 +17,7 @@ from .conditioning import Signals, joined
 from .guidance import Guidance
 from .parameterization import per_image, x_0_to_eps
 from .predictor import Point, Predictor
+from .steering import in_force
 from .thresholding import Thresholding
 
 Others = Mapping[str, tuple[Predictor, Signals]]  # a branch that another network answers, and what that one is told
@@ -94,7 +95,8 @@ class Denoiser:
         """x_0 by branch, of those that somebody asks for; and the variance's share under cond."""
         asked = dict.fromkeys(["cond", *(name for each in working for name in each.guidance.asks)])
         own = tuple(name for name in asked if name not in self._others)
-        x_0, variance_frac = self._predictor(at, self._together(own), len(own))
+        told = in_force(self._together(own), at.t.reshape(-1).tolist())
+        x_0, variance_frac = self._predictor(at, told, len(own))
         found = dict(zip(own, x_0, strict=True))
         for name in asked.keys() - found.keys():
             predictor, told = self._others[name]

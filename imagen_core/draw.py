@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .control import Control
 from .guidance import Guidance
 from .inpainting import InitImage
 from .samplers import Sampler
@@ -29,6 +30,7 @@ class Draw:
         None  # see `time_grid`; None is the checkpoint's for its own sampler and steps, or the sampler's
     )
     init: InitImage | None = None  # a picture to start from, or to keep a part of
+    controls: Sequence[Control] = ()  # hints that the picture follows
     callback: Callback | None = None  # callback(step, total, prediction) after each call; what it raises stops the run
 
     def __post_init__(self) -> None:

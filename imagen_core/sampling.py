@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .conditioning import Signals
+from .control import controlled
 from .denoiser import Denoiser, Others
 from .draw import Draw
 from .guidance.classifier_free import ClassifierFreeGuidance
@@ -42,7 +43,7 @@ def sample_base(stage: Stage, prompt: Prompt | None, draw: Draw, *, height: int 
         return stage.encode_prompt(prompt, len(draw.seeds))
 
     noise = BatchNoise(draw.seeds)
-    return _run(stage, told, draw, noise(_shape(stage, height, width), stage.device), noise)
+    return _run(stage, told, prompt, draw, noise(_shape(stage, height, width), stage.device), noise)
 
 
 @torch.inference_mode()
@@ -75,7 +76,7 @@ def super_resolve(
         picture = low_res_conditioning(stage, to_device(low_res, stage), aug_level, aug_noise.to(stage.device))
         return {name: picture + text for name, text in stage.encode_prompt(prompt, len(draw.seeds)).items()}
 
-    return _run(stage, told, draw, x_T, noise)
+    return _run(stage, told, prompt, draw, x_T, noise)
 
 
 def low_res_conditioning(stage: Stage, low_res: Tensor, aug_level: float, noise: Tensor) -> Signals:
@@ -146,7 +147,12 @@ def _others(draw: Draw, told: Callable[[Stage], dict[str, Signals]]) -> Others:
 
 
 def _run(
-    stage: Stage, told: Callable[[Stage], dict[str, Signals]], draw: Draw, x_T: Tensor, noise: BatchNoise
+    stage: Stage,
+    told: Callable[[Stage], dict[str, Signals]],
+    prompt: Prompt | None,
+    draw: Draw,
+    x_T: Tensor,
+    noise: BatchNoise,
 ) -> Tensor:
     """Noise, and perhaps a picture to start from, to a clean picture: the one run that every role shares.
 
@@ -154,7 +160,7 @@ def _run(
     """
     denoise = Denoiser(
         stage.predictor,
-        told(stage),
+        controlled(draw.controls, stage, prompt, told(stage), len(x_T), tuple(x_T.shape[-2:])),
         guidance=draw.guidances,
         thresholding=draw.thresholding or default_thresholding(stage),
         others=_others(draw, told),

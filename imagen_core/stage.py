@@ -15,6 +15,7 @@ from .checkpoints.stage_spec import StageSpec
 from .conditioning import Signals, TextEmbeds, repeated
 from .predictor import Predictor
 from .schedules import Schedule, schedule_from_config
+from .steering import Steered
 from .text.captions import prepared
 from .text.t5 import T5TextEncoder
 
@@ -76,7 +77,7 @@ class Stage:
     def predictor(self) -> Predictor:
         """The U-Net as a denoiser calls it: a batch that memory is short for goes through in parts."""
         return Predictor(
-            network=InParts(self.unet, self.max_rows),
+            network=InParts(Steered(self.unet), self.max_rows),
             schedule=self.schedule,
             prediction_type=self.spec.prediction_type,
             learned_variance=self.spec.learned_variance,
@@ -102,12 +103,18 @@ class Stage:
         """
         if not self.reads_text:
             return {"cond": Signals()}
+        return {branch: self._told(text, batch) for branch, text in self.texts(prompt).items()}
+
+    def texts(self, prompt: Prompt | None) -> dict[str, TextEmbeds]:
+        """The prompt by branch, encoded but not yet read by the network; nothing for a stage without text."""
+        if not self.reads_text:
+            return {}
         if prompt is None:
             raise ValueError(
                 f"the {self.spec.stage} stage reads text, and got no prompt: connect an Imagen Text Encode node"
             )
         negative = prompt.negative or TextEmbeds.null(1, self.spec.unet_config.text_embed_dim)
-        return {"cond": self._told(prompt.text, batch), "null": self._told(negative, batch)}
+        return {"cond": prompt.text, "null": negative}
 
     def _told(self, embeds: TextEmbeds, batch: int) -> Signals:
         expected = self.spec.unet_config.text_embed_dim

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,6 +15,8 @@ from .base_unet import BaseUNet, BaseUNetConfig
 from .deepfloyd_unet import DeepFloydUNet, DeepFloydUNetConfig
 from .efficient_unet import EfficientUNet, EfficientUNetConfig
 from .u_vit import UViT, UViTConfig
+
+T = TypeVar("T")
 
 UNETS: dict[str, tuple[type[UNetConfig], type[UNet]]] = {
     name: (network.config_cls, network) for name, network in discover(__name__, __path__, UNet).items()
@@ -33,6 +35,7 @@ __all__ = [
     "UViT",
     "UViTConfig",
     "build_unet",
+    "settings_from_dict",
     "unet_config_from_dict",
     "unet_config_to_dict",
 ]
@@ -57,10 +60,14 @@ def unet_config_from_dict(settings: dict[str, Any]) -> UNetConfig:
     kind = settings.pop("kind", None)
     if kind not in UNETS:
         raise ValueError(f"Unknown network kind {kind!r}; expected one of {sorted(UNETS)}.")
-    config_cls = UNETS[kind][0]
+    return settings_from_dict(UNETS[kind][0], settings, f"{kind!r} network")
+
+
+def settings_from_dict(config_cls: type[T], settings: dict[str, Any], what: str) -> T:
+    """A frozen dataclass of settings from JSON data; `what` names the thing in errors, which are ValueErrors."""
     unknown = set(settings) - {field.name for field in fields(config_cls)}
     if unknown:
-        raise ValueError(f"Unknown settings {sorted(unknown)} for a {kind!r} network; is it from a newer version?")
+        raise ValueError(f"Unknown settings {sorted(unknown)} for a {what}; is it from a newer version?")
     hints = typing.get_type_hints(config_cls)
     return config_cls(**{name: _checked(name, value, hints[name]) for name, value in settings.items()})
 

@@ -36,6 +36,8 @@ class UNet(ABC, nn.Module):
 
     name: ClassVar[str]
     config_cls: ClassVar[type[UNetConfig]]
+    way_up: ClassVar[tuple[str, ...]] = ()  # the parts that `way_down` does without
+    stem_point: ClassVar[str] = "down.0"  # where features are added to what leaves the stem
     config: Any
 
     @abstractmethod
@@ -45,3 +47,10 @@ class UNet(ABC, nn.Module):
     @abstractmethod
     def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b in_channels h w) in the network's dtype, any size; time (b,) in 0..1000; -> (b out_channels h w)."""
+
+    def way_down(self, x_t: Tensor, time: Tensor, told: Signals) -> dict[str, Tensor]:
+        """What `forward` has computed when it turns to draw, by the names of the points at which it takes features.
+
+        This is what a ControlNet copies. Raises ValueError for a network that goes no way down.
+        """
+        raise ValueError(f"a {self.name} network has no way down for a ControlNet to copy")

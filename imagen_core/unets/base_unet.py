@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..conditioning import Signals
 from ._base import UNetConfig
 from .attention import head_count
-from .blocks import Attention, PatchedUNet, ResBlock, conv3, group_norm, keep_skip, silu, zeroed
+from .blocks import Attention, PatchedUNet, ResBlock, conv3, group_norm, keep_skip, points_of, silu, zeroed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,16 +158,23 @@ class BaseUNet(PatchedUNet):
 
     def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b in_channels h w) in the network's dtype, any h and w; time (b,); returns (b out_channels h w)."""
-        return self._run_patched(x_t, self._embed(time, told), told)
+        return self._run_patched(*self._entering(x_t, time, told), told)
 
-    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
+    def _down(self, x: Tensor, embedding: Tensor, told: Signals) -> tuple[list[Tensor], Tensor]:
+        """The skips, and what leaves the middle."""
         skips: list[Tensor] = []
         x = keep_skip(self.stem(x), skips, told)
         for cell in self.down:
             x = keep_skip(cell(x, embedding, told), skips, told)
         for cell in self.middle:
             x = cell(x, embedding, told)
-        x = told.added("middle", x)
+        return skips, told.added("middle", x)
+
+    def _points(self, x: Tensor, embedding: Tensor, told: Signals) -> dict[str, Tensor]:
+        return points_of(*self._down(x, embedding, told))
+
+    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
+        skips, x = self._down(x, embedding, told)
         for cell in self.up:
             if cell.block.resample is None:
                 x = torch.cat([x, skips.pop()], dim=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +110,11 @@ def keep_skip(x: Tensor, skips: list[Tensor], told: Signals) -> Tensor:
     return x
 
 
+def points_of(skips: list[Tensor], middle: Tensor) -> dict[str, Tensor]:
+    """The end of a way down by the names of its points: each skip, and what goes on through the middle."""
+    return {**{f"skip.{index}": skip for index, skip in enumerate(skips)}, "middle": middle}
+
+
 class Attention(nn.Module):
     """Attention of picture positions over themselves, over text, or over both joined (Imagen's base model).
 
@@ -193,6 +199,7 @@ class PatchedUNet(UNet):
     """
 
     multiple: int
+    way_up: ClassVar[tuple[str, ...]] = ("up", "head_norm", "head")
 
     def __init__(
         self, *, patch_size: int, time_width: int, embed_dim: int, text_dim: int | None, pooling_queries: int
@@ -244,15 +251,30 @@ class PatchedUNet(UNet):
             )
         return embedding if told.vector is None else embedding + told.vector.to(embedding.dtype)
 
-    def _run_patched(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
-        """Pad to whole cells by repeating the border, run the body on patches, crop back."""
+    def _entering(self, x_t: Tensor, time: Tensor, told: Signals) -> tuple[Tensor, Tensor]:
+        """What the stem sees, (b c h w), and the embedding (b e)."""
+        return x_t, self._embed(time, told)
+
+    def way_down(self, x_t: Tensor, time: Tensor, told: Signals) -> dict[str, Tensor]:
+        x, embedding = self._entering(x_t, time, told)
+        return self._points(self._patched(x), F.silu(embedding), told)
+
+    def _points(self, x: Tensor, embedding: Tensor, told: Signals) -> dict[str, Tensor]:
+        """`way_down` of patches (b c*p*p h/p w/p), embedding (b e) after its silu."""
+        raise ValueError(f"a {self.name} network has no way down for a ControlNet to copy")
+
+    def _patched(self, x: Tensor) -> Tensor:
+        """(b c h w), padded to whole cells by repeating the border, as patches (b c*p*p h/p w/p)."""
         h, w = x.shape[-2:]
         pad_h, pad_w = -h % self.multiple, -w % self.multiple
         if pad_h or pad_w:
             x = F.pad(x, (0, pad_w, 0, pad_h), mode="replicate")
-        if self.patch_size > 1:
-            x = F.pixel_unshuffle(x, self.patch_size)
-        x = self._body(x, F.silu(embedding), told)
+        return F.pixel_unshuffle(x, self.patch_size) if self.patch_size > 1 else x
+
+    def _run_patched(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
+        """The body run on patches of x (b c h w), and what was padded cropped off."""
+        h, w = x.shape[-2:]
+        x = self._body(self._patched(x), F.silu(embedding), told)
         if self.patch_size > 1:
             x = F.pixel_shuffle(x, self.patch_size)
-        return x[:, :, :h, :w] if pad_h or pad_w else x
+        return x[:, :, :h, :w] if h % self.multiple or w % self.multiple else x

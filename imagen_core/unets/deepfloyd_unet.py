@@ -9,6 +9,7 @@ text inside the network, n attention heads.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from ..conditioning import Signals, TextEmbeds, Tokens, aug_level_to_timestep
 from ._base import UNet, UNetConfig
 from .attention import attend, head_count, split_heads
-from .blocks import conv3, keep_skip, zeroed
+from .blocks import conv3, keep_skip, points_of, zeroed
 from .group_norm import GroupNorm
 
 NORM_GROUPS = 32
@@ -199,6 +200,7 @@ class DeepFloydUNet(UNet):
 
     name: ClassVar[str] = "deepfloyd_if"
     config_cls: ClassVar[type[UNetConfig]] = DeepFloydUNetConfig
+    way_up: ClassVar[tuple[str, ...]] = ("up", "head_norm", "head")
 
     def __init__(self, config: DeepFloydUNetConfig) -> None:
         super().__init__()
@@ -297,6 +299,15 @@ class DeepFloydUNet(UNet):
         A side that is no multiple of 2 ** (levels - 1) is padded by its border and cropped back. Raises ValueError
         for missing conditions and for a picture too large to attend to.
         """
+        h, w = x_t.shape[-2:]
+        x = self._body(*self._entering(x_t, time, told), told)
+        return x[:, :, :h, :w] if h % self.multiple or w % self.multiple else x
+
+    def way_down(self, x_t: Tensor, time: Tensor, told: Signals) -> dict[str, Tensor]:
+        return points_of(*self._down(*self._entering(x_t, time, told), told))
+
+    def _entering(self, x_t: Tensor, time: Tensor, told: Signals) -> tuple[Tensor, Iterator[tuple[Tensor, Tensor]]]:
+        """What the stem sees, padded to whole cells, and each cell's scale and shift in their order."""
         if told.tokens is None or told.vector is None:
             raise ValueError("this network is conditioned on text, and was told none: add what encode_text returns")
         h, w = x_t.shape[-2:]
@@ -311,8 +322,7 @@ class DeepFloydUNet(UNet):
         pad_h, pad_w = -h % self.multiple, -w % self.multiple
         if pad_h or pad_w:
             x = F.pad(x, (0, pad_w, 0, pad_h), mode="replicate")
-        x = self._body(x, self._modulations(embedding), told)
-        return x[:, :, :h, :w] if pad_h or pad_w else x
+        return x, iter(self._modulations(embedding))
 
     def _low_res(self, x_t: Tensor, told: Signals) -> tuple[Tensor, Tensor]:
         """The upscaled picture in x_t's dtype, and the timestep (b,) of its noise."""
@@ -341,15 +351,18 @@ class DeepFloydUNet(UNet):
         scales, shifts = self.scale_shift(F.gelu(embedding))[:, :, None, None].chunk(2, dim=1)
         return list(zip((scales + 1.0).split(self._widths, 1), shifts.split(self._widths, 1), strict=True))
 
-    def _body(self, x: Tensor, modulations: list[tuple[Tensor, Tensor]], told: Signals) -> Tensor:
-        coming = iter(modulations)
+    def _down(self, x: Tensor, coming: Iterator[tuple[Tensor, Tensor]], told: Signals) -> tuple[list[Tensor], Tensor]:
+        """The skips, and what leaves the middle."""
         skips: list[Tensor] = []
         x = keep_skip(self.stem(x), skips, told)
         for cell in self.down:
             x = keep_skip(cell(x, next(coming), told), skips, told)
         for cell in self.middle:
             x = cell(x, next(coming), told)
-        x = told.added("middle", x)
+        return skips, told.added("middle", x)
+
+    def _body(self, x: Tensor, coming: Iterator[tuple[Tensor, Tensor]], told: Signals) -> Tensor:
+        skips, x = self._down(x, coming, told)
         for cell in self.up:
             if cell.block.resample is None:
                 x = torch.cat([x, skips.pop()], dim=1)

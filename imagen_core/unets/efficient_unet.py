@@ -18,7 +18,18 @@ from torch.nn import functional as F
 
 from ..conditioning import Signals
 from ._base import UNetConfig
-from .blocks import Attention, PatchedUNet, ResBlock, ScalarEmbedding, conv3, group_norm, keep_skip, silu, zeroed
+from .blocks import (
+    Attention,
+    PatchedUNet,
+    ResBlock,
+    ScalarEmbedding,
+    conv3,
+    group_norm,
+    keep_skip,
+    points_of,
+    silu,
+    zeroed,
+)
 
 SKIP_SCALE = 1 / math.sqrt(2)
 
@@ -105,6 +116,7 @@ class EfficientUNet(PatchedUNet):
 
     name: ClassVar[str] = "efficient"
     config_cls: ClassVar[type[UNetConfig]] = EfficientUNetConfig
+    stem_point: ClassVar[str] = "stem"
 
     def __init__(self, config: EfficientUNetConfig) -> None:
         super().__init__(
@@ -170,15 +182,17 @@ class EfficientUNet(PatchedUNet):
 
     def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b in_channels h w) in the network's dtype, any h and w; time (b,); returns (b out_channels h w)."""
-        embedding = self._embed(time, told)
-        if self.aug_embedding is None:
-            return self._run_patched(x_t, embedding, told)
-        low_res = self._low_res(x_t, told)
-        embedding = embedding + self.aug_embedding(1000.0 * told.aug_level)
-        out = self._run_patched(torch.cat([x_t, low_res], dim=1), embedding, told)
+        out = self._run_patched(*self._entering(x_t, time, told), told)
         if not self.config.predict_residual:
             return out
-        return self._add_residual(out, self._residual_base(low_res, told.aug_level))
+        return self._add_residual(out, self._residual_base(self._low_res(x_t, told), told.aug_level))
+
+    def _entering(self, x_t: Tensor, time: Tensor, told: Signals) -> tuple[Tensor, Tensor]:
+        embedding = self._embed(time, told)
+        if self.aug_embedding is None:
+            return x_t, embedding
+        low_res = self._low_res(x_t, told)
+        return torch.cat([x_t, low_res], dim=1), embedding + self.aug_embedding(1000.0 * told.aug_level)
 
     def _residual_base(self, low_res: Tensor, aug_level: Tensor) -> Tensor:
         """What the output is added to: low_res (b c h w), the more blurred the more noise it carries."""
@@ -205,13 +219,19 @@ class EfficientUNet(PatchedUNet):
         c = low_res.shape[1]
         return out + low_res if out.shape[1] == c else torch.cat([out[:, :c] + low_res, out[:, c:]], dim=1)
 
-    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
-        x = stem = self.stem(x)
+    def _down(self, x: Tensor, embedding: Tensor, told: Signals) -> tuple[list[Tensor], Tensor]:
+        """The levels' outputs but the coarsest, which is what the way up starts from, and that one."""
         skips: list[Tensor] = []
         for level in self.down:
             x = keep_skip(level(x, embedding, told), skips, told)
-        skips.pop()  # the coarsest level's output is what the way up starts from
-        x = told.added("middle", x)
+        return skips[:-1], told.added("middle", x)
+
+    def _points(self, x: Tensor, embedding: Tensor, told: Signals) -> dict[str, Tensor]:
+        return points_of(*self._down(told.added("stem", self.stem(x)), embedding, told))
+
+    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
+        stem = told.added("stem", self.stem(x))
+        skips, x = self._down(stem, embedding, told)
         for index, level in enumerate(self.up):
             if index:
                 x = torch.cat([x, SKIP_SCALE * skips.pop()], dim=1)

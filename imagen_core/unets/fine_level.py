@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..conditioning import Signals
 from .blocks import ConvBlock, channel_norm, conv3, silu, zeroed
 
 
@@ -42,10 +43,11 @@ class FineLevel(nn.Module):
         self.blocks = nn.ModuleList(ConvBlock(width, width, embed) for _ in range(blocks))
         self.head = zeroed(conv3(width, out_channels * self.cell**2))
 
-    def forward(self, noisy: Tensor, drawn: Tensor, features: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, drawn: Tensor, features: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         """noisy, drawn (b c*p*p h/p w/p) patches, features (b features h/p w/p), embedding (b e) -> corrected patches."""
         picture = F.pixel_shuffle(torch.cat([noisy, drawn], dim=1), self.patch_size)  # b 2c h w
         x = self.stem(torch.cat([F.pixel_unshuffle(picture, self.cell), F.pixel_shuffle(features, 2)], dim=1))
+        x = told.added("fine", x)
         for block in self.blocks:
             x = block(x, embedding)
         change = F.pixel_shuffle(self.head(silu(channel_norm(x))), self.cell)  # b c h w

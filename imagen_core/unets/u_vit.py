@@ -119,13 +119,15 @@ class TransformerBlock(nn.Module):
         )
         self.mlp = nn.Sequential(nn.Linear(width, hidden), SquaredReLU(), nn.Linear(hidden, width))
         self.offsets = nn.Parameter(torch.zeros(6, width))
+        self.point = f"block.{index}"
 
     def forward(self, x: Tensor, modulation: Tensor, told: Signals) -> Tensor:
         """x (b m width), modulation (b 6 width) -> (b m width)."""
         parts = (modulation + self.offsets.to(modulation.dtype))[:, :, None].unbind(1)  # six of b 1 width
         scale, shift, gate, mlp_scale, mlp_shift, mlp_gate = parts
         x = torch.addcmul(x, gate, self.attention(torch.addcmul(shift, _normed(x), 1 + scale), told))
-        return torch.addcmul(x, mlp_gate, self.mlp(torch.addcmul(mlp_shift, _normed(x), 1 + mlp_scale)))
+        x = torch.addcmul(x, mlp_gate, self.mlp(torch.addcmul(mlp_shift, _normed(x), 1 + mlp_scale)))
+        return told.added(self.point, x)
 
 
 class UViT(PatchedUNet):
@@ -133,6 +135,7 @@ class UViT(PatchedUNet):
 
     name: ClassVar[str] = "u_vit"
     config_cls: ClassVar[type[UNetConfig]] = UViTConfig
+    way_up: ClassVar[tuple[str, ...]] = ("spread", "up", "head", "fine")
 
     def __init__(self, config: UViTConfig) -> None:
         super().__init__(
@@ -171,29 +174,49 @@ class UViT(PatchedUNet):
 
     def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b in_channels h w) in the network's dtype, any h and w; time (b,); returns (b out_channels h w)."""
-        return self._run_patched(x_t, self._embed(time, told), told)
+        return self._run_patched(*self._entering(x_t, time, told), told)
 
-    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
-        noisy, skips = x, []
+    def _down(self, x: Tensor, embedding: Tensor, told: Signals) -> tuple[list[Tensor], Tensor]:
+        """The skips, and the patches that the transformer is to read."""
+        skips: list[Tensor] = []
         x = keep_skip(self.stem(x), skips, told)
         for block in self.down:
             x = keep_skip(block(x, embedding), skips, told)
+        return skips, x
+
+    def _points(self, x: Tensor, embedding: Tensor, told: Signals) -> dict[str, Tensor]:
+        """The skips, and the positions (b m width) after each block."""
+        skips, x = self._down(x, embedding, told)
+        tokens, points = self._merged(x, told), {f"skip.{index}": skip for index, skip in enumerate(skips)}
+        modulation = self.modulation(embedding).unflatten(1, (6, -1))  # b 6 width
+        for block in self.transformer:
+            tokens = points[block.point] = block(tokens, modulation, told)
+        return points
+
+    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
+        noisy = x
+        skips, x = self._down(x, embedding, told)
         x = told.added("middle", x + self._transform(x, embedding, told))
         for block in self.up:
             x = block(torch.cat([x, skips.pop()], dim=1), embedding)
         features = silu(channel_norm(x))
         drawn = self.head(features)
-        return drawn if self.fine is None else self.fine(noisy, drawn, features, embedding)
+        return drawn if self.fine is None else self.fine(noisy, drawn, features, embedding, told)
 
     def _transform(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         """What the transformer adds to the patches (b c h w): four of them are one of its positions."""
         b, _, h, w = x.shape
+        modulation = self.modulation(embedding).unflatten(1, (6, -1))  # b 6 width
+        cells = self.spread(_normed(self._run_blocks(self._merged(x, told), modulation, told)))  # b m 4c
+        return F.pixel_shuffle(cells.view(b, h // 2, w // 2, -1).permute(0, 3, 1, 2), 2)
+
+    def _merged(self, x: Tensor, told: Signals) -> Tensor:
+        """Patches (b c h w), four of them as one position, with where it lies: (b m width)."""
+        h, w = x.shape[-2:]
         cells = F.pixel_unshuffle(x, 2)  # b 4c h/2 w/2
         tokens = self.merge(cells.permute(0, 2, 3, 1).flatten(1, 2))  # b m width
         tokens = tokens + grid_embedding(h // 2, w // 2, tokens.shape[-1], device=x.device).to(tokens.dtype)
-        modulation = self.modulation(embedding).unflatten(1, (6, -1))  # b 6 width
-        cells = self.spread(_normed(self._run_blocks(tokens, modulation, told)))  # b m 4c
-        return F.pixel_shuffle(cells.view(b, h // 2, w // 2, -1).permute(0, 3, 1, 2), 2)
+        return told.added("tokens", tokens)
 
     def _run_blocks(self, tokens: Tensor, modulation: Tensor, told: Signals) -> Tensor:
         """tokens (b m width) through the transformer; while training, `routed` of them go around its middle."""

@@ -8,8 +8,10 @@ from dataclasses import fields, is_dataclass, replace
 import pytest
 import torch
 from test_unets import CONFIGS, make_inputs, make_text, randomised
+from torch import nn
 
 from imagen_core.conditioning import Signals, Tokens, joined, part_of, repeated
+from imagen_core.steering import Steering
 from imagen_core.unets.attention import is_text_attention
 
 
@@ -30,6 +32,14 @@ def everything(count, seed=0):
         beside=(tokens(count, 2, seed + 1), tokens(count, 3, seed + 2, mask=True, weight=0.5)),
         pixels=torch.randn(count, 3, 6, 6, generator=generator),
         features={"skip.1": torch.randn(count, 8, 3, 3, generator=generator)},
+        steering=(
+            Steering(
+                adapter=nn.Identity(),
+                told=Signals(features={"stem": torch.randn(count, 2, 4, 4, generator=generator)}),
+                strength=torch.rand(count, generator=generator),
+                mask=torch.rand(count, 1, 4, 4, generator=generator),
+            ),
+        ),
     )
     empty = Signals()
     assert all(getattr(told, each.name) is not getattr(empty, each.name) for each in fields(Signals))

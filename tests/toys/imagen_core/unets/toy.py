@@ -43,7 +43,7 @@ class ToyUNet(PatchedUNet):
         self.head = zeroed(conv3(2 * width, config.out_channels * patch))
 
     def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
-        return self._run_patched(x_t, self._embed(time, told), told)
+        return self._run_patched(*self._entering(x_t, time, told), told)
 
     def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         skips: list[Tensor] = []

@@ -1,0 +1,89 @@
+"""What must an adapter offer to steer a frozen network?
+
+Shapes: b images, c h w a picture, l text tokens, d text width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..conditioning import Signals, TextEmbeds
+from ..unets import UNetConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterConfig:
+    """Settings that every adapter has; a subclass adds its own, JSON-able and with defaults."""
+
+    tiny: ClassVar[dict[str, Any]] = {}  # what makes an adapter of this kind small enough for the shared tests
+    kinds: tuple[str, ...] = ("edges",)  # of hints that it reads (names of HINTS, or others); several are a union
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What an adapter is given at the start of a run, on its own device."""
+
+    picture: Tensor  # (b 3 h w) in [-1, 1]: the hint at the size that is drawn, or a reference of any size
+    kind: int = 0  # which of the adapter's kinds it is
+    text: TextEmbeds | None = None  # of this branch, one row or b; None where the network reads none
+    base: Signals = Signals()  # what the network itself is told
+    null: bool = False  # whether this is the branch that guidance steers away from
+
+
+class Adapter(ABC, nn.Module):
+    """What is trained beside a frozen network. A concrete subclass in a file of this folder is found by its `name`.
+
+    Built as Adapter(config, base): base is the settings of the network that it belongs to.
+    """
+
+    name: ClassVar[str]
+    config_cls: ClassVar[type[AdapterConfig]]
+    takes_hint: ClassVar[bool] = True  # a picture laid over what is drawn; else one that is read as a whole
+    config: Any
+    base: UNetConfig
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    @abstractmethod
+    def told(self, given: Given) -> Signals:
+        """What is known before the first call, once a run. Differentiable."""
+
+    def at(self, x_t: Tensor, time: Tensor, told: Signals) -> Signals:
+        """What the network is told besides at one call: x_t (b c h w) and time (b,) as the network gets them."""
+        return told
+
+
+def starts_at_zero(layer: nn.Module) -> nn.Module:
+    """The layer with its parameters at zero, marked so that an optimiser moves it by its gradient's size.
+
+    One that gives every matrix an update of full length (Muon) would take a zero matrix a whole step in the direction of
+    its first batch's noise.
+    """
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    layer.starts_at_zero = True
+    return layer
+
+
+def padded(picture: Tensor, multiple: int) -> Tensor:
+    """(b c h w) with its border repeated to whole cells, as networks pad what they draw."""
+    height, width = picture.shape[-2:]
+    missing = (0, -width % multiple, 0, -height % multiple)
+    return F.pad(picture, missing, mode="replicate") if any(missing) else picture
+
+
+def kind_embedding(kinds: tuple[str, ...], width: int) -> nn.Embedding:
+    """What tells a union of several kinds of hints which one it sees; all alike at first."""
+    return starts_at_zero(nn.Embedding(len(kinds), width))

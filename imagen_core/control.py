@@ -1,0 +1,120 @@
+"""How is a picture asked to follow a hint? A control, what it reads, how strongly, when and where.
+
+Shapes: b images, k hints, h w pixels. Pictures are in [-1, 1], masks in [0, 1].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .adapters import Given
+from .adapters._base import padded
+from .checkpoints.adapter_files import LoadedAdapter
+from .conditioning import Signals, TextEmbeds
+from .hints import FITS, fitted, kind_of, resizing_of
+from .progress import check_interval
+from .steering import Steering
+from .super_resolution import resize
+
+if TYPE_CHECKING:
+    from .stage import Prompt, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """One control with its hint; a run may have several, which add up."""
+
+    adapter: LoadedAdapter
+    picture: Tensor  # (k 3 h w) of any size: one hint, or one an image
+    kind: str | None = None  # of hint; None: told from the picture among those that the control reads
+    strength: float = 1.0  # 0 is off
+    start: float = 0.0  # the part of the way from noise (0) to picture (1) on which it works: a percent of the schedule
+    end: float = 1.0
+    curve: str = "constant"  # how its strength goes on that part; see `strength_at`
+    mask: Tensor | None = None  # (k 1 h w) over the picture that is drawn: where it works
+    apply_to_null: bool = True  # whether guidance's null branch follows it too; without, guidance pulls towards it
+    fit: str = "pad"  # what happens where the hint has other proportions than the picture; see `fitted`
+
+    def __post_init__(self) -> None:
+        check_interval(self.start, self.end)
+        if not 0.0 <= self.strength <= 10.0:
+            raise ValueError(f"a control of strength {self.strength}: expected 0 (off) to 10, 1 is as it was trained")
+        if self.fit not in FITS:
+            raise ValueError(f"a hint is fitted by {', '.join(FITS)}, and not by {self.fit!r}")
+
+    def steering(
+        self,
+        stage: Stage,
+        texts: Mapping[str, TextEmbeds],
+        told: Mapping[str, Signals],
+        batch: int,
+        size: tuple[int, int],
+    ) -> dict[str, Steering]:
+        """What it does to each branch of `told`, for `batch` pictures (h w) `size`.
+
+        Raises ValueError for a stage that it was not trained on, and for hints or masks of another number or kind.
+        """
+        self.adapter.check_fits(stage)
+        given = self._given(batch, size)
+        return {branch: self._branch(stage, branch, texts.get(branch), told[branch], given, size) for branch in told}
+
+    def _given(self, batch: int, size: tuple[int, int]) -> Given:
+        kinds = self.adapter.spec.config.kinds
+        one_each("hint", self.picture, batch)
+        kind = kind_of(self.picture, kinds, self.kind)
+        picture = self.picture
+        if self.adapter.network.takes_hint:
+            picture = fitted(picture, size, how=self.fit, resizing=resizing_of(kind))
+        picture = picture.to(self.adapter.device, torch.float32)
+        return Given(picture=picture.expand(batch, -1, -1, -1), kind=kinds.index(kind))
+
+    def _branch(
+        self, stage: Stage, branch: str, text: TextEmbeds | None, told: Signals, given: Given, size: tuple[int, int]
+    ) -> Steering:
+        if text is not None:
+            device = self.adapter.device
+            text = TextEmbeds(embeds=text.embeds.to(device), mask=text.mask.to(device))
+        batch, null = len(given.picture), branch == "null"
+        strength = self.strength if self.apply_to_null or not null else 0.0
+        return Steering(
+            adapter=self.adapter.network,
+            told=self.adapter.network.told(dataclasses.replace(given, text=text, base=told, null=null)),
+            strength=torch.full((batch,), strength, device=stage.device),
+            mask=None if self.mask is None else self._mask(stage, batch, size),
+            start=self.start,
+            end=self.end,
+            curve=self.curve,
+        )
+
+    def _mask(self, stage: Stage, batch: int, size: tuple[int, int]) -> Tensor:
+        one_each("mask", self.mask, batch)
+        mask = padded(resize(self.mask.float(), size), stage.unet.multiple)
+        return mask.to(stage.device).expand(batch, -1, -1, -1)
+
+
+def one_each(what: str, given: Tensor, batch: int) -> None:
+    """ValueError unless there is one of them, or one an image."""
+    if len(given) not in (1, batch):
+        raise ValueError(f"{len(given)} {what}s for {batch} pictures: give one {what}, or one a picture")
+
+
+def controlled(
+    controls: Sequence[Control],
+    stage: Stage,
+    prompt: Prompt | None,
+    told: Mapping[str, Signals],
+    batch: int,
+    size: tuple[int, int],
+) -> Mapping[str, Signals]:
+    """`told` by branch, with what the controls that are on add to it; itself without any."""
+    for control in controls:
+        if control.strength > 0.0:
+            steering = control.steering(stage, stage.texts(prompt), told, batch, size)
+            told = {branch: signals + Signals(steering=(steering[branch],)) for branch, signals in told.items()}
+    return told

@@ -1,0 +1,98 @@
+"""How does an adapter steer a network while it samples? It is told once, asked at every call, weighed, and added.
+
+Shapes: b images, c h w a feature map, m transformer positions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .conditioning import Signals, Tokens
+from .progress import check_interval, strength_at
+from .super_resolution import resize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steering:
+    """One adapter in one run; joins, repeats and slices along the batch with the signals that it lies in."""
+
+    adapter: nn.Module  # at(x_t, time, told) -> Signals
+    told: Signals  # what the adapter said of its hint and prompt, once for all calls
+    strength: Tensor  # (b,), by which what it says is multiplied
+    mask: Tensor | None = None  # (b 1 h w) in [0, 1]: where it steers
+    start: float = 0.0  # the part of the way from noise (0) to picture (1) on which it steers
+    end: float = 1.0
+    curve: str = "constant"  # see `strength_at`
+
+    def __post_init__(self) -> None:
+        check_interval(self.start, self.end)
+
+    def at_times(self, times: Sequence[float]) -> Steering | None:
+        """The same as strong as it is at `times`, one for all images or one an image; None where it is off for all."""
+        factors = [strength_at(1.0 - t, self.start, self.end, self.curve) for t in times]
+        if not any(factors):
+            return None
+        if set(factors) == {1.0}:
+            return self
+        each = torch.tensor(factors, device=self.strength.device, dtype=self.strength.dtype)
+        return dataclasses.replace(self, strength=self.strength * each.repeat(len(self.strength) // len(each)))
+
+    def signals(self, x_t: Tensor, time: Tensor) -> Signals:
+        """What is added at this call, for x_t (b c h w) and time (b,)."""
+        said = self.adapter.at(x_t, time, self.told)
+        return Signals(
+            features={name: self._weighed(feature) for name, feature in said.features.items()},
+            beside=tuple(self._lighter(tokens) for tokens in said.beside),
+        )
+
+    def _weighed(self, feature: Tensor) -> Tensor:
+        """In float32, in which several strong controls of a network in float16 add up without overflowing."""
+        weight = self.strength.float().view(-1, *[1] * (feature.ndim - 1))
+        if self.mask is not None:
+            weight = weight * self._mask_for(feature)
+        return feature.float() * weight
+
+    def _mask_for(self, feature: Tensor) -> Tensor:
+        """The mask over a feature's positions: (b 1 h w) of a map, (b m 1) of positions in a row."""
+        if feature.ndim == 4:
+            return resize(self.mask, tuple(feature.shape[-2:]))
+        return _on_grid(self.mask, feature.shape[1])
+
+    def _lighter(self, tokens: Tokens) -> Tokens:
+        weight = self.strength.view(-1, 1, 1, 1) * tokens.weight
+        return dataclasses.replace(tokens, weight=weight)
+
+
+def _on_grid(mask: Tensor, positions: int) -> Tensor:
+    """A mask (b 1 h w) on the grid of so many square cells that covers it, row by row: (b m 1)."""
+    height, width = mask.shape[-2:]
+    cell = math.isqrt(height * width // positions)
+    return resize(mask, (height // cell, width // cell)).flatten(2).mT
+
+
+def in_force(told: Signals, times: Sequence[float]) -> Signals:
+    """The same with only the steering that is on at `times`; itself where nothing steers."""
+    if not told.steering:
+        return told
+    steering = (each.at_times(times) for each in told.steering)
+    return dataclasses.replace(told, steering=tuple(each for each in steering if each is not None))
+
+
+class Steered(nn.Module):
+    """network(x_t, time, told), with what `told.steering` adds at this call; without any, the network as it is."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
+        steering, told = told.steering, dataclasses.replace(told, steering=()) if told.steering else told
+        for each in steering:
+            told = told + each.signals(x_t, time)
+        return self.network(x_t, time, told)

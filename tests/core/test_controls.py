@@ -1,0 +1,245 @@
+"""Do controls change nothing where they are off, what they should where they are on, and refuse what does not belong?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_unets import CONFIGS, make_inputs, make_text, randomised
+
+from imagen_core import (
+    ADAPTERS,
+    AdapterSpec,
+    Control,
+    Draw,
+    LoadedAdapter,
+    Prompt,
+    Stage,
+    StageSpec,
+    build_adapter,
+    is_stage_checkpoint,
+    load_adapter,
+    sample_base,
+    save_adapter,
+    super_resolve,
+)
+from imagen_core.adapters import Given
+from imagen_core.adapters._points import layout_of
+from imagen_core.checkpoints.fingerprint import fingerprint
+from imagen_core.conditioning import joined
+from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
+from imagen_core.schedules.cosine import CosineSchedule
+from imagen_core.steering import Steered, in_force
+
+HINTED = [name for name, kind in ADAPTERS.items() if kind.takes_hint]
+KINDS = ("edges", "palette")
+
+
+def stage_of(config):
+    enlarges = getattr(config, "low_res_conditioning", False)
+    spec = StageSpec(
+        stage="sr256" if enlarges else "base64",
+        unet_config=config,
+        schedule_config={"name": "cosine"},
+        prediction_type="x_0",
+        learned_variance=config.out_channels == 6,
+    )
+    return Stage(unet=randomised(config), schedule=CosineSchedule(), spec=spec)
+
+
+def trained(name, stage, seed=5):
+    """An adapter whose layers that start at zero are not zero any more."""
+    torch.manual_seed(seed)
+    kind = ADAPTERS[name]
+    network = build_adapter(name, kind.config_cls(kinds=KINDS, **kind.config_cls.tiny), stage.spec.unet_config)
+    for parameter in network.requires_grad_(False).parameters():
+        if parameter.abs().max() == 0:
+            parameter.normal_(0, 0.1)
+    return LoadedAdapter(network=network.eval(), spec=AdapterSpec.of(network, stage))
+
+
+@pytest.fixture(params=HINTED)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(params=CONFIGS)
+def stage(request):
+    return stage_of(CONFIGS[request.param])
+
+
+@pytest.fixture(scope="module")
+def base():
+    return stage_of(CONFIGS["u_vit, fine level, learned variance"])
+
+
+PALETTE = torch.linspace(-1, 1, 3)[None, :, None, None].expand(1, 3, 16, 16)
+
+
+def drawn(stage, *controls, seeds=(3, 4), scale=2.0, **sizes):
+    draw = Draw(seeds=seeds, steps=2, controls=controls, guidance=ClassifierFreeGuidance(scale=scale))
+    prompt = Prompt(text=make_text(1))
+    if stage.spec.enlarges:
+        return super_resolve(
+            stage, torch.rand(len(seeds), 3, 4, 4, generator=torch.Generator().manual_seed(0)), prompt, draw
+        )
+    return sample_base(stage, prompt, draw, **{"height": 16, "width": 16, **sizes})
+
+
+def test_an_untrained_adapter_changes_nothing(stage, name):
+    kind = ADAPTERS[name]
+    config = kind.config_cls(kinds=KINDS, **kind.config_cls.tiny)
+    network = build_adapter(name, config, stage.spec.unet_config).requires_grad_(False)
+    if name == "controlnet":
+        network.begin_as(stage.unet)
+    fresh = LoadedAdapter(network=network, spec=AdapterSpec.of(network, stage))
+    assert torch.equal(drawn(stage, Control(adapter=fresh, picture=PALETTE)), drawn(stage))
+
+
+def test_a_trained_one_changes_pictures_of_any_size_and_at_strength_0_none(stage, name):
+    control = Control(adapter=trained(name, stage), picture=PALETTE)
+    plain = drawn(stage)
+    assert torch.equal(drawn(stage, replace(control, strength=0.0)), plain)
+    full, half = (drawn(stage, replace(control, strength=s)) for s in (1.0, 0.5))
+    assert (full - plain).abs().max() > 1e-4 and (half - full).abs().max() > 1e-5
+    if not stage.spec.enlarges:
+        assert (drawn(stage, control, height=13, width=22) - drawn(stage, height=13, width=22)).abs().max() > 1e-4
+
+
+def test_it_works_in_its_part_of_the_way_only(base, name):
+    control = Control(adapter=trained(name, base), picture=PALETTE)
+    plain = drawn(base)
+    # Two steps of a cosine schedule begin at pure noise: one call at progress 0, and one in between.
+    early, late, never = (
+        drawn(base, replace(control, start=start, end=end))
+        for start, end in ((0.0, 0.01), (0.01, 1.0), (0.0005, 0.001))
+    )
+    assert (early - plain).abs().max() > 1e-5 and (late - plain).abs().max() > 1e-5
+    assert not torch.equal(early, late) and torch.equal(never, plain)
+
+
+def test_controls_add_up_in_any_order(base, name):
+    one = Control(adapter=trained(name, base), picture=PALETTE)
+    other = Control(adapter=trained("t2i_adapter", base, seed=9), picture=-PALETTE, strength=0.5)
+    both = drawn(base, one, other)
+    torch.testing.assert_close(both, drawn(base, other, one), atol=1e-5, rtol=1e-4)
+    assert (both - drawn(base, one)).abs().max() > 1e-4 and (both - drawn(base, other)).abs().max() > 1e-4
+
+
+def test_a_batch_is_each_alone_with_its_own_hint_and_mask(base, name):
+    hints, masks = torch.cat([PALETTE, -PALETTE]), torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    control = Control(adapter=trained(name, base), picture=hints, mask=masks)
+    both = drawn(base, control)
+    alone = drawn(base, replace(control, picture=hints[1:], mask=masks[1:]), seeds=(4,))
+    torch.testing.assert_close(both[1:], alone, atol=1e-5, rtol=1e-4)
+
+
+def signals_of(control, stage, size=(16, 16)):
+    told = stage.encode_prompt(Prompt(text=make_text(1)), 2)
+    steering = control.steering(stage, stage.texts(Prompt(text=make_text(1))), told, 2, size)
+    x_t, time, _ = make_inputs(stage.unet, size=size)
+    return {branch: each.signals(x_t, time).features for branch, each in steering.items()}
+
+
+def test_outside_of_its_mask_nothing_is_added(base, name):
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., 8:] = 1.0
+    control = Control(adapter=trained(name, base), picture=PALETTE, mask=mask)
+    whole = signals_of(replace(control, mask=None), base)["cond"]
+    for point, feature in signals_of(control, base)["cond"].items():
+        full = whole[point]
+        if feature.ndim == 3:  # positions in rows
+            side = round(feature.shape[1] ** 0.5)
+            feature, full = (each.mT.unflatten(2, (side, side)) for each in (feature, full))
+        left, right = feature.chunk(2, dim=3)
+        assert left.abs().max() == 0 and torch.equal(right, full.chunk(2, dim=3)[1]), point
+
+
+def test_the_null_branch_can_be_left_alone(base, name):
+    control = Control(adapter=trained(name, base), picture=PALETTE, apply_to_null=False)
+    found = signals_of(control, base)
+    assert all(feature.abs().max() == 0 for feature in found["null"].values())
+    assert all(feature.abs().max() > 0 for feature in found["cond"].values())
+    assert (drawn(base, control) - drawn(base, replace(control, apply_to_null=True))).abs().max() > 1e-4
+
+
+def test_branches_joined_are_each_alone(base, name):
+    """Prompts of other lengths are padded in the copy's own text too."""
+    control = Control(adapter=trained(name, base), picture=PALETTE)
+    prompt = Prompt(text=make_text(1), negative=make_text(1, length=2, real=(2,), seed=7))
+    told = base.encode_prompt(prompt, 2)
+    steering = control.steering(base, base.texts(prompt), told, 2, (16, 16))
+    steered = [replace(told[branch], steering=(steering[branch],)) for branch in ("cond", "null")]
+    x_t, time, _ = make_inputs(base.unet)
+    network = Steered(base.unet)
+    with torch.no_grad():
+        alone = torch.cat([network(x_t, time, each) for each in steered])
+        both = network(x_t.repeat(2, 1, 1, 1), time.repeat(2), joined(steered))
+    torch.testing.assert_close(both, alone, atol=1e-5, rtol=1e-4)
+    assert in_force(steered[0], [0.5]) == steered[0]
+
+
+def test_kinds_of_a_union_are_told_apart(base, name):
+    network = trained(name, base).network
+    hint = PALETTE.expand(2, -1, -1, -1)
+    x_t, time, _ = make_inputs(base.unet)
+    found = [network.at(x_t, time, network.told(Given(picture=hint, kind=kind, text=make_text()))) for kind in (0, 1)]
+    assert any((found[0].features[point] - found[1].features[point]).abs().max() > 1e-5 for point in found[0].features)
+
+
+def test_points_are_where_features_are_added(stage):
+    x_t, time, picture = make_inputs(stage.unet)
+    told = picture + stage.unet.encode_text(make_text())
+    for name, point in layout_of(stage.spec.unet_config).points.items():
+        side = 16 // point.cell
+        shape = (2, side * side, point.width) if point.flat else (2, point.width, side, side)
+        with torch.no_grad():
+            stage.unet(x_t, time, replace(told, features={name: torch.zeros(shape)}))
+    going_down = stage.unet.way_down(x_t, time, told)
+    assert {name for name in going_down if name.startswith("skip")} and going_down.keys() <= layout_of(
+        stage.spec.unet_config
+    ).points.keys()
+
+
+def test_files_keep_everything(base, name, tmp_path):
+    made = trained(name, base)
+    path = tmp_path / "control.safetensors"
+    save_adapter(path, made.network, made.spec, dtype=torch.float32)
+    read = load_adapter(path)
+    assert read.spec == made.spec and not is_stage_checkpoint(path)
+    control = Control(adapter=made, picture=PALETTE)
+    assert torch.equal(drawn(base, replace(control, adapter=read)), drawn(base, control))
+
+
+def test_a_base_is_known_whatever_precision_it_was_loaded_in(base):
+    own = fingerprint(base)
+    for dtype in (torch.float16, torch.bfloat16):
+        unet = randomised(base.spec.unet_config).to(dtype)
+        assert fingerprint(replace(base, unet=unet)) == own
+    assert fingerprint(replace(base, unet=randomised(base.spec.unet_config, seed=1))) != own
+
+
+def test_what_does_not_belong_is_refused(base, name, tmp_path):
+    control = Control(adapter=trained(name, base), picture=PALETTE)
+    other = replace(base, unet=randomised(base.spec.unet_config, seed=1))
+    with pytest.raises(ValueError, match="was trained on another base64 network"):
+        drawn(other, control)
+    with pytest.raises(ValueError, match="3 hints for 2 pictures"):
+        drawn(base, replace(control, picture=PALETTE.expand(3, -1, -1, -1)))
+    with pytest.raises(ValueError, match="3 masks for 2 pictures"):
+        drawn(base, replace(control, mask=torch.ones(3, 1, 4, 4)))
+    with pytest.raises(ValueError, match="reads edges, palette, and no depth"):
+        drawn(base, replace(control, kind="depth"))
+    noise = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with pytest.raises(ValueError, match="thin white lines on black"):
+        drawn(base, replace(control, picture=noise, kind="edges"))
+    with pytest.raises(ValueError, match="not what the control reads"):
+        drawn(base, replace(control, picture=noise))
+    with pytest.raises(ValueError, match="strength"):
+        replace(control, strength=-1.0)
+    with pytest.raises(ValueError, match="start <= end"):
+        replace(control, start=0.5, end=0.2)
+    (tmp_path / "other.safetensors").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ValueError, match="pickle"):
+        load_adapter(tmp_path / "other.safetensors")

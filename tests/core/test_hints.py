@@ -1,0 +1,105 @@
+"""Are edges Canny's, palettes means, and do hints come to another size without losing borders or lines?"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from skimage.feature import canny
+
+from imagen_core import HINTS
+from imagen_core.hints import fitted, kind_of
+from imagen_core.hints._base import luminance
+from imagen_core.hints.edges import Edges
+from imagen_core.hints.palette import Palette
+from imagen_core.hints.tile import Tile
+
+
+def shapes(height=48, width=64, seed=0):
+    """A disc and a box on a slope, with some noise: (1 3 h w) in [-1, 1]."""
+    y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
+    picture = torch.stack([x, y, 0.5 * x + 0.2])
+    picture[:, (x - 0.3) ** 2 + (y - 0.4) ** 2 < 0.04] = 0.9
+    picture[:, (x > 0.6) & (x < 0.9) & (y > 0.5) & (y < 0.8)] = 0.1
+    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(seed))
+    return (picture + 0.02 * noise).clamp(0, 1)[None] * 2 - 1
+
+
+@pytest.mark.parametrize(("sigma", "low", "high"), [(1.0, 0.025, 0.05), (2.0, 0.01, 0.03), (0.7, 0.05, 0.05)])
+def test_edges_are_scikit_images(sigma, low, high):
+    picture = shapes()
+    ours = Edges(sigma=sigma, low=low, high=high).found(picture)[0, 0].numpy()
+    grey = luminance(picture)[0, 0].double().numpy()
+    theirs = canny(grey, sigma=sigma, low_threshold=4 * low, high_threshold=4 * high)  # their Sobel sums four
+    assert theirs.sum() > 50
+    assert (ours != theirs).sum() <= 2  # ties that float32 and float64 break otherwise
+
+
+def test_edges_of_a_batch_are_each_alone():
+    both = torch.cat([shapes(), shapes(seed=1).flip(3)])
+    assert torch.equal(Edges()(both)[1:], Edges()(both[1:]))
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_a_hint_is_a_picture_that_is_known_for_what_it_is(name):
+    hint = HINTS[name]()(shapes())
+    assert hint.shape == (1, 3, 48, 64) and hint.min() >= -1 and hint.max() <= 1
+    assert HINTS[name]().fits(hint)
+    varied = HINTS[name]().varied(torch.Generator().manual_seed(0))(shapes())
+    assert varied.shape == hint.shape and HINTS[name]().fits(varied)
+    assert HINTS[name]()(torch.zeros(2, 3, 5, 3)).shape == (2, 3, 5, 3)
+
+
+def test_what_is_no_hint_is_refused():
+    for name in ("edges", "soft_edges", "scribble", "palette"):
+        with pytest.raises(ValueError, match=f"\\({name}\\): make one"):
+            kind_of(shapes(), [name], None)
+    assert kind_of(Palette()(shapes()), ["edges", "palette"], None) == "palette"
+    assert kind_of(Edges()(shapes()), ["edges", "palette"], None) == "edges"
+    assert kind_of(shapes(), ["normals"], "normals") == "normals"
+
+
+def test_a_palette_is_the_mean_of_each_cell():
+    picture = shapes(64, 64)
+    cells = picture.unfold(2, 8, 8).unfold(3, 8, 8).mean((4, 5))
+    torch.testing.assert_close(Palette().means(picture), cells, atol=1e-6, rtol=0)
+    assert torch.equal(Palette()(picture)[0, :, 8:16, 16:24].flatten(1).std(1), torch.zeros(3))
+
+
+def test_a_tile_keeps_a_slope():
+    slope = torch.linspace(-1, 1, 64).expand(1, 3, 64, 64)
+    torch.testing.assert_close(Tile()(slope)[..., 8:-8], slope[..., 8:-8], atol=1e-5, rtol=0)
+
+
+def test_borders_are_kept_unless_asked_otherwise():
+    wide = torch.full((1, 3, 32, 64), -1.0)
+    wide[..., 0] = 1.0  # a line at the left border
+    stretched, padded, cropped = (
+        fitted(wide, (16, 16), how=how, resizing="lines") for how in ("stretch", "pad", "crop")
+    )
+    assert (stretched[..., 0] == 1).all() and (padded[..., 0] == 1).all() and (cropped == -1).all()
+    tall = fitted(wide.mT, (16, 16), resizing="lines")
+    assert (tall[..., 0, :] == 1).all()
+    with pytest.raises(ValueError, match="pad, crop, stretch"):
+        fitted(wide, (16, 16), how="squeeze")
+
+
+def test_thin_lines_outlive_shrinking_and_cells_stay_flat():
+    lines = torch.full((1, 3, 128, 128), -1.0)
+    lines[:, :, 40] = 1.0
+    assert (fitted(lines, (16, 16), resizing="lines")[:, :, 5] == 1).all()
+    grown = fitted(Palette().means(shapes(64, 64)), (64, 64), resizing="blocks")
+    assert torch.equal(grown, Palette()(shapes(64, 64)))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Edges(low=0.3, high=0.1), "low <= high"),
+        (lambda: Edges(sigma=-1.0), "sigma"),
+        (lambda: Palette(cells=0), "cells"),
+        (lambda: Tile(shrink=0.5), "shrunk"),
+    ],
+)
+def test_impossible_settings_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
