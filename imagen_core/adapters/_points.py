@@ -48,10 +48,12 @@ class _Listening(Signals):
 
 @lru_cache(maxsize=64)
 def layout_of(config: UNetConfig) -> Layout:
-    """Every point of a network of these settings."""
+    """Every point of a network of these settings. ValueError for one that goes no way down and up again."""
     # With gradients on, encode_text reads no mask, which on the meta device nobody could.
     with torch.inference_mode(False), torch.enable_grad(), torch.device("meta"):
         network = build_unet(config).requires_grad_(False)
+        if not network.way_up:
+            raise ValueError(f"a {network.name} network takes no features on a way down, so that no control fits it")
         side = 2 * network.multiple
         x_t = torch.empty(1, config.in_channels, side, side)
         text = encoded_nothing(network)

@@ -67,8 +67,8 @@ class ControlNet(Adapter):
     def __init__(self, config: ControlNetConfig, base: UNetConfig) -> None:
         super().__init__()
         self.config, self.base = config, base
-        self.copy = way_down_of(build_unet(base), config.depth)
         points = layout_of(base).points
+        self.copy = way_down_of(build_unet(base), config.depth)
         entry = points[self.copy.stem_point]
         self.hint = HintStem(entry.cell, config.hint_width, entry.width)
         self.kind = kind_embedding(config.kinds, base.embed_dim)

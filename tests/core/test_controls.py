@@ -31,6 +31,7 @@ from imagen_core.conditioning import joined
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
 from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.steering import Steered, in_force
+from imagen_core.unets.dit import DiTConfig
 
 HINTED = [name for name, kind in ADAPTERS.items() if kind.takes_hint]
 KINDS = ("edges", "palette")
@@ -240,6 +241,8 @@ def test_what_does_not_belong_is_refused(base, name, tmp_path):
         replace(control, strength=-1.0)
     with pytest.raises(ValueError, match="start <= end"):
         replace(control, start=0.5, end=0.2)
+    with pytest.raises(ValueError, match="a dit network takes no features"):
+        build_adapter(name, ADAPTERS[name].config_cls(), DiTConfig(**DiTConfig.tiny))
     (tmp_path / "other.safetensors").write_bytes(b"PK\x03\x04")
     with pytest.raises(ValueError, match="pickle"):
         load_adapter(tmp_path / "other.safetensors")
