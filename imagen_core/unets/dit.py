@@ -20,12 +20,13 @@ EPS = 1e-6
 class DiTConfig(PatchTransformerConfig):
     """Settings of `DiT`; the defaults are DiT-XL/2's at 256 pixels, which are latents of 32."""
 
-    tiny: ClassVar[dict[str, Any]] = {"side": 8, "width": 16, "depth": 2, "heads": 2, "classes": 5}
+    tiny: ClassVar[dict[str, Any]] = {"side": 8, "width": 16, "mlp_width": 64, "depth": 2, "heads": 2, "num_classes": 5}
     in_channels: int = 4
     out_channels: int = 8  # eps, and a learned variance
     side: int = 32
     patch_size: int = 2
     width: int = 1152
+    mlp_width: int = 4608
     depth: int = 28
     heads: int = 16
 
@@ -35,10 +36,11 @@ class DiTBlock(PatchBlock):
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__(config.width, config.heads)
-        hidden = int(config.mlp_ratio * config.width)
         self.in_norm, self.mlp_norm = (_norm(config.width) for _ in range(2))
         self.mlp = nn.Sequential(
-            nn.Linear(config.width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, config.width)
+            nn.Linear(config.width, config.mlp_width),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(config.mlp_width, config.width),
         )
 
 

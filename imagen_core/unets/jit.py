@@ -32,13 +32,15 @@ class JiTConfig(PatchTransformerConfig):
         "side": 16,
         "patch_size": 4,
         "width": 16,
+        "mlp_width": 42,
         "depth": 2,
         "heads": 2,
-        "classes": 5,
+        "num_classes": 5,
         "bottleneck": 6,
         "class_tokens": 3,
         "class_tokens_from": 1,
     }
+    mlp_width: int = 2048  # two thirds of 4 * width, and gated
     bottleneck: int = 128  # channels that a patch is squeezed through on its way in
     class_tokens: int = 32  # tokens of the class that the patches attend to, in later blocks
     class_tokens_from: int = 4  # the first block, from 0, that sees them
@@ -64,7 +66,7 @@ class JiTBlock(PatchBlock):
         super().__init__(config.width, config.heads)
         self.in_norm, self.mlp_norm = (nn.RMSNorm(config.width, eps=EPS) for _ in range(2))
         self.query_norm, self.key_norm = (nn.RMSNorm(config.width // config.heads, eps=EPS) for _ in range(2))
-        self.mlp = SwiGLU(config.width, int(int(config.mlp_ratio * config.width) * 2 / 3))
+        self.mlp = SwiGLU(config.width, config.mlp_width)
 
     def _place(self, queries: Tensor, keys: Tensor, place: Rotation) -> tuple[Tensor, Tensor]:
         return rotated(self.query_norm(queries), place), rotated(self.key_norm(keys), place)

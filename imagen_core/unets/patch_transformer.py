@@ -37,8 +37,8 @@ class PatchTransformerConfig(UNetConfig):
     width: int = 768
     depth: int = 12  # blocks
     heads: int = 12  # of attention, each width / heads wide
-    mlp_ratio: float = 4.0  # hidden width of each MLP, of `width`; JiT's gated one has two thirds of it
-    classes: int = 1000  # of labels; one more stands for none
+    mlp_width: int = 3072  # hidden width of each block's MLP
+    num_classes: int = 1000  # of labels; one more stands for none
 
     def __post_init__(self) -> None:
         if self.text_embed_dim is not None:
@@ -57,36 +57,34 @@ class PatchTransformerConfig(UNetConfig):
 
 
 class PatchTransformer(UNet):
-    """network(x_t, time, told), told a class by `encode_labels`; a subclass makes patches, blocks and the head."""
+    """network(x_t, time, told), told a class by `encode_class`; a subclass makes patches, blocks and the head."""
 
     def __init__(self, config: PatchTransformerConfig) -> None:
         super().__init__()
         self.config = config
         self.time_embedding = ScalarEmbedding(TIME_WIDTH, config.width)
-        self.labels = nn.Embedding(config.classes + 1, config.width)  # the last is no class
+        self.class_embedding = nn.Embedding(config.num_classes + 1, config.width)  # the last is no class
 
     def encode_text(self, text: TextEmbeds) -> Signals:
         raise ValueError("This network was built without text: it draws classes, by their number; give it no prompt.")
 
-    def encode_labels(self, labels: Tensor | None = None) -> Signals:
-        """What the network is told of classes (b,) in 0 ... classes - 1; of no class at all (b = 1) where None.
+    def encode_class(self, labels: Tensor | None = None) -> Signals:
+        """What the network is told of which class to draw; labels (b,) integers in 0..num_classes-1; None: of none (b = 1).
 
-        Raises ValueError for a number that is no class.
+        Raises ValueError for a label that is no class.
         """
-        none = self.config.classes
-        if labels is None:
-            labels = torch.tensor([none])
-        elif labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < none:
-            raise ValueError(
-                f"labels {labels.tolist()} are not all among the network's {none} classes, 0 to {none - 1}"
-            )
-        return Signals(vector=self.labels(labels.to(self.labels.weight.device)))
+        classes = self.config.num_classes
+        wrong = [] if labels is None else [label for label in labels.tolist() if not 0 <= label < classes]
+        if wrong:
+            raise ValueError(f"label {wrong[0]} is no class of this network: it has {classes}, 0 to {classes - 1}")
+        rows = torch.tensor([classes]) if labels is None else labels
+        return Signals(vector=self.class_embedding(rows.to(self.class_embedding.weight.device)))
 
     def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b in_channels h w) in the network's dtype, any h and w; time (b,); returns (b out_channels h w)."""
         if told.vector is None:
             raise ValueError(
-                "this network is conditioned on a class, and was told none: add encode_labels() for no class"
+                "this network is conditioned on a class, and was told none: add encode_class() for no class"
             )
         h, w = x_t.shape[-2:]
         patch = self.config.patch_size

@@ -48,7 +48,7 @@ def noisy(network, batch=2, size=None, seed=1):
 
 def run(network, labels=(1, 4), **inputs):
     x_t, time = noisy(network, **inputs)
-    return network(x_t, time, network.encode_labels(torch.tensor(labels)))
+    return network(x_t, time, network.encode_class(torch.tensor(labels)))
 
 
 def close(a, b):
@@ -99,7 +99,7 @@ def jit_of_the_paper(network, x_t, time, label):
     p, side = config.patch_size, config.side // config.patch_size
     angles = time * 10000.0 ** -(np.arange(128) / 128)
     embedding = linear(np.concatenate([np.cos(angles), np.sin(angles)]), w, "time_embedding.in_layer")
-    label = w["labels.weight"][label]
+    label = w["class_embedding.weight"][label]
     told = silu(linear(silu(embedding), w, "time_embedding.out_layer") + label)
     patches = np.stack(
         [x_t[:, r * p : r * p + p, c * p : c * p + p].reshape(-1) for r in range(side) for c in range(side)]
@@ -164,9 +164,9 @@ def test_starts_at_zero(config):
 
 def test_images_of_a_batch_do_not_touch(network):
     x_t, time = noisy(network)
-    told = network.encode_labels(torch.tensor([1, 4]))
+    told = network.encode_class(torch.tensor([1, 4]))
     both = network(x_t, time, told)
-    close(network(x_t[1:], time[1:], network.encode_labels(torch.tensor([4]))), both[1:])
+    close(network(x_t[1:], time[1:], network.encode_class(torch.tensor([4]))), both[1:])
     x_t[0] = 7.0
     close(network(x_t, time, told)[1], both[1])
 
@@ -175,10 +175,10 @@ def test_class_and_time_are_told(network):
     x_t, time = noisy(network)
     out = run(network)
     assert (run(network, labels=(2, 4))[0] - out[0]).abs().max() > 1e-3
-    told = network.encode_labels(torch.tensor([1, 4]))
+    told = network.encode_class(torch.tensor([1, 4]))
     assert (network(x_t, time + 0.1, told) - out).abs().max() > 1e-3
-    none = network.encode_labels()
-    assert torch.equal(none.vector[0], network.labels.weight[network.config.classes])
+    none = network.encode_class()
+    assert torch.equal(none.vector[0], network.class_embedding.weight[network.config.num_classes])
     both = joined([told, none])
     close(network(x_t[[0, 1, 0]], time[[0, 1, 0]], both)[:2], out)
 
@@ -195,8 +195,8 @@ def test_what_is_told_wrongly_is_named(network):
     with pytest.raises(ValueError, match="told none"):
         network(x_t, time, Signals())
     for wrong in (5, -1):
-        with pytest.raises(ValueError, match="5 classes, 0 to 4"):
-            network.encode_labels(torch.tensor([0, wrong]))
+        with pytest.raises(ValueError, match="no class of this network: it has 5, 0 to 4"):
+            network.encode_class(torch.tensor([0, wrong]))
     with pytest.raises(ValueError, match="without text"):
         network.encode_text(TextEmbeds.null(1, 8))
 
@@ -226,7 +226,7 @@ def test_half_precision(network, config, dtype):
     half = randomised(config).to(dtype)
     x_t, time = noisy(half)
     with torch.inference_mode():
-        out = half(x_t.to(dtype), time, half.encode_labels(torch.tensor([1, 4])))
+        out = half(x_t.to(dtype), time, half.encode_class(torch.tensor([1, 4])))
     assert out.dtype == dtype
     assert (out.float() - exact).abs().mean() < 0.1 * exact.abs().mean()
 
@@ -234,9 +234,9 @@ def test_half_precision(network, config, dtype):
 # As published: JiT's table of sizes (paper, Table 9), DiT's (Table 1).
 SIZES = [
     (JiTConfig(), 131.1e6),
-    (JiTConfig(width=1024, depth=24, heads=16, class_tokens_from=8), 458.9e6),
-    (JiTConfig(width=1280, depth=32, heads=16, class_tokens_from=10, bottleneck=256), 952.5e6),
-    (JiTConfig(width=1664, depth=40, heads=16, class_tokens_from=10, bottleneck=256), 2.0e9),
+    (JiTConfig(width=1024, mlp_width=2730, depth=24, heads=16, class_tokens_from=8), 458.9e6),
+    (JiTConfig(width=1280, mlp_width=3413, depth=32, heads=16, class_tokens_from=10, bottleneck=256), 952.5e6),
+    (JiTConfig(width=1664, mlp_width=4437, depth=40, heads=16, class_tokens_from=10, bottleneck=256), 2.0e9),
     (DiTConfig(), 674.8e6),
 ]
 
