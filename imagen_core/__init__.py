@@ -15,6 +15,7 @@ from .conditioning import Signals, TextEmbeds
 from .control import Control
 from .denoiser import Denoiser, Prediction
 from .draw import Draw
+from .fingerprint import Fingerprint, check_fits, fingerprint
 from .guidance import GUIDANCE, Guidance
 from .guidance.classifier_free import rescale_guidance
 from .hints import FITS, HINTS, Hint
@@ -57,6 +58,7 @@ __all__ = [
     "Control",
     "Denoiser",
     "Draw",
+    "Fingerprint",
     "Guidance",
     "GuidedThresholding",
     "Hint",
@@ -74,11 +76,13 @@ __all__ = [
     "Thresholding",
     "build_adapter",
     "build_unet",
+    "check_fits",
     "encode_prompt",
     "find_adapters",
     "find_files",
     "find_stages",
     "find_text_encoders",
+    "fingerprint",
     "in_interval",
     "inspect_checkpoint",
     "is_stage_checkpoint",
