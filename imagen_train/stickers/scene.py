@@ -73,6 +73,9 @@ class Mix:
     white: float = 0.2  # of the backdrops
     scenery: float = 0.15  # of the other backdrops
     gradient: float = 0.3  # of the plain ones
+    sized: float = 0.16  # of the single things: small or large
+    flipped: float = 0.5  # of the things
+    loose: float = 1.0  # how far places and sizes stray from the middle of what they may be; 0: always the same
 
 
 class SceneSampler:
@@ -119,15 +122,17 @@ class SceneSampler:
         return rng.choice([color for color in pool if color != backdrop] or [None])
 
     def _place(self, thing: int, backdrop: str, rng: Random, x: float, y: float, size: float) -> Placed:
-        return Placed(thing, self._color(thing, backdrop, rng), x, y, size, rng.random() < 0.5)
+        return Placed(thing, self._color(thing, backdrop, rng), x, y, size, rng.random() < self.mix.flipped)
+
+    def _stray(self, rng: Random, low: float, high: float) -> float:
+        middle = (low + high) / 2
+        return middle + self.mix.loose * (rng.uniform(low, high) - middle)
 
     def _one(self, first: int, backdrop: str, rng: Random) -> tuple[tuple[Placed, ...], dict]:
-        name = rng.choices(SIZES, (0.08, 0.84, 0.08))[0]
-        size = {"small": rng.uniform(0.34, 0.48), "normal": rng.uniform(0.72, 0.86), "large": rng.uniform(0.93, 1.0)}[
-            name
-        ]
+        name = rng.choices(SIZES, (self.mix.sized / 2, 1 - self.mix.sized, self.mix.sized / 2))[0]
+        size = self._stray(rng, *{"small": (0.34, 0.48), "normal": (0.72, 0.86), "large": (0.93, 1.0)}[name])
         slack = (1 - size) / 3
-        x, y = (0.5 + rng.uniform(-slack, slack) for _ in range(2))
+        x, y = (0.5 + self._stray(rng, -slack, slack) for _ in range(2))
         return (self._place(first, backdrop, rng, x, y, size),), {"size": name}
 
     def _several(self, first: int, backdrop: str, rng: Random) -> tuple[tuple[Placed, ...], dict]:
@@ -144,8 +149,8 @@ class SceneSampler:
                     Placed(
                         one.thing,
                         one.color,
-                        x + rng.uniform(-0.015, 0.015),
-                        y + rng.uniform(-0.02, 0.02),
+                        x + self._stray(rng, -0.015, 0.015),
+                        y + self._stray(rng, -0.02, 0.02),
                         size,
                         one.flipped,
                     )
@@ -154,8 +159,8 @@ class SceneSampler:
 
     def _pair(self, first: int, backdrop: str, rng: Random) -> tuple[tuple[Placed, ...], dict]:
         second = rng.choice([i for i in self.things if i != first] or self.things)
-        relation, size = rng.choice(RELATIONS), rng.uniform(0.42, 0.48)
-        a, b, across = 0.26, 0.74, 0.5 + rng.uniform(-0.06, 0.06)
+        relation, size = rng.choice(RELATIONS), self._stray(rng, 0.42, 0.48)
+        a, b, across = 0.26, 0.74, 0.5 + self._stray(rng, -0.06, 0.06)
         spots = ((a, across), (b, across)) if relation == "left" else ((across, a), (across, b))
         things = tuple(
             self._place(i, backdrop, rng, *spot, size) for i, spot in zip((first, second), spots, strict=True)

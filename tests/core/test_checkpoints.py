@@ -244,3 +244,38 @@ def test_wrong_weights_are_named(path, tensors, words):
     with pytest.raises(ValueError) as caught:
         load_checkpoint(path)
     assert all(word in str(caught.value) for word in (*words, str(path), "again"))
+
+
+def test_int8_is_half_of_float16_and_nearly_the_weights(tmp_path):
+    torch.manual_seed(0)
+    unet = build_unet(dataclasses.replace(CONFIG, channels=64))
+    spec = dataclasses.replace(SPEC, unet_config=unet.config)
+    sizes = {}
+    for dtype in (torch.int8, torch.float16):
+        save_checkpoint(tmp_path / f"{dtype}.safetensors", unet, spec=spec, dtype=dtype)
+        sizes[dtype] = (tmp_path / f"{dtype}.safetensors").stat().st_size
+    assert sizes[torch.int8] < 0.56 * sizes[torch.float16]
+    loaded, found = load_checkpoint(tmp_path / "torch.int8.safetensors")
+    assert found == spec
+    for (name, was), now in zip(unet.state_dict().items(), loaded.state_dict().values(), strict=True):
+        rows = was.flatten(1).abs().amax(1) if was.ndim > 1 else was.abs().max()
+        error = (now - was).abs().flatten(1).amax(1) if was.ndim > 1 else (now - was).abs().max()
+        assert (error <= rows / 253 + 1e-3 * rows).all(), name  # half a step of 127, and float16's own
+
+
+def test_int8_whose_scales_do_not_fit_is_refused(tmp_path):
+    torch.manual_seed(0)
+    unet = build_unet(dataclasses.replace(CONFIG, channels=64))
+    path = tmp_path / "stage.safetensors"
+    save_checkpoint(path, unet, spec=dataclasses.replace(SPEC, unet_config=unet.config), dtype=torch.int8)
+    tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    scale = next(key for key in tensors if key.endswith("_scale"))
+    save_file({**tensors, scale: tensors[scale][:-1].contiguous()}, path, metadata)
+    with pytest.raises(ValueError, match="expected one number or one a row"):
+        load_checkpoint(path)
+    del tensors[scale]
+    save_file(tensors, path, metadata)
+    with pytest.raises(ValueError, match="stored as I8, a quantised form"):
+        load_checkpoint(path)

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..._safetensors import write_safetensors
 from ..._settings_file import is_number, parsed
 from ...unets import build_unet, unet_config_from_dict, unet_config_to_dict
 from ...whole_files import whole
+from ..int8 import SCALE, WEIGHT, int8_rows
 from ..plausible import check_schedule, check_settings, in_short
 from ..stage_spec import LATER_FIELDS, StageSpec
 from ..stored import Stored
@@ -28,6 +29,7 @@ from ._base import Reader, Reading
 FORMAT = "imagen"
 FORMAT_VERSION = 1
 NUMBERS = ("steps", "guidance_scale", "aug_level", "percentile", "threshold_maximum", "threshold_limit")  # of defaults
+LARGE = 4096  # numbers: smaller weights are not worth storing in eight bits
 NAMES = ("sampler", "spacing", "thresholding")
 
 
@@ -58,7 +60,9 @@ class NativeReader(Reader):
 def save_checkpoint(
     path: str | os.PathLike[str], unet: nn.Module, *, spec: StageSpec, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write `unet` and `spec` to `path`, whole or not at all; weights are stored as `dtype` (fp16 halves them).
+    """Write `unet` and `spec` to `path`, whole or not at all; weights are stored as `dtype`.
+
+    float16 halves them; int8 halves what is large once more, a scale a row beside it, and leaves the rest in float16.
 
     Raises ValueError when `unet` was built from other settings than `spec.unet_config`.
     """
@@ -66,9 +70,20 @@ def save_checkpoint(
     if unet.config != spec.unet_config:
         raise ValueError("spec.unet_config is not what the network was built from; pass unet_config=unet.config")
     path = Path(path)
-    tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in unet.state_dict().items()}
+    tensors = {key: value.detach().cpu() for key, value in unet.state_dict().items()}
+    stored = _in_eight_bits(tensors) if dtype == torch.int8 else {key: part.to(dtype) for key, part in tensors.items()}
     with whole(path) as draft:
-        write_safetensors(draft, tensors, _spec_to_metadata(spec))
+        write_safetensors(draft, {key: part.contiguous() for key, part in stored.items()}, _spec_to_metadata(spec))
+
+
+def _in_eight_bits(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    stored = {}
+    for key, tensor in tensors.items():
+        if key.endswith(WEIGHT) and tensor.ndim > 1 and tensor.numel() >= LARGE:
+            stored[key], stored[key.removesuffix(WEIGHT) + SCALE] = int8_rows(tensor)
+        else:
+            stored[key] = tensor.half()
+    return stored
 
 
 def _spec_to_metadata(spec: StageSpec) -> dict[str, str]:
