@@ -30,6 +30,7 @@ RESAMPLE_TIP = (
     "Only with init_image, for masks: how often each part of the way is drawn again so that new and old fit together "
     "(RePaint). 1 is off, 4 helps large holes, 10 is the paper's; time grows with it."
 )
+CONTROL_TIP = "From Imagen Control: a hint that the picture follows, such as edges or a palette."
 
 
 def seed_input() -> tuple:
@@ -89,6 +90,7 @@ def optional_inputs() -> dict:
         "mask": (_sockets.MASK, {"tooltip": MASK_TIP}),
         "strength": ("FLOAT", {"default": 0.7, "min": 0.01, "max": 1.0, "step": 0.01, "tooltip": STRENGTH_TIP}),
         "resample": ("INT", {"default": 1, "min": 1, "max": 20, "advanced": True, "tooltip": RESAMPLE_TIP}),
+        "control": (_sockets.CONTROL, {"tooltip": CONTROL_TIP}),
     }
 
 
@@ -102,7 +104,7 @@ def start_from(init_image, mask, strength, resample) -> InitImage | None:
     return InitImage(pixels=pixels, mask=holes, strength=strength, resample=resample)
 
 
-def draw_of(seed, batch, steps, sampler, guidance_scale, guidance, threshold, spacing, init, callback) -> Draw:
+def draw_of(seed, batch, steps, sampler, guidance_scale, guidance, threshold, spacing, init, callback, control) -> Draw:
     """Widget values as the core takes them."""
     return Draw(
         seeds=range(seed, seed + batch),
@@ -113,10 +115,12 @@ def draw_of(seed, batch, steps, sampler, guidance_scale, guidance, threshold, sp
         spacing=None if spacing == "auto" else spacing,
         init=init,
         callback=callback,
+        controls=control,
     )
 
 
 def loaded(unet, draw, height, width):
-    """The stage, ready to draw pictures of this size, and with it whatever stages its guidance asks."""
+    """The stage, ready to draw pictures of this size, with whatever stages its guidance asks, and its controls."""
     others = [stage for guidance in draw.guidances for stage in guidance.others.values()]
+    others += [control.adapter for control in draw.controls]
     return _host.loaded(unet, pictures=len(draw.seeds), height=height, width=width, beside=others)

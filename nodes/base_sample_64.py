@@ -64,11 +64,12 @@ class ImagenBaseSample64:
         mask=None,
         strength=0.7,
         resample=1,
+        control=(),
     ):
         init = _sampling_inputs.start_from(init_image, mask, strength, resample)
         report = _host.step_reporter(steps)
         draw = _sampling_inputs.draw_of(
-            seed, batch_size, steps, sampler, guidance_scale, guidance, threshold, spacing, init, report
+            seed, batch_size, steps, sampler, guidance_scale, guidance, threshold, spacing, init, report, control
         )
         unet = _sampling_inputs.loaded(unet, draw, height, width)
         return (_host.image_from_core(sample_base(unet, text, draw, height=height, width=width)),)

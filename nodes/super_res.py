@@ -78,12 +78,13 @@ class ImagenSuperRes:
         mask=None,
         strength=0.7,
         resample=1,
+        control=(),
     ):
         init = _sampling_inputs.start_from(init_image, mask, strength, resample)
         report = _host.step_reporter(steps)
         low_res = _host.image_to_core(image)
         draw = _sampling_inputs.draw_of(
-            seed, len(low_res), steps, sampler, guidance_scale, guidance, threshold, spacing, init, report
+            seed, len(low_res), steps, sampler, guidance_scale, guidance, threshold, spacing, init, report, control
         )
         height, width = (side * factor for side in low_res.shape[-2:])
         unet = _sampling_inputs.loaded(unet, draw, height, width)

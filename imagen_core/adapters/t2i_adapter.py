@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -103,7 +104,8 @@ class T2IAdapter(Adapter):
 
     def features(self, hint: Tensor, kind: int) -> list[Tensor]:
         """hint (b 3 h w) in [0, 1], of whole cells -> a map (b c h/cell w/cell) a scale."""
-        x = self.conv_in(F.pixel_unshuffle(hint, self.finest)) + self.kind.weight[kind][:, None, None]
+        kinds = self.kind(torch.full((len(hint),), kind, device=hint.device))[:, :, None, None]  # b c 1 1
+        x = self.conv_in(F.pixel_unshuffle(hint, self.finest)) + kinds
         found = []
         for scale in self.scales:
             x = scale(x)

@@ -17,16 +17,16 @@ class Edges(Hint):
     """Canny's edges of the brightness.
 
     sigma: how much the picture is blurred first, in pixels; more leaves out texture and noise.
-    low, high: how strong an edge must be where it goes on from another, and where it begins: the change of brightness
-        over a pixel, of 0 to 1.
+    low, high: how strong an edge must be where it goes on from another, and where it begins, as Sobel's operator
+        measures it (and scikit-image and ComfyUI do): a step from black to white is 4.
     """
 
     name: ClassVar[str] = "edges"
     resizing: ClassVar[str] = "lines"
     what: ClassVar[str] = "thin white lines on black"
     sigma: float = 1.0
-    low: float = 0.025
-    high: float = 0.05
+    low: float = 0.1
+    high: float = 0.2
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.low <= self.high:
@@ -40,7 +40,7 @@ class Edges(Hint):
     def found(self, pictures: Tensor) -> Tensor:
         """The same as bool (b 1 h w)."""
         down, right = sobel(blurred(luminance(pictures.float()), self.sigma))
-        strength = torch.hypot(down, right) / 4.0
+        strength = torch.hypot(down, right)
         weak = ridges(down, right) & (strength >= self.low)
         return connected(weak, strength >= self.high)
 
@@ -48,5 +48,5 @@ class Edges(Hint):
         return is_grey(picture) and is_dark(picture)
 
     def varied(self, generator: torch.Generator) -> Edges:
-        low = uniform(0.015, 0.05, generator)
+        low = uniform(0.06, 0.2, generator)
         return replace(self, sigma=uniform(0.7, 1.4, generator), low=low, high=low * uniform(1.5, 2.5, generator))

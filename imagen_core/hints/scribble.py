@@ -31,7 +31,7 @@ class Scribble(Hint):
 
     def __call__(self, pictures: Tensor) -> Tensor:
         scale = max(pictures.shape[-2:]) / BASE_SIDE
-        lines = Edges(sigma=min(32.0, self.sigma * scale), low=0.02 / scale, high=0.05 / scale).found(pictures).float()
+        lines = Edges(sigma=min(32.0, self.sigma * scale), low=0.08 / scale, high=0.2 / scale).found(pictures).float()
         return as_picture(_thick(lines, self.pen * scale))
 
     def fits(self, picture: Tensor) -> bool:

@@ -5,8 +5,10 @@ The only folder that imports ComfyUI's modules or the embedded host's.
 
 from .clip import text_encoder_of
 from .files import (
+    CONTROL_KINDS,
     TEXT_KINDS,
     UNET_KINDS,
+    control_names,
     fingerprint,
     model_folders,
     model_path,
@@ -21,9 +23,11 @@ from .progress import layer_reporter, step_reporter
 from .which import IN_COMFYUI, throw_if_interrupted
 
 __all__ = [
+    "CONTROL_KINDS",
     "IN_COMFYUI",
     "TEXT_KINDS",
     "UNET_KINDS",
+    "control_names",
     "device",
     "empty_latent",
     "fingerprint",

@@ -14,7 +14,7 @@ from comfy import model_management, ops
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ...imagen_core import Stage, T5TextEncoder, movable_weights
+from ...imagen_core import LoadedAdapter, Stage, T5TextEncoder, movable_weights
 from .castable import castable, fetched_one_by_one
 
 CASTABLE = {
@@ -51,23 +51,45 @@ def managed_stage(stage: Stage) -> ManagedStage:
     """The stage under ComfyUI's memory manager."""
     if isinstance(stage, ManagedStage):
         return stage
-    offload = model_management.unet_offload_device()
-    patcher = NetworkPatcher(castable(stage.unet, CASTABLE), model_management.get_torch_device(), offload)
     facts = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
-    return ManagedStage(**facts, patcher=patcher)
+    return ManagedStage(**facts, patcher=_patcher(stage.unet))
 
 
-def loaded_stage(stage: Stage, *, pictures: int, height: int, width: int, beside: Sequence[Stage] = ()) -> Stage:
+def _patcher(network: nn.Module) -> NetworkPatcher:
+    offload = model_management.unet_offload_device()
+    return NetworkPatcher(castable(network, CASTABLE), model_management.get_torch_device(), offload)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ManagedAdapter(LoadedAdapter):
+    """A control whose weights ComfyUI moves."""
+
+    patcher: ModelPatcher
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes: some of its weights may rest elsewhere."""
+        return self.patcher.load_device
+
+
+def managed_adapter(adapter: LoadedAdapter) -> ManagedAdapter:
+    """The control under ComfyUI's memory manager."""
+    return ManagedAdapter(network=adapter.network, spec=adapter.spec, patcher=_patcher(adapter.network))
+
+
+def loaded_stage(
+    stage: Stage, *, pictures: int, height: int, width: int, beside: Sequence[Stage | LoadedAdapter] = ()
+) -> Stage:
     """The stage, its weights on the device as far as they fit beside one picture's work, other models moved away.
 
-    max_rows is set where not all pictures fit at once. The stages `beside` it are loaded with it.
+    max_rows is set where not all pictures fit at once. What is `beside` it is loaded with it.
     """
     if not isinstance(stage, ManagedStage):  # made outside of our loaders, and where its maker put it
         return stage
     rows = pictures * (2 if stage.reads_text else 1)  # guidance runs with and without the prompt
     one, run = stage.activation_bytes(height, width), pictures * height * width * RUN_BYTES
     model_management.load_models_gpu(
-        [stage.patcher, *(other.patcher for other in beside if isinstance(other, ManagedStage))],
+        [stage.patcher, *(other.patcher for other in beside if isinstance(other, (ManagedStage, ManagedAdapter)))],
         memory_required=rows * one + run,
         minimum_memory_required=one + run,
     )

@@ -21,6 +21,7 @@ if folder_paths is not None:  # a user's extra_model_paths.yaml may have named f
 # ComfyUI's own kinds of model folders in which users keep what our loaders read, after "imagen".
 UNET_KINDS = ("diffusion_models", "diffusers")
 TEXT_KINDS = ("text_encoders", "diffusers")
+CONTROL_KINDS = ("controlnet",)
 
 
 def model_folders(*kinds: str) -> list[Path]:
@@ -39,6 +40,11 @@ def stage_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
 def text_encoder_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
     """Names, as `stage_names` gives them, of what `find` finds in each folder for text encoders."""
     return _names_found(find, TEXT_KINDS)
+
+
+def control_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
+    """Names, as `stage_names` gives them, of what `find` finds in each folder for ControlNets."""
+    return _names_found(find, CONTROL_KINDS)
 
 
 def tokenizer_places() -> list[Path]:

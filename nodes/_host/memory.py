@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ...imagen_core import Stage
+from ...imagen_core import LoadedAdapter, Stage
 from .which import IN_COMFYUI, model_management
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -48,18 +48,23 @@ def unet_dtype(choice: str = "auto", *, trained_in_half: bool = False) -> torch.
 
 
 def managed(model):
-    """A loaded `Stage` or `T5TextEncoder` as it travels between nodes: under the host's memory manager, if it has one."""
+    """A loaded stage, control or text encoder as it travels between nodes: under the host's memory manager, if any."""
     if not IN_COMFYUI:
         return model
     from . import comfy_memory  # ComfyUI's own modules, which other hosts do not have
 
-    return comfy_memory.managed_stage(model) if isinstance(model, Stage) else comfy_memory.managed_encoder(model)
+    if isinstance(model, Stage):
+        return comfy_memory.managed_stage(model)
+    is_adapter = isinstance(model, LoadedAdapter)
+    return comfy_memory.managed_adapter(model) if is_adapter else comfy_memory.managed_encoder(model)
 
 
-def loaded(stage: Stage, *, pictures: int, height: int, width: int, beside: Sequence[Stage] = ()) -> Stage:
+def loaded(
+    stage: Stage, *, pictures: int, height: int, width: int, beside: Sequence[Stage | LoadedAdapter] = ()
+) -> Stage:
     """The stage on its device, with room made for drawing `pictures` of this size; it knows how many fit at once.
 
-    beside: stages that are asked at every step besides; they come to the device as well.
+    beside: stages and controls that are asked at every step besides; they come to the device as well.
     """
     if not IN_COMFYUI:
         return stage

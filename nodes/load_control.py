@@ -1,0 +1,36 @@
+"""ImagenLoadControl: a ControlNet or T2I-Adapter that was trained for one of our stages."""
+
+from ..imagen_core import find_adapters, load_adapter
+from . import _host, _sockets
+
+
+class ImagenLoadControl:
+    DISPLAY_NAME = "Imagen Load Control"
+    DESCRIPTION = (
+        "Loads a control: a network that makes a stage follow a hint, such as edges or a palette. The file says itself "
+        "whether it is a ControlNet or a T2I-Adapter, which hints it reads and which stage it belongs to. None is "
+        "shipped yet: imagen train control makes one for your stage."
+    )
+    CATEGORY = "imagen/loaders"
+    SEARCH_ALIASES = ["controlnet loader", "load controlnet model", "t2i-adapter", "control net"]
+    FUNCTION = "load"
+    RETURN_TYPES = (_sockets.CONTROL_NET,)
+    RETURN_NAMES = ("control_net",)
+    OUTPUT_TOOLTIPS = ("The control, for Imagen Control.",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        tip = (
+            "A .safetensors that imagen train control or imagen train adapter wrote, under models/imagen, "
+            "models/controlnet or in the pack's own models folder. Those of Stable Diffusion and other models fit no "
+            "stage of ours."
+        )
+        return {"required": {"control_net_name": (_host.control_names(find_adapters), {"tooltip": tip})}}
+
+    @classmethod
+    def IS_CHANGED(cls, control_net_name):
+        return _host.fingerprint(control_net_name, *_host.CONTROL_KINDS)
+
+    def load(self, control_net_name):
+        path = _host.model_path(control_net_name, *_host.CONTROL_KINDS)
+        return (_host.managed(load_adapter(path, device=_host.load_device(), dtype=_host.unet_dtype())),)

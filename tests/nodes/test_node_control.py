@@ -1,0 +1,98 @@
+"""Do the control nodes load, chain and steer as a user would expect, and do hint nodes make what controls read?"""
+
+import sys
+
+import pytest
+import torch
+from pack import CORE, NODES
+from tiny_stages import tiny_prompt, tiny_stage
+
+BASE = {"seed": 3, "steps": 2, "guidance_scale": 2.0, "sampler": "dpmpp_2m", "width": 16, "height": 16, "batch_size": 1}
+
+
+@pytest.fixture(scope="module")
+def base():
+    return tiny_stage("base64")
+
+
+@pytest.fixture(scope="module")
+def file(base, tmp_path_factory):
+    """A trained control as imagen train would leave it: weights that let the hint show."""
+    torch.manual_seed(1)
+    kind = CORE.ADAPTERS["controlnet"]
+    config = kind.config_cls(kinds=("edges", "palette"), **kind.config_cls.tiny)
+    network = CORE.build_adapter("controlnet", config, base.spec.unet_config).requires_grad_(False)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    path = tmp_path_factory.mktemp("models") / "imagen" / "mine" / "control.safetensors"
+    path.parent.mkdir(parents=True)
+    CORE.save_adapter(path, network, CORE.AdapterSpec.of(network, base))
+    return path
+
+
+@pytest.fixture
+def net(file, monkeypatch):
+    """The same by way of the loader node, from a folder of models."""
+    files = sys.modules[f"{NODES['ImagenLoadControl'].__module__.rpartition('.')[0]}._host.files"]
+    monkeypatch.setattr(files, "model_folders", lambda *kinds: [file.parents[1]])
+    (names, _) = NODES["ImagenLoadControl"].INPUT_TYPES()["required"]["control_net_name"]
+    assert names == ["mine/control.safetensors"]
+    assert NODES["ImagenLoadControl"].IS_CHANGED(names[0])
+    return NODES["ImagenLoadControl"]().load(names[0])[0]
+
+
+def picture():
+    return torch.rand(1, 20, 20, 3, generator=torch.Generator().manual_seed(0))
+
+
+def control(net, **changes):
+    image = changes.pop("image", NODES["ImagenPalette"]().find(picture(), 4)[0])
+    settings = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, **changes}
+    return NODES["ImagenControl"]().make(net, image, **settings)[0]
+
+
+def draw(base, **changes):
+    return NODES["ImagenBaseSample64"]().sample(base, tiny_prompt(), **{**BASE, **changes})[0]
+
+
+def test_a_control_changes_the_picture_and_off_it_does_not(base, net):
+    plain = draw(base)
+    assert (draw(base, control=control(net)) - plain).abs().max() > 1e-3
+    assert torch.equal(draw(base, control=control(net, strength=0.0)), plain)
+    half = torch.zeros(1, 16, 16)
+    half[..., 8:] = 1.0
+    assert not torch.equal(draw(base, control=control(net, mask=half)), draw(base, control=control(net)))
+
+
+def test_previous_chains(base, net):
+    edges = NODES["ImagenEdges"]().find(picture(), "edges", 16)[0]
+    first = control(net)
+    both = control(net, image=edges, kind="edges", previous=first)
+    assert len(both) == 2 and both[0] is first[0]
+    assert (draw(base, control=both) - draw(base, control=first)).abs().max() > 1e-3
+
+
+def test_a_photo_is_no_hint_and_another_base_no_match(base, net):
+    with pytest.raises(ValueError, match="make one of your picture with a hint node"):
+        draw(base, control=control(net, image=picture()))
+    other = tiny_stage("base64")
+    other.unet.stem.weight.neg_()
+    with pytest.raises(ValueError, match="was trained on another base64 network"):
+        draw(other, control=control(net))
+
+
+@pytest.mark.parametrize("lines", ["edges", "soft_edges", "scribble"])
+def test_lines_are_white_on_black_at_the_size_asked_for(lines):
+    image = torch.zeros(2, 32, 48, 3)
+    image[:, 8:24, 16:32] = 1.0
+    hint = NODES["ImagenEdges"]().find(image, lines, 0)[0]
+    assert hint.shape == image.shape and hint.min() == 0 and hint.max() > 0.5 and hint.mean() < 0.5
+    assert NODES["ImagenEdges"]().find(image, lines, 24)[0].shape == (2, 16, 24, 3)
+
+
+def test_palette_and_tile_keep_the_mean():
+    image = picture()
+    for node, value in (("ImagenPalette", 5), ("ImagenTile", 4.0)):
+        hint = NODES[node]().find(image, value)[0]
+        assert hint.shape == image.shape
+        torch.testing.assert_close(hint.mean(), image.mean(), atol=0.01, rtol=0)
