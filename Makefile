@@ -6,7 +6,7 @@ export PROMPT ?= a red sphere to the left of a blue cube
 SCALE ?= 1.0
 export WORKFLOW ?= text_to_image_1024
 
-.PHONY: image editor test lint bench bench-if workflows thumbnails snapshot train-mini clean
+.PHONY: image editor test lint bench bench-if bench-family workflows thumbnails snapshot train-mini clean
 
 # $$PROMPT, not $(PROMPT): the shell takes it from the environment, so quotes inside a prompt stay quotes.
 image: $(VENV)/.standalone
@@ -30,6 +30,10 @@ bench: $(VENV)/.standalone
 bench-if: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/compare_diffusers_if.py --peer-channels-last
 	$(BIN)/python benchmarks/if_memory.py
+
+# The relatives' networks beside their peers: the same weights, the same numbers, the seconds of both.
+bench-family: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/family.py
 
 # Writes the graphs in workflows/ and their API twins anew from workflows/build.py.
 workflows: $(VENV)/.standalone

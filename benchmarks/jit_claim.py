@@ -1,7 +1,7 @@
 """Does a plain transformer on large patches have to predict the picture? JiT's claim (arXiv 2511.13720, Table 2), re-made.
 
-One small JiT for each prediction (x_0, eps, flow) and patch size, all trained on equally many pictures of 32 px by the
-paper's loss, the error of the flow's velocity. Prints a table; writes the figures, a plot and a sheet of samples.
+One small JiT for each prediction (x_0, eps, flow) and patch size, all trained on equally many pictures by the paper's loss,
+the error of the flow's velocity. Prints a table; writes the figures, a plot and a sheet of samples.
 
 python benchmarks/jit_claim.py                                        some minutes of one core
 python benchmarks/jit_claim.py --pictures 150000 --width 256 --depth 8   as large as the claim wants, for a GPU
@@ -43,7 +43,6 @@ from imagen_train.data import PictureKind, render_chunk, to_float  # noqa: E402
 from imagen_train.loop import ema_decay, update_ema  # noqa: E402
 from imagen_train.metrics import frechet_distance, psnr  # noqa: E402
 
-SIDE = 32
 PREDICTIONS = {"x_0": "x", "eps": "eps", "flow": "v"}  # ours: the paper's
 PATCHES = (4, 8, 16)
 SCHEDULE = FlowSchedule(time_scale=1.0, towards_clean=True)
@@ -64,33 +63,33 @@ class Cell:
     cpu_seconds: float
 
 
-def rendered(count: int, *, held_out: bool = False) -> Tensor:
+def rendered(count: int, side: int, *, held_out: bool = False) -> Tensor:
     """imagen-mini's scenes, (n 3 h w) in [-1, 1]."""
-    kind = PictureKind(name="jit_claim", side=SIDE, held_out=held_out, chunk=256, first_seed=7_000_000)
+    kind = PictureKind(name="jit_claim", side=side, held_out=held_out, chunk=256, first_seed=7_000_000)
     chunks = [render_chunk(kind, index)[0] for index in range(-(-count // kind.chunk))]
     return to_float(np.concatenate(chunks))[:count]
 
 
-def kept(root: Path) -> Tensor:
-    """Every picture of a folder's .npy files, on white where transparent, shrunk to SIDE, in a fixed random order."""
+def kept(root: Path, side: int) -> Tensor:
+    """Every picture of a folder's .npy files, on white where transparent, shrunk to `side`, in a fixed random order."""
     parts = [torch.from_numpy(np.load(file)).permute(0, 3, 1, 2).float() / 255 for file in sorted(root.glob("*.npy"))]
     whole = [p[:, :3] * p[:, 3:] + 1 - p[:, 3:] if p.shape[1] == 4 else p for p in parts]
-    pictures = torch.cat([F.interpolate(p, size=(SIDE, SIDE), mode="area") for p in whole]) * 2 - 1
+    pictures = torch.cat([F.interpolate(p, size=(side, side), mode="area") for p in whole]) * 2 - 1
     return pictures[torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))]
 
 
 def data(options: argparse.Namespace) -> tuple[Tensor, Tensor]:
     """Pictures to train on, and others to measure with."""
     if options.root is None:
-        return rendered(options.distinct), rendered(options.samples, held_out=True)
-    pictures = kept(options.root)
+        return rendered(options.distinct, options.side), rendered(options.samples, options.side, held_out=True)
+    pictures = kept(options.root, options.side)
     return pictures[options.samples :], pictures[: options.samples]
 
 
 def network_of(patch: int, options: argparse.Namespace) -> nn.Module:
     """The same transformer for every patch size; no bottleneck but its own width, as in the paper's table."""
     config = JiTConfig(
-        side=SIDE,
+        side=options.side,
         patch_size=patch,
         width=options.width,
         mlp_width=options.width * 8 // 3,
@@ -149,10 +148,10 @@ def sampled(network: nn.Module, prediction: str, count: int, options: argparse.N
     """Pictures (n 3 h w) drawn in 25 calls, x_0 kept within [-1, 1] for all three alike."""
     predictor = Predictor(network=network, schedule=SCHEDULE, prediction_type=prediction)
     denoise = Denoiser(predictor, {"cond": told(network, count)}, thresholding=StaticThresholding())
-    noise, sampler = BatchNoise(range(count)), DPMPP2M()
-    x_T = noise((3, SIDE, SIDE), options.device)
+    noise, sampler, shape = BatchNoise(range(count)), DPMPP2M(), (3, options.side, options.side)
+    x_T = noise(shape, options.device)
     times = sampler.times(SCHEDULE, 25)
-    return sampler.sample(denoise, x_T, times, noise=lambda: noise((3, SIDE, SIDE), options.device)).clamp(-1, 1).cpu()
+    return sampler.sample(denoise, x_T, times, noise=lambda: noise(shape, options.device)).clamp(-1, 1).cpu()
 
 
 @torch.inference_mode()
@@ -168,7 +167,7 @@ def denoised_psnr(network: nn.Module, prediction: str, held_out: Tensor, options
 
 @torch.inference_mode()
 def features(judge: Classifier, pictures: Tensor) -> Tensor:
-    return judge.features(F.interpolate(pictures, scale_factor=64 / SIDE, mode="bilinear"))
+    return judge.features(F.interpolate(pictures, size=(64, 64), mode="bilinear"))
 
 
 def measured(options: argparse.Namespace) -> tuple[dict[str, float], list[Cell], dict[tuple[str, int], Tensor]]:
@@ -246,6 +245,7 @@ def sheet(samples: dict[tuple[str, int], Tensor]) -> Image.Image:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=8000, help="each network is trained on so many")
+    parser.add_argument("--side", type=int, default=32, help="of the pictures, a multiple of every patch size")
     parser.add_argument("--distinct", type=int, default=2048, help="scenes rendered, which are shown again and again")
     parser.add_argument("--samples", type=int, default=512, help="pictures drawn, and held out, for each figure")
     parser.add_argument("--patches", type=int, nargs="+", default=PATCHES)
