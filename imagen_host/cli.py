@@ -184,7 +184,7 @@ def convert_workflow(options: argparse.Namespace) -> None:
     path = find_workflow(options.workflow, pack_folder())
     registry = load_registry()
     refuse_what_needs_comfyui(path, pack_folder(), registry.classes)
-    print(as_json(read_workflow(path, registry.object_info()).prompt))
+    print(as_json(read_workflow(path, registry.node_classes()).prompt))
 
 
 def run_workflow(options: argparse.Namespace) -> int:
@@ -222,8 +222,8 @@ def _prepare(options: argparse.Namespace) -> tuple[Registry, dict, dict | None, 
     path = find_workflow(options.workflow, pack_folder())
     registry = load_registry().snapshot()
     refuse_what_needs_comfyui(path, pack_folder(), registry.classes)
-    object_info = registry.object_info()
-    loaded = read_workflow(path, object_info)
+    classes = registry.node_classes()
+    loaded = read_workflow(path, classes)
     prompt, ui = loaded.prompt, loaded.ui
     if error := form_error(prompt, registry):
         raise ValueError(f"{path.name}: {error['message']}")
@@ -234,7 +234,7 @@ def _prepare(options: argparse.Namespace) -> tuple[Registry, dict, dict | None, 
     checked = validate(prompt, registry)
     if checked.error is not None or checked.node_errors:
         raise ValueError("\n".join(f"{path.name}: {line}" for line in terminal.explain(checked, prompt)))
-    return registry, prompt, overrides.apply_to_ui(ui, changes, object_info) if ui else None, checked.outputs
+    return registry, prompt, overrides.apply_to_ui(ui, changes, classes) if ui else None, checked.outputs
 
 
 def _report(result: Result, prompt: dict, debug: bool) -> int:

@@ -1,9 +1,9 @@
-"""What does a node class say about itself and its inputs?"""
+"""What does a node class say about itself and its inputs? Read once: from the class, or from its /object_info."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,14 +26,37 @@ class InputSpec:
         """The socket type, or the list of choices of a combo in the old form."""
         return self.spec[0]
 
+    @property
+    def socket(self) -> str:
+        """The socket type as a graph has it."""
+        return "COMBO" if self.choices is not None else str(self.kind)
+
     @cached_property
     def options(self) -> dict:
-        return options_of(self.spec)
+        return self.spec[1] if len(self.spec) > 1 and isinstance(self.spec[1], dict) else {}
 
     @cached_property
     def choices(self) -> list | None:
         """What a combo offers; None when the input is no combo."""
-        return choices_of(self.spec)
+        if isinstance(self.kind, (list, tuple)):
+            return list(self.kind)
+        return list(self.options.get("options", [])) if self.kind == "COMBO" else None
+
+    @property
+    def default(self) -> Any:
+        """What a new node shows for it, or None where nothing is known."""
+        return self.options.get("default", self.choices[0] if self.choices else None)
+
+    @property
+    def forced(self) -> bool:
+        """Whether it takes only a link although its type has a widget."""
+        return bool(self.options.get("forceInput"))
+
+    @cached_property
+    def is_widget(self) -> bool:
+        """Whether the editor gives it a widget, and so a place in widgets_values."""
+        kind = self.options.get("widgetType") or self.kind
+        return not self.forced and (isinstance(kind, (list, tuple)) or kind in WIDGET_TYPES)
 
     @property
     def lazy(self) -> bool:
@@ -52,7 +75,7 @@ class Declared:
     def __init__(self, cls: type) -> None:
         declared = self.input_types = cls.INPUT_TYPES()
         self.cls = cls
-        self.inputs = {name: InputSpec(name, spec, required) for name, spec, required in input_specs(declared)}
+        self.inputs = input_specs(declared)
         self.hidden: dict[str, Any] = declared.get("hidden", {})
         self.outputs: tuple = tuple(getattr(cls, "RETURN_TYPES", ()))
         self.takes = accepts(getattr(cls, getattr(cls, "FUNCTION", ""), None))
@@ -84,11 +107,13 @@ class Declared:
         return name in self.inputs or name in self.hidden or self.takes(name)
 
 
-def input_specs(inputs: dict) -> Iterator[tuple[str, Any, bool]]:
-    """Name, specification and whether it is required, of every input that INPUT_TYPES declares."""
-    for section in SECTIONS:
-        for name, spec in inputs.get(section, {}).items():
-            yield name, spec, section == "required"
+def input_specs(inputs: Mapping[str, Mapping[str, Any]], order: Mapping[str, list[str]] = {}) -> dict[str, InputSpec]:
+    """Every input that INPUT_TYPES declares, by name; `order` lists the names of a section, for JSON may lose theirs."""
+    return {
+        name: InputSpec(name, inputs[section][name], section == "required")
+        for section in SECTIONS
+        for name in order.get(section, inputs.get(section, {}))
+    }
 
 
 def accepts(function: Callable | None) -> Callable[[str], bool]:
@@ -100,21 +125,3 @@ def accepts(function: Callable | None) -> Callable[[str], bool]:
     takes_all = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
     names = {name for name, item in parameters.items() if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)}
     return lambda name: takes_all or name in names
-
-
-def is_widget(spec: list | tuple) -> bool:
-    """Whether the editor gives an input of this specification a widget, and so a place in widgets_values."""
-    options = options_of(spec)
-    kind = options.get("widgetType") or spec[0]
-    return not options.get("forceInput") and (isinstance(kind, (list, tuple)) or kind in WIDGET_TYPES)
-
-
-def options_of(spec: list | tuple) -> dict:
-    return spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-
-
-def choices_of(spec: list | tuple) -> list | None:
-    """The values that a combo offers, or None when the input is no combo."""
-    if isinstance(spec[0], (list, tuple)):
-        return list(spec[0])
-    return list(options_of(spec).get("options", [])) if spec[0] == "COMBO" else None

@@ -19,6 +19,7 @@ from typing import Any
 
 from . import core_nodes, runtime
 from .declared import Declared
+from .graphs.classes import Classes, of_registry
 from .places import place
 
 
@@ -49,6 +50,10 @@ class Registry:
         """The types that outputs of any class have."""
         kinds = (kind for cls in self.classes.values() for kind in getattr(cls, "RETURN_TYPES", ()))
         return {part.strip() for kind in kinds if isinstance(kind, str) for part in kind.split(",")}
+
+    def node_classes(self) -> Classes:
+        """The classes as graphs know them; each is read when a node of it is first met."""
+        return of_registry(self.classes, self.display_names, self.declared)
 
     def object_info(self) -> dict[str, dict]:
         """Every class described as ComfyUI's /object_info does."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from .classes import NodeClass
 from .ui_graph import Node, Slot
 
 
-def bypassed_slot(node: Node, output: int, kind: Any, info: dict | None = None) -> Slot | None:
+def bypassed_slot(node: Node, output: int, kind: Any, cls: NodeClass | None = None) -> Slot | None:
     """The input that a bypassed node passes on as its output number `output` to an input of type `kind`."""
     inputs = node.inputs
-    kinds = info["output"] if info else [slot.kind for slot in node.outputs]
+    kinds = cls.outputs if cls else [slot.kind for slot in node.outputs]
     out_kind = kinds[output] if 0 <= output < len(kinds) else kind
     opposite = inputs[output] if 0 <= output < len(inputs) else None
     if kind in ("*", ""):  # anything will do

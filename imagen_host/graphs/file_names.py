@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-INPUT = "filename_prefix"
+from .classes import FILE_NAME, Classes, NodeClass, of_info
+
 TOKEN = re.compile("%([^%]+)%")
 UNSAFE = re.compile(r'[/?<>\\:*|"\x00-\x1f\x7f]')  # in a value that becomes part of a name
 DATE = re.compile("dd?|MM?|hh?|mm?|ss?|yyy?y?")
@@ -41,11 +42,11 @@ class FileNames:
         self,
         nodes: Iterable[CanvasNode],
         prompt: dict,
-        object_info: Mapping[str, dict],
+        classes: Mapping[str, NodeClass],
         texts: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.nodes = list(nodes)
-        savers = [(key, INPUT) for key, entry in prompt.items() if is_saver(object_info.get(entry["class_type"]))]
+        savers = [(key, FILE_NAME) for key, entry in prompt.items() if _saves(entry, classes)]
         self.raw = {(key, name): prompt[key]["inputs"].get(name) for key, name in [*savers, *texts]}
 
     def change(self, node: str, name: str, value: Any) -> None:
@@ -80,26 +81,26 @@ class FileNames:
         return next(by_alias, None) or next((node for node in self.nodes if node.title == name), None)
 
 
-def is_saver(info: Any) -> bool:
-    """Whether a class writes files under a name that is its input."""
-    inputs = info.get("input", {}) if isinstance(info, dict) and info.get("output_node") else {}
-    return any(INPUT in inputs.get(section, {}) for section in ("required", "optional"))
+def _saves(entry: dict, classes: Mapping[str, NodeClass]) -> bool:
+    cls = classes.get(entry["class_type"])
+    return cls is not None and cls.is_saver
 
 
-def of_prompt(prompt: dict, object_info: Mapping[str, dict]) -> FileNames:
+def of_prompt(prompt: dict, object_info: Mapping[str, dict] | Classes) -> FileNames:
     """The file names of a prompt that no graph came with: tokens name its nodes by class or title."""
+    classes = of_info(object_info)
     whole = {key: entry for key, entry in prompt.items() if _is_whole(entry)}
     nodes = [
         CanvasNode(
             id=key,
             type=entry["class_type"],
-            title=_title(entry, object_info),
-            alias=None if is_saver(object_info.get(entry["class_type"])) else entry["class_type"],
+            title=_title(entry, classes),
+            alias=None if _saves(entry, classes) else entry["class_type"],
             values=dict(entry["inputs"]),
         )
         for key, entry in whole.items()
     ]
-    return FileNames(nodes, whole, object_info)
+    return FileNames(nodes, whole, classes)
 
 
 def _is_whole(entry: Any) -> bool:
@@ -109,10 +110,11 @@ def _is_whole(entry: Any) -> bool:
     )
 
 
-def _title(entry: dict, object_info: Mapping[str, dict]) -> Any:
+def _title(entry: dict, classes: Mapping[str, NodeClass]) -> Any:
     meta = entry.get("_meta")
     title = meta.get("title") if isinstance(meta, dict) else None
-    return title or object_info.get(entry["class_type"], {}).get("display_name")
+    cls = classes.get(entry["class_type"])
+    return title or (cls.display_name if cls else None)
 
 
 def date_text(form: str, now: datetime.datetime) -> str:

@@ -6,13 +6,13 @@ Its inputs and outputs are those of its inner nodes that nothing inside feeds, i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..declared import is_widget
+from ..declared import InputSpec
 from .canvas_only import CANVAS_ONLY, PRIMITIVE, REROUTES
+from .classes import NodeClass
 from .forms import WorkflowError, as_index, as_list, as_object, shown, take
-from .slots import specs_of
 from .ui_graph import Graph, Node, read_node
 from .widgets import CONTROL
 
@@ -37,14 +37,14 @@ class Group:
     links: list[InnerLink]
     external: set[tuple[int, int]]
     config: dict
-    inputs: dict[str, list] = field(default_factory=dict)  # specifications, in the order of its widgets
+    inputs: dict[str, InputSpec] = field(default_factory=dict)  # in the order of its widgets
     outputs: list[tuple[str, int, int]] = field(default_factory=list)  # type, inner node, its output
     sockets: list[tuple[int, str]] = field(default_factory=list)  # inner node and input, by number of the group's input
     widgets: dict[str, tuple[int, str]] = field(default_factory=dict)  # inner node and widget, by name on the group
 
-    def info(self) -> dict:
-        """The group described as /object_info describes a class."""
-        return {"input": {"required": self.inputs}, "output": [kind for kind, _, _ in self.outputs]}
+    def as_class(self) -> NodeClass:
+        """The group as the class that the editor makes of it."""
+        return NodeClass(inputs=self.inputs, outputs=tuple(kind for kind, _, _ in self.outputs))
 
     def link_to(self, node: int, slot: int) -> InnerLink | None:
         found = [link for link in self.links if (link.target, link.target_slot) == (node, slot)]
@@ -62,18 +62,18 @@ def group_name(kind: str) -> str | None:
 class Groups:
     """The groups of one saved graph, described as classes when they are met."""
 
-    def __init__(self, ui: dict, object_info: Mapping[str, dict]) -> None:
+    def __init__(self, ui: dict, classes: Mapping[str, NodeClass]) -> None:
         extra = ui.get("extra")
         stored = extra.get("groupNodes") if isinstance(extra, dict) else None
         self.stored = {} if stored is None else as_object(stored, "extra.groupNodes")
-        self.object_info = object_info
+        self.classes = classes
         self.known: dict[str, Group] = {}
         self.open: list[str] = []  # groups that are being described
 
-    def infos(self, graph: Graph) -> dict[str, dict]:
-        """The descriptions of all groups that the graph has nodes of."""
-        kinds = {node.type for node in graph.nodes.values() if group_name(node.type) in self.stored}
-        return {kind: self.get(group_name(kind)).info() for kind in kinds}
+    def known_to(self, graph: Graph) -> dict[str, NodeClass]:
+        """The classes of the graph's nodes, groups among them."""
+        kinds = {node.type for node in graph.nodes.values()}
+        return {kind: cls for kind in kinds if (cls := self.class_of(kind)) is not None}
 
     def get(self, name: str) -> Group:
         if name in self.open:
@@ -86,12 +86,12 @@ class Groups:
             self.open.pop()
         return self.known[name]
 
-    def info_of(self, kind: str) -> dict | None:
-        """The description of a class or of a group inside a group."""
-        if kind in self.object_info:
-            return self.object_info[kind]
+    def class_of(self, kind: str) -> NodeClass | None:
+        """A class, or a group as one; None for what is neither."""
+        if kind in self.classes:
+            return self.classes[kind]
         name = group_name(kind)
-        return self.get(name).info() if name in self.stored else None
+        return self.get(name).as_class() if name in self.stored else None
 
 
 def read_group(name: str, data: Any) -> Group:
@@ -132,22 +132,20 @@ class Describer:
     def __init__(self, group: Group, groups: Groups) -> None:
         self.group, self.groups = group, groups
         self.seen: dict[str, int] = {}
-        self.converted: list[tuple[int, str, list]] = []  # widgets that have an input slot: they come last
+        self.converted: list[tuple[int, InputSpec]] = []  # widgets that have an input slot: they come last
 
     def describe(self) -> None:
         for index, node in enumerate(self.group.nodes):
-            info = self._info(index, node)
-            if info is not None:
-                self._inputs(index, node, info)
-                self._outputs(index, info)
-        for index, name, spec in self.converted:
-            if not self._fed_inside(index, name, 0):
-                label = self._label(index, name)
-                self.group.inputs[label] = with_control(label, name, spec)
-                self.group.widgets.setdefault(label, (index, name))
-                self.group.sockets.append((index, name))
+            cls = self._class(index, node)
+            if cls is not None:
+                self._inputs(index, node, cls)
+                self._outputs(index, cls)
+        for index, spec in self.converted:
+            if not self._fed_inside(index, spec.name, 0):
+                self._add_widget(index, spec)
+                self.group.sockets.append((index, spec.name))
 
-    def _info(self, index: int, node: Node) -> dict | None:
+    def _class(self, index: int, node: Node) -> NodeClass | None:
         """The class of an inner node; of a PrimitiveNode and a Reroute at the border what they would be as classes."""
         leaving = self.group.links_from(index)
         if node.type == PRIMITIVE:
@@ -157,46 +155,52 @@ class Describer:
             if inside and (index, 0) not in self.group.external:
                 return None
             kind = next((str(link.kind) for link in leaving if link.kind is not None), "*")
-            return {"input": {"required": {kind: [kind, {"forceInput": True}]}}, "output": [kind]}
-        return None if node.type in CANVAS_ONLY else self.groups.info_of(node.type)
+            return NodeClass(inputs={kind: InputSpec(kind, [kind, {"forceInput": True}], True)}, outputs=(kind,))
+        return None if node.type in CANVAS_ONLY else self.groups.class_of(node.type)
 
-    def _primitive(self, link: InnerLink) -> dict | None:
+    def _primitive(self, link: InnerLink) -> NodeClass | None:
         target = self.group.nodes[link.target]
-        info = self.groups.info_of(target.type)
-        inputs = dict(specs_of(info)) if info else {}
+        cls = self.groups.class_of(target.type)
         name = target.inputs[link.target_slot].name if 0 <= link.target_slot < len(target.inputs) else None
-        if name not in inputs:
+        if cls is None or name not in cls.inputs:
             return None
-        kind, options = inputs[name][0], dict(inputs[name][1]) if len(inputs[name]) > 1 else {}
-        return {"input": {"required": {"value": [kind, {**options, CONTROL: True}]}}, "output": [link.kind or "*"]}
+        value = with_control("value", cls.inputs[name], True)
+        return NodeClass(inputs={"value": value}, outputs=(link.kind or "*",))
 
-    def _inputs(self, index: int, node: Node, info: dict) -> None:
+    def _inputs(self, index: int, node: Node, cls: NodeClass) -> None:
         """Widgets without a slot and sockets, now; widgets with one are put off to the end."""
         slots = [slot.name for slot in node.inputs if slot.widget == slot.name]
         sockets = []
-        for name, spec in specs_of(info):
-            if not is_widget(spec):
-                sockets.append((name, spec))
-            elif name in slots:
-                self.converted.append((index, name, spec))
+        for spec in cls.inputs.values():
+            if not spec.is_widget:
+                sockets.append(spec)
+            elif spec.name in slots:
+                self.converted.append((index, spec))
             else:
-                label = self._label(index, name)
-                self.group.inputs[label] = with_control(label, name, spec)
-                self.group.widgets.setdefault(label, (index, name))
-        for place, (name, spec) in enumerate(sockets):
-            if self._fed_inside(index, name, place):
+                self._add_widget(index, spec)
+        for place, spec in enumerate(sockets):
+            if self._fed_inside(index, spec.name, place):
                 continue
-            label = self._label(index, name)
-            if self._config(index, "input", name).get("visible") is not False:
-                self.group.inputs[label] = spec
-                self.group.sockets.append((index, name))
+            label = self._label(index, spec.name)
+            if self._config(index, "input", spec.name).get("visible") is not False:
+                self.group.inputs[label] = replace(spec, name=label, required=True)
+                self.group.sockets.append((index, spec.name))
+
+    def _add_widget(self, index: int, spec: InputSpec) -> None:
+        """Show an inner widget on the group, with the control that the editor gives to a seed."""
+        label = self._label(index, spec.name)
+        seed = spec.name in ("seed", "noise_seed")
+        self.group.inputs[label] = (
+            with_control(label, spec, label) if seed else replace(spec, name=label, required=True)
+        )
+        self.group.widgets.setdefault(label, (index, spec.name))
 
     def _fed_inside(self, index: int, name: str, place: int) -> bool:
         names = [slot.name for slot in self.group.nodes[index].inputs]
         return self.group.link_to(index, names.index(name) if name in names else place) is not None
 
-    def _outputs(self, index: int, info: dict) -> None:
-        for slot, kind in enumerate(info["output"]):
+    def _outputs(self, index: int, cls: NodeClass) -> None:
+        for slot, kind in enumerate(cls.outputs):
             used = self.group.links_from(index, slot) and (index, slot) not in self.group.external
             visible = self._config(index, "output", str(slot)).get("visible")
             if (not used) if visible is None else visible:
@@ -222,8 +226,6 @@ class Describer:
         return label
 
 
-def with_control(label: str, name: str, spec: list) -> list:
-    """The specification with the control that the editor gives to a seed, whatever it is called on the group."""
-    if name not in ("seed", "noise_seed"):
-        return spec
-    return [spec[0], {**(spec[1] if len(spec) > 1 else {}), CONTROL: label}]
+def with_control(name: str, spec: InputSpec, control: str | bool) -> InputSpec:
+    """The input under another name, and with a control for what happens to it after a run."""
+    return InputSpec(name, [spec.kind, {**spec.options, CONTROL: control}], True)

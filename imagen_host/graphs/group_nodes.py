@@ -49,7 +49,7 @@ def _opens(node: Node, groups: Groups) -> bool:
             f"{where}: extra.groupNodes has no group {shown(name)}: save the graph from the editor again"
         )
     kinds = [inner.type for inner in groups.get(name).nodes]
-    unknown = [kind for kind in kinds if kind not in CANVAS_ONLY and groups.info_of(kind) is None]
+    unknown = [kind for kind in kinds if kind not in CANVAS_ONLY and groups.class_of(kind) is None]
     if unknown and not node.idle:
         raise WorkflowError(f"{where}: the group {shown(name)} holds a node of the unknown class {unknown[0]!r:.80}")
     return not unknown
@@ -76,14 +76,13 @@ class Opener:
         return host
 
     def _copy(self, node: Node, key: str) -> Node:
-        info = self.groups.info_of(node.type)
         return Node(
             id=key,
             type=node.type,
             title=node.title,
             mode=node.mode,
             order=self.node.order,
-            inputs=laid_out(node, None, info),
+            inputs=laid_out(node, None, self.groups.class_of(node.type)),
             outputs=node.outputs,
             values=None if node.type == PRIMITIVE else node.values,  # lost in the editor: it shows its target's value
             named=None if node.type == PRIMITIVE else node.named,
@@ -92,14 +91,14 @@ class Opener:
 
     def _fill(self) -> None:
         """Give the inner widgets the values that the group node holds."""
-        values = widget_values(self.node, self.group.info())
+        values = widget_values(self.node, self.group.as_class())
         for label, (index, name) in self.group.widgets.items():
             node = self.inner[index]
-            info = self.groups.info_of(node.type)
-            if info is None or label not in values:
+            cls = self.groups.class_of(node.type)
+            if cls is None or label not in values:
                 continue
             if not isinstance(node.values, dict):
-                node.values = widget_values(node, info)
+                node.values = widget_values(node, cls)
             node.values = {**node.values, name: values[label]}
 
     def _rewire(self) -> None:
@@ -138,8 +137,8 @@ class Opener:
         node = self.graph.nodes.get(origin) or next((node for node in self.inner if node.id == origin), None)
         if node is None:
             return "*"
-        info = self.groups.info_of(node.type)
-        kinds = info["output"] if info else [output.kind for output in node.outputs]
+        cls = self.groups.class_of(node.type)
+        kinds = cls.outputs if cls else [output.kind for output in node.outputs]
         return kinds[slot] if 0 <= slot < len(kinds) else None
 
     def _leave(self, link: Link) -> None:

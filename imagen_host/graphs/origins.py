@@ -8,6 +8,7 @@ from typing import Any
 
 from .bypass import bypassed_slot
 from .canvas_only import CANVAS_ONLY, GETTERS, channel, channel_key, passes_through, setters
+from .classes import NodeClass
 from .forms import WorkflowError, shown
 from .ui_graph import BORDER_IN, BORDER_OUT, BYPASSED, MUTED, Graph, Link, Node, Slot
 
@@ -36,8 +37,8 @@ class Place:
 class Origins:
     """What lies behind the links of one graph, whose instances of subgraphs are opened as they are met."""
 
-    def __init__(self, definitions: Mapping[str, Graph], object_info: Mapping[str, dict]) -> None:
-        self.definitions, self.object_info = definitions, object_info
+    def __init__(self, definitions: Mapping[str, Graph], classes: Mapping[str, NodeClass]) -> None:
+        self.definitions, self.classes = definitions, classes
         self.inner: dict[str, Place] = {}
         self.known: dict[tuple[str, Link, str], Constant | tuple[str, int] | None] = {}  # what lies behind a link
         self.setters: dict[Graph, dict[tuple[str, Any], Node]] = {}
@@ -88,7 +89,7 @@ class Origins:
             if source.mode == MUTED:
                 return None
             if source.mode == BYPASSED:
-                slot = bypassed_slot(source, link.slot, kind, self.object_info.get(source.type))
+                slot = bypassed_slot(source, link.slot, kind, self.classes.get(source.type))
                 kind = slot.kind if slot else kind
             elif source.type in self.definitions:
                 place = self.open(place, source)

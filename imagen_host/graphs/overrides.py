@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..declared import choices_of
+from ..declared import InputSpec
 from ..registry import Registry
+from .classes import Classes, NodeClass, of_info
 from .file_names import FileNames
 from .forms import WorkflowError, shown
 from .slots import wire
@@ -55,10 +56,9 @@ def _everywhere(nodes: list[str], name: str, value: Any, complaint: str) -> list
     return [Override(node=node, name=name, value=value) for node in nodes]
 
 
-def _specs(prompt: dict, node: str, registry: Registry) -> dict[str, Any]:
+def _specs(prompt: dict, node: str, registry: Registry) -> dict[str, InputSpec]:
     kind = prompt[node].get("class_type")
-    inputs = registry.declared(kind).inputs if kind in registry.classes else {}
-    return {name: declared.spec for name, declared in inputs.items()}
+    return registry.declared(kind).inputs if kind in registry.classes else {}
 
 
 def _parse(item: str, prompt: dict, registry: Registry) -> Override:
@@ -107,22 +107,21 @@ def title_of(node: str, prompt: dict) -> str:
     return str((meta.get("title") if isinstance(meta, dict) else None) or prompt[node].get("class_type"))
 
 
-def _value(text: str, spec: Any, item: str) -> Any:
+def _value(text: str, spec: InputSpec, item: str) -> Any:
     """The text of an option as the type that the input declares; ranges are for validation to check."""
-    choices = choices_of(spec)
-    if choices is not None:
-        return next((choice for choice in choices if str(choice) == text), text)
-    if spec[0] == "STRING":
+    if spec.choices is not None:
+        return next((choice for choice in spec.choices if str(choice) == text), text)
+    if spec.kind == "STRING":
         return text
     try:
-        if spec[0] == "INT":
+        if spec.kind == "INT":
             return int(text, 0)
-        if spec[0] == "FLOAT":
+        if spec.kind == "FLOAT":
             return float(text)
     except ValueError:
-        raise WorkflowError(f"--set {item!r:.80}: {text!r} is no {spec[0]}: give a number") from None
-    if spec[0] != "BOOLEAN":
-        raise WorkflowError(f"--set {item!r:.80}: this input takes a link of type {spec[0]}, not a value")
+        raise WorkflowError(f"--set {item!r:.80}: {text!r} is no {spec.kind}: give a number") from None
+    if spec.kind != "BOOLEAN":
+        raise WorkflowError(f"--set {item!r:.80}: this input takes a link of type {spec.kind}, not a value")
     if text.lower() not in TRUE + FALSE:
         raise WorkflowError(f"--set {item!r:.80}: expected true or false")
     return text.lower() in TRUE
@@ -138,20 +137,20 @@ def apply(prompt: dict, changes: Iterable[Override], names: FileNames) -> None:
         names.fill(prompt)
 
 
-def apply_to_ui(ui: dict, changes: Iterable[Override], object_info: dict) -> dict | None:
+def apply_to_ui(ui: dict, changes: Iterable[Override], object_info: Mapping[str, dict] | Classes) -> dict | None:
     """A copy of the graph with the same changes, or None where a graph cannot hold them: a malformed one, and for what
     lies inside subgraphs and group nodes.
     """
-    changes, ui = list(changes), copy.deepcopy(ui)
+    changes, ui, classes = list(changes), copy.deepcopy(ui), of_info(object_info)
     try:
         top, definitions = read_ui(ui)
-        wire(top, definitions, object_info)
+        wire(top, definitions, classes)
     except WorkflowError:
         return None
     nodes = {str(node["id"]): node for node in ui["nodes"]}
     for change in changes:
         node = nodes.get(change.node)
-        if node is None or node["type"] not in object_info or not _set_widget(node, change, object_info):
+        if node is None or node["type"] not in classes or not _set_widget(node, change, classes[node["type"]]):
             return None
         for slot in top.nodes[change.node].inputs:
             if slot.name == change.name and slot.link is not None:
@@ -159,7 +158,7 @@ def apply_to_ui(ui: dict, changes: Iterable[Override], object_info: dict) -> dic
     return ui
 
 
-def _set_widget(node: dict, change: Override, object_info: dict) -> bool:
+def _set_widget(node: dict, change: Override, cls: NodeClass) -> bool:
     """Whether the node had a place for the value."""
     named, values = node.get("widgets_values_named"), node.get("widgets_values")
     if isinstance(named, dict):
@@ -169,7 +168,7 @@ def _set_widget(node: dict, change: Override, object_info: dict) -> bool:
         return True
     if values is None and isinstance(named, dict):
         return True
-    places = {name: index for name, _, index in widget_places(object_info[node["type"]], values or [])}
+    places = {spec.name: index for spec, index in widget_places(cls, values or [])}
     index = places.get(change.name)
     if index is None or not isinstance(values, list) or index >= len(values):
         return False

@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..declared import choices_of, options_of
+from ..declared import InputSpec
 from .canvas_only import PRIMITIVE
-from .slots import kind_of_input, widget_of
+from .classes import NodeClass
 from .ui_graph import Graph, Node, Slot
 from .widgets import widget_values
 
 
-def apply_primitives(graph: Graph, object_info: Mapping[str, dict]) -> None:
+def apply_primitives(graph: Graph, classes: Mapping[str, NodeClass]) -> None:
     """Write what PrimitiveNodes hold into the widgets they are joined to directly, whatever mode they are in."""
     ends: dict[str, list[tuple[Node, Slot]]] = {}
     for node in graph.nodes.values():
@@ -24,20 +24,20 @@ def apply_primitives(graph: Graph, object_info: Mapping[str, dict]) -> None:
     for primitive in graph.nodes.values():
         if primitive.type == PRIMITIVE:
             own = sorted(ends.get(primitive.id, []), key=lambda end: order.get(end[1].link.id, 0))
-            _apply(graph, primitive, own, object_info)
+            _apply(graph, primitive, own, classes)
 
 
-def _apply(graph: Graph, primitive: Node, ends: list[tuple[Node, Slot]], object_info: Mapping[str, dict]) -> None:
-    found = [(node, slot, _widget(node, slot, object_info)) for node, slot in ends]
+def _apply(graph: Graph, primitive: Node, ends: list[tuple[Node, Slot]], classes: Mapping[str, NodeClass]) -> None:
+    found = [(node, slot, _widget(node, slot, classes)) for node, slot in ends]
     specs = [spec for _, _, spec in found if spec is not None]
     if not specs or found[0][2] is None:
         return
     values = primitive.values
-    own = primitive.outputs[0].kind == kind_of_input(specs[0]) if primitive.outputs else False
+    own = primitive.outputs[0].kind == specs[0].socket if primitive.outputs else False
     if own and isinstance(values, list) and values:
         value = values[0]
     else:
-        value = widget_values(found[0][0], object_info[found[0][0].type]).get(found[0][1].widget)
+        value = widget_values(found[0][0], classes[found[0][0].type]).get(found[0][1].widget)
     value = fitted(value, specs)
     for node, slot, spec in found:
         if spec is not None:
@@ -46,20 +46,20 @@ def _apply(graph: Graph, primitive: Node, ends: list[tuple[Node, Slot]], object_
                 graph.texts.add((node.id, slot.widget))
 
 
-def _widget(node: Node, slot: Slot, object_info: Mapping[str, dict]) -> list | None:
-    info = object_info.get(node.type)
-    return widget_of(info, slot.widget) if info and slot.widget else None
+def _widget(node: Node, slot: Slot, classes: Mapping[str, NodeClass]) -> InputSpec | None:
+    cls = classes.get(node.type)
+    return cls.widget(slot.widget) if cls else None
 
 
-def fitted(value: Any, specs: list[list]) -> Any:
+def fitted(value: Any, specs: list[InputSpec]) -> Any:
     """A PrimitiveNode's number within the limits that all its targets share, and whole for whole numbers."""
-    kinds = {spec[0] for spec in specs if choices_of(spec) is None}
+    kinds = {spec.kind for spec in specs if spec.choices is None}
     if len(kinds) != 1 or not kinds <= {"INT", "FLOAT"} or isinstance(value, (bool, str, list, dict)):
         return value
     if value is None:
         return 0
-    low = max(options_of(spec).get("min", -math.inf) for spec in specs)
-    high = min(options_of(spec).get("max", math.inf) for spec in specs)
+    low = max(spec.options.get("min", -math.inf) for spec in specs)
+    high = min(spec.options.get("max", math.inf) for spec in specs)
     if low <= high and not math.isnan(value):
         value = min(max(value, low), high)
     if kinds == {"INT"} and isinstance(value, float) and math.isfinite(value):

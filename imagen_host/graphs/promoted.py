@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .canvas_only import PRIMITIVE
+from .classes import NodeClass
 from .forms import WorkflowError, shown
 from .ui_graph import BORDER_IN, Border, Graph, Link, Node, Slot
-from .widgets import CONTROL, controls, widget_places, widget_values
+from .widgets import CONTROL, controls, widget_values
 
 DEEPEST = 50  # subgraphs inside each other
 OWN = "-1"  # the id by which an old list names the instance itself
@@ -36,8 +37,8 @@ class Entry:
 class Promotion:
     """Sets `promoted` of every instance of a subgraph, innermost first."""
 
-    def __init__(self, top: Graph, definitions: Mapping[str, Graph], object_info: Mapping[str, dict]) -> None:
-        self.top, self.definitions, self.object_info = top, definitions, object_info
+    def __init__(self, top: Graph, definitions: Mapping[str, Graph], classes: Mapping[str, NodeClass]) -> None:
+        self.top, self.definitions, self.classes = top, definitions, classes
         self.instances: dict[str, list[Node]] = {}  # those that are settled, by definition
         self.done: set[str] = set()
 
@@ -103,8 +104,8 @@ class Promotion:
     def _inner_value(self, node: Node, slot: Slot) -> Any:
         if node.type in self.definitions:
             return node.promoted.get(slot.name)
-        info = self.object_info.get(node.type)
-        return widget_values(node, info).get(slot.widget) if info else None
+        cls = self.classes.get(node.type)
+        return widget_values(node, cls).get(slot.widget) if cls else None
 
     def _migrate(self, host: Node) -> None:
         """Bring the old list of shown widgets into inputs, and its values to them."""
@@ -135,11 +136,11 @@ class Promotion:
         return entry.name in self._widget_names(node)
 
     def _widget_names(self, node: Node) -> set[str]:
-        info = self.object_info.get(node.type)
-        if info is None:
+        cls = self.classes.get(node.type)
+        if cls is None:
             return {"value"} if node.type == PRIMITIVE else set()
-        places = list(widget_places(info, []))
-        return {name for name, _, _ in places} | {CONTROL for name, spec, _ in places if controls(name, spec)}
+        widgets = [spec for spec in cls.inputs.values() if spec.is_widget]
+        return {spec.name for spec in widgets} | {CONTROL for spec in widgets if controls(spec)}
 
     def _known(self, definition: Graph, entry: Entry) -> str | None:
         """The input of the subgraph that already leads to the entry's widget."""

@@ -15,6 +15,7 @@ from ..checks import finite
 from ..places import place
 from . import carriers, file_names
 from .canvas_only import CANVAS_ONLY
+from .classes import Classes, of_info
 from .file_names import FileNames
 from .forms import WorkflowError, shown
 from .group_classes import group_name
@@ -122,12 +123,13 @@ def find_workflow(name: str, pack: Path) -> Path:
     return found
 
 
-def read_workflow(path: Path, object_info: Mapping[str, dict]) -> Loaded:
+def read_workflow(path: Path, object_info: Mapping[str, dict] | Classes) -> Loaded:
     """Read a workflow file of any form. Raises WorkflowError with what is wrong and what to do.
 
     A picture, and a record of a run, hold both forms: the prompt is what made it, the graph is kept to be saved in new
     pictures. Where only one of the two is whole, it is taken.
     """
+    classes = of_info(object_info)
     try:
         if path.stat().st_size > LARGEST:
             raise WorkflowError(
@@ -139,12 +141,12 @@ def read_workflow(path: Path, object_info: Mapping[str, dict]) -> Loaded:
     if not data.strip():
         raise WorkflowError(f"{path} is empty: save the workflow again")
     if carriers.is_picture(data):
-        return _carried(carriers.texts_of(data, str(path)), path, object_info)
+        return _carried(carriers.texts_of(data, str(path)), path, classes)
     prompt, ui = both_forms(parse(data, str(path)), str(path))
-    return _loaded(prompt, ui, path, object_info)
+    return _loaded(prompt, ui, path, classes)
 
 
-def _carried(texts: dict[str, str], path: Path, object_info: Mapping[str, dict]) -> Loaded:
+def _carried(texts: dict[str, str], path: Path, classes: Classes) -> Loaded:
     """What the texts of a picture say; one that is no JSON counts only when the other does not help."""
     found, errors = {}, []
     for key, text in texts.items():
@@ -158,21 +160,21 @@ def _carried(texts: dict[str, str], path: Path, object_info: Mapping[str, dict])
             raise errors[0]
         inside = both_forms(ui, str(path)) if isinstance(ui, dict) else (None, None)
         prompt, ui = prompt if prompt else inside[0], inside[1]
-    return _loaded(prompt if is_prompt(prompt) or not is_ui(ui) else None, ui, path, object_info)
+    return _loaded(prompt if is_prompt(prompt) or not is_ui(ui) else None, ui, path, classes)
 
 
-def _loaded(prompt: Any, ui: Any, path: Path, object_info: Mapping[str, dict]) -> Loaded:
+def _loaded(prompt: Any, ui: Any, path: Path, classes: Classes) -> Loaded:
     ui = ui if is_ui(ui) else None
     if prompt is None and ui is not None:
         try:
-            converted = convert(ui, object_info)
+            converted = convert(ui, classes)
         except WorkflowError as error:
             raise WorkflowError(f"{path}: {error}") from error
         prompt, names = converted.prompt, converted.names
     else:
         if not is_prompt(prompt):
             raise WorkflowError(f"{path} holds {_seen(prompt)}: expected nodes and links (editor) or nodes by id (API)")
-        names = file_names.of_prompt(prompt, object_info)
+        names = file_names.of_prompt(prompt, classes)
     names.fill(prompt)
     return Loaded(prompt=prompt, names=names, ui=ui)
 

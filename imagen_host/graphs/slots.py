@@ -7,14 +7,14 @@ list connects nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from ..declared import SECTIONS, choices_of, is_widget
+from .classes import NodeClass
 from .forms import shown
 from .ui_graph import Graph, Link, Node, Slot
 
 
-def wire(graph: Graph, definitions: Mapping[str, Graph], object_info: Mapping[str, dict]) -> list[str]:
+def wire(graph: Graph, definitions: Mapping[str, Graph], classes: Mapping[str, NodeClass]) -> list[str]:
     """Lay out the inputs of every node, and set their links. Returns what was lost on the way, one line each."""
     links, alias = surviving(graph)
     graph.links = {link.id: link for link in links}
@@ -24,12 +24,11 @@ def wire(graph: Graph, definitions: Mapping[str, Graph], object_info: Mapping[st
     lost = []
     for node in graph.nodes.values():
         saved = [(slot.name, alias.get(slot.number, slot.number)) for slot in node.inputs if slot.number is not None]
-        info = object_info.get(node.type)
-        slots = laid_out(node, definitions.get(node.type), info)
+        cls = classes.get(node.type)
+        slots = laid_out(node, definitions.get(node.type), cls)
         place(ending.get(node.id, []), slots, saved)
-        widgets = {name for name, spec in specs_of(info) if is_widget(spec)} if info else None
-        node.inputs = [slot for slot in slots if widgets is None or slot.widget is None or slot.widget in widgets]
-        lost += _lost(node, saved, ending.get(node.id, []), info)
+        node.inputs = [slot for slot in slots if cls is None or slot.widget is None or cls.widget(slot.widget)]
+        lost += _lost(node, saved, ending.get(node.id, []), cls)
     for border in (*graph.inputs, *graph.outputs):
         border.numbers = list(dict.fromkeys(alias.get(number, number) for number in border.numbers))
     return lost
@@ -48,30 +47,17 @@ def surviving(graph: Graph) -> tuple[list[Link], dict[int, int]]:
     return list(kept.values()), alias
 
 
-def specs_of(info: dict) -> Iterable[tuple[str, list]]:
-    """Name and specification of every input that a class declares, in the editor's order."""
-    for section in SECTIONS:
-        specs = info["input"].get(section, {})
-        for name in info.get("input_order", {}).get(section, specs):
-            yield name, specs[name]
-
-
-def laid_out(node: Node, definition: Graph | None, info: dict | None) -> list[Slot]:
+def laid_out(node: Node, definition: Graph | None, cls: NodeClass | None) -> list[Slot]:
     """The inputs of a node: those of its class, sockets before widgets, then what else the file has."""
     if definition is not None:
         return [Slot(name=border.name, kind=border.kind) for border in definition.inputs]
-    if info is None:
+    if cls is None:
         return [Slot(name=slot.name, kind=slot.kind, widget=slot.widget) for slot in node.inputs]
-    declared = list(specs_of(info))
-    sockets = [Slot(name=name, kind=kind_of_input(spec)) for name, spec in declared if not is_widget(spec)]
-    widgets = [Slot(name=name, kind=kind_of_input(spec), widget=name) for name, spec in declared if is_widget(spec)]
-    known = {name for name, _ in declared}
-    extra = [slot for slot in node.inputs if slot.name not in known]
+    specs = cls.inputs.values()
+    sockets = [Slot(name=spec.name, kind=spec.socket) for spec in specs if not spec.is_widget]
+    widgets = [Slot(name=spec.name, kind=spec.socket, widget=spec.name) for spec in specs if spec.is_widget]
+    extra = [slot for slot in node.inputs if slot.name not in cls.inputs]
     return sockets + widgets + [Slot(name=slot.name, kind=slot.kind, widget=slot.widget) for slot in extra]
-
-
-def kind_of_input(spec: list) -> str:
-    return "COMBO" if choices_of(spec) is not None else str(spec[0])
 
 
 def place(links: list[Link], slots: list[Slot], saved: list[tuple[str, int | None]]) -> None:
@@ -95,11 +81,11 @@ def place(links: list[Link], slots: list[Slot], saved: list[tuple[str, int | Non
             slots[index].link = link
 
 
-def _lost(node: Node, saved: list[tuple[str, int | None]], links: list[Link], info: dict | None) -> list[str]:
+def _lost(node: Node, saved: list[tuple[str, int | None]], links: list[Link], cls: NodeClass | None) -> list[str]:
     """A line for each optional socket that names a link which is not there: it would vanish in silence otherwise."""
-    if info is None or node.idle:
+    if cls is None or node.idle:
         return []
-    optional = {name for name in info["input"].get("optional", {})}
+    optional = {name for name, spec in cls.inputs.items() if not spec.required}
     ends = {link.id for link in links}
     linked = {slot.name for slot in node.inputs if slot.link is not None}
     return [
@@ -107,8 +93,3 @@ def _lost(node: Node, saved: list[tuple[str, int | None]], links: list[Link], in
         for name, number in saved
         if name in optional and number not in ends and name not in linked
     ]
-
-
-def widget_of(info: dict, name: str) -> list | None:
-    """The specification of the widget `name`, or None where the class has no such widget."""
-    return next((spec for known, spec in specs_of(info) if known == name and is_widget(spec)), None)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .canvas_only import CANVAS_ONLY, OF_A_CLASS, PRIMITIVE, is_decoration
-from .file_names import CanvasNode, FileNames, is_saver
+from .classes import Classes, NodeClass, of_info
+from .file_names import CanvasNode, FileNames
 from .forms import WorkflowError, shown
 from .group_classes import Groups
 from .group_nodes import open_groups
@@ -42,7 +43,7 @@ class Converted:
     names: FileNames
 
 
-def workflow_to_prompt(ui: dict, object_info: Mapping[str, dict]) -> dict[str, dict]:
+def workflow_to_prompt(ui: dict, object_info: Mapping[str, dict] | Classes) -> dict[str, dict]:
     """API prompt of a graph saved by the editor (format 0.4 or 1), its file names filled in.
 
     Raises WorkflowError for a graph that is malformed or uses a class that `object_info` lacks. Warns where the file
@@ -53,34 +54,35 @@ def workflow_to_prompt(ui: dict, object_info: Mapping[str, dict]) -> dict[str, d
     return converted.prompt
 
 
-def convert(ui: dict, object_info: Mapping[str, dict]) -> Converted:
+def convert(ui: dict, object_info: Mapping[str, dict] | Classes) -> Converted:
     """As `workflow_to_prompt`, with the tokens of file names left in."""
-    converter = Converter(ui, object_info)
+    classes = of_info(object_info)
+    converter = Converter(ui, classes)
     prompt = converter.convert()
     for line in converter.lost:
         warnings.warn(line, stacklevel=2)
-    return Converted(prompt=prompt, names=FileNames(converter.canvas(), prompt, object_info, converter.texts))
+    return Converted(prompt=prompt, names=FileNames(converter.canvas(), prompt, classes, converter.texts))
 
 
 class Converter:
     """One conversion of one graph."""
 
-    def __init__(self, ui: dict, object_info: Mapping[str, dict]) -> None:
+    def __init__(self, ui: dict, classes: Classes) -> None:
         if not is_ui(ui):
             raise WorkflowError("no list of nodes: save the graph from the editor again")
-        self.object_info = object_info
+        self.classes = classes
         top, self.definitions = read_ui(ui)
-        groups, graphs = Groups(ui, object_info), [top, *self.definitions.values()]
+        groups, graphs = Groups(ui, classes), [top, *self.definitions.values()]
         renumber(top, self.definitions, last_id(ui))
         last, self.lost = highest_id(graphs, last_id(ui)), []
         for graph in graphs:
-            self.lost += wire(graph, self.definitions, {**object_info, **groups.infos(graph)})
+            self.lost += wire(graph, self.definitions, groups.known_to(graph))
             last = open_groups(graph, groups, last)
-        Promotion(top, self.definitions, object_info).settle()
+        Promotion(top, self.definitions, classes).settle()
         for graph in graphs:
-            apply_primitives(graph, object_info)
+            apply_primitives(graph, classes)
         self.top = Place(top)
-        self.origins = Origins(self.definitions, object_info)
+        self.origins = Origins(self.definitions, classes)
         self.sources: dict[Graph, set[str]] = {}
         self.unknown: list[tuple[Place, Node]] = []  # what was left out
         self.texts: list[tuple[str, str]] = []  # inputs whose text has tokens, beside the file names
@@ -135,7 +137,7 @@ class Converter:
                 yield place, node
 
     def _left_out(self, place: Place, node: Node) -> bool:
-        if node.type in self.object_info or not is_decoration(node, self._sources(place.graph)):
+        if node.type in self.classes or not is_decoration(node, self._sources(place.graph)):
             return False
         where = shown(place.prefix + node.id)
         self.lost.append(f"node {where} ({shown(node.type)}) is unknown here and linked to nothing: it is left out")
@@ -149,9 +151,9 @@ class Converter:
         return self.sources[graph]
 
     def _emit(self, place: Place, node: Node) -> dict:
-        if node.type not in self.object_info:
+        if node.type not in self.classes:
             raise self._unknown(place, node)
-        where, info = shown(place.prefix + node.id), self.object_info[node.type]
+        where, cls = shown(place.prefix + node.id), self.classes[node.type]
         inputs = {name: _wrapped(value) for name, value in self._values(place.graph, node).items()}
         for slot in node.inputs:
             if slot.link is None or not slot.name:
@@ -161,12 +163,12 @@ class Converter:
                 inputs[slot.name] = _wrapped(origin.value)
             elif origin is not None:
                 inputs[slot.name] = list(origin)
-        title = node.title or info.get("display_name") or node.type
+        title = node.title or cls.display_name or node.type
         return {"class_type": node.type, "inputs": inputs, "_meta": {"title": title, **_pack_of(node)}}
 
     def _values(self, graph: Graph, node: Node) -> dict[str, Any]:
         """The values of a node's widgets, as saved or as a PrimitiveNode wrote them."""
-        values = widget_values(node, self.object_info[node.type])
+        values = widget_values(node, self.classes[node.type])
         return {name: graph.forced.get((node.id, name), value) for name, value in values.items()}
 
     def canvas(self) -> Iterator[CanvasNode]:
@@ -183,24 +185,24 @@ class Converter:
             yield self._canvas_node(place, node)
 
     def _canvas_node(self, place: Place, node: Node) -> CanvasNode:
-        key, info = place.prefix + node.id, self.object_info.get(node.type)
+        key, cls = place.prefix + node.id, self.classes.get(node.type)
         alias = node.properties.get(OF_A_CLASS)
         title = node.title
         if node.type in self.definitions:
             values, title = dict(node.promoted), title or self.definitions[node.type].name
-        elif info is not None:
-            values = {**self._control_values(node, info), **self._values(place.graph, node)}
-            alias = node.properties.get(OF_A_CLASS, None if is_saver(info) else node.type)
-            title = title or info.get("display_name") or node.type
+        elif cls is not None:
+            values = {**self._control_values(node, cls), **self._values(place.graph, node)}
+            alias = node.properties.get(OF_A_CLASS, None if cls.is_saver else node.type)
+            title = title or cls.display_name or node.type
         else:
             first = node.values[0] if isinstance(node.values, list) and node.values else None
             values = {"value" if node.type == PRIMITIVE else "text": first}
         return CanvasNode(id=key, type=node.type, alias=alias, title=title, values=values)
 
     @staticmethod
-    def _control_values(node: Node, info: dict) -> dict[str, Any]:
+    def _control_values(node: Node, cls: NodeClass) -> dict[str, Any]:
         values = node.values if isinstance(node.values, list) else []
-        places = [index + 1 for name, spec, index in widget_places(info, values) if controls(name, spec)]
+        places = [index + 1 for spec, index in widget_places(cls, values) if controls(spec)]
         return {CONTROL: values[places[0]]} if places and places[0] < len(values) else {}
 
 

@@ -8,7 +8,7 @@ import pytest
 from host_graphs import PACK
 
 from imagen_host import runtime
-from imagen_host.declared import is_widget
+from imagen_host.declared import InputSpec
 from imagen_host.registry import load_pack, load_registry
 
 
@@ -56,8 +56,22 @@ def test_a_snapshot_reads_a_class_once_and_the_registry_anew(registry, monkeypat
 
 
 def test_what_has_a_widget():
-    assert is_widget(["INT", {}]) and is_widget([["a"]]) and is_widget(["COMBO", {"options": []}])
-    assert not is_widget(["IMAGE"]) and not is_widget(["INT", {"forceInput": True}])
+    with_one = [["INT", {}], [["a"]], ["COMBO", {"options": []}], ["X", {"widgetType": "INT"}]]
+    without = [["IMAGE"], ["INT", {"forceInput": True}], [["a"], {"forceInput": True}]]
+    assert all(InputSpec("a", spec, True).is_widget for spec in with_one)
+    assert not any(InputSpec("a", spec, True).is_widget for spec in without)
+
+
+def test_a_run_reads_only_the_classes_of_its_graph_and_each_once(registry, monkeypatch):
+    reads = []
+    for name in ("Number", "Add", "Show"):
+        cls = registry.classes[name]
+        read = cls.INPUT_TYPES
+        monkeypatch.setattr(cls, "INPUT_TYPES", classmethod(lambda cls, n=name, r=read: reads.append(n) or r()))
+    one = registry.snapshot()
+    classes = one.node_classes()
+    assert classes["Number"].inputs["value"] is one.declared("Number").inputs["value"]
+    assert "Add" in classes and "value" in one.declared("Number").inputs and reads == ["Number"]
 
 
 def test_a_folder_without_a_pack_is_refused(tmp_path):
