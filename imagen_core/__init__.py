@@ -36,6 +36,7 @@ from .text.movable import movable_weights
 from .text.t5 import T5TextEncoder
 from .thresholding import THRESHOLDINGS, Thresholding
 from .thresholding.mimic import GuidedThresholding
+from .tiling import Tiling
 from .unets import UNETS, build_unet
 from .variance_exploding import sigma_ve_table, sigma_ve_to_t, t_to_sigma_ve
 
@@ -74,6 +75,7 @@ __all__ = [
     "T5TextEncoder",
     "TextEmbeds",
     "Thresholding",
+    "Tiling",
     "build_adapter",
     "build_unet",
     "check_fits",

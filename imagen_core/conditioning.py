@@ -65,6 +65,29 @@ class Tokens:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Window:
+    """A part of a picture of `size` (h, w)."""
+
+    rows: slice
+    columns: slice
+    size: tuple[int, int]
+
+    def of(self, plane: Tensor) -> Tensor:
+        """What of a plane (b c y x) lies there: pixels, or cells that cover the picture, the last perhaps padded."""
+        if plane.ndim != 4:
+            raise ValueError(f"positions in a row {tuple(plane.shape)} are not cut into tiles: draw it in one piece")
+        spans = zip((self.rows, self.columns), self.size, plane.shape[-2:], strict=True)
+        rows, columns = (_cells(*span) for span in spans)
+        return plane[..., rows, columns].contiguous()
+
+
+def _cells(span: slice, length: int, cells: int) -> slice:
+    """A span of `length` pixels in cells, whose side is a power of two: networks pad the picture to whole ones."""
+    side = 1 << (-(-length // cells) - 1).bit_length()
+    return slice(span.start // side, cells if span.stop == length else span.stop // side)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Signals:
     """One forward pass's conditions; `a + b` is both. A field that is not there costs nothing."""
 
@@ -95,6 +118,15 @@ class Signals:
         """x, (b c h w) or positions (b m c), and the feature of this name on top of it if there is one."""
         feature = self.features.get(name)
         return x if feature is None else x + feature.to(x.dtype)
+
+    def cropped(self, window: Window) -> Signals:
+        """The same for a part of the picture: what lies on its pixels, or on coarser cells, is cut; so is what steers."""
+        return dataclasses.replace(
+            self,
+            pixels=None if self.pixels is None else window.of(self.pixels),
+            features={name: window.of(feature) for name, feature in self.features.items()},
+            steering=tuple(each.cropped(window) for each in self.steering),
+        )
 
 
 def _either(a: Tensor | None, b: Tensor | None, both: Callable[[Tensor, Tensor], Tensor]) -> Tensor | None:

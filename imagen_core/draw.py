@@ -13,6 +13,7 @@ from .samplers import Sampler
 from .samplers._base import Callback
 from .samplers.dpmpp_2m import DPMPP2M
 from .thresholding import Thresholding
+from .tiling import Tiling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class Draw:
     )
     init: InitImage | None = None  # a picture to start from, or to keep a part of
     controls: Sequence[Control] = ()  # hints that the picture follows
+    tiling: Tiling | None = None  # the networks see tiles of the picture; None shows it whole
     callback: Callback | None = None  # callback(step, total, prediction) after each call; what it raises stops the run
 
     def __post_init__(self) -> None:

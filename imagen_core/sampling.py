@@ -23,8 +23,10 @@ from .stage import Prompt, Stage, to_device
 from .super_resolution import augment, upsample
 from .thresholding import Thresholding
 from .thresholding.dynamic import DynamicThresholding
+from .tiling import tiled
 
-MAX_PIXELS = 4096 * 4096  # an output picture; more would need tiles, and takes a machine's memory without warning
+MAX_PIXELS = 4096 * 4096  # an output picture; more takes a machine's memory without warning
+MAX_TILED_PIXELS = 4 * MAX_PIXELS  # in tiles only the picture itself grows: noise, predictions of the last steps
 
 
 @torch.inference_mode()
@@ -110,14 +112,19 @@ def _check_low_res(low_res: Tensor, draw: Draw, factor: float, aug_level: float)
         raise ValueError(f"factor {factor} makes the picture smaller: super-resolution takes 1 or more, usually 4")
     if len(draw.seeds) != low_res.shape[0]:
         raise ValueError(f"{len(draw.seeds)} seeds for {low_res.shape[0]} images: give one seed an image")
-    height, width = low_res.shape[-2:]
-    if height * width * factor**2 > MAX_PIXELS:
-        raise ValueError(
-            f"{width}x{height} pixels {factor:g} times larger are {height * width * factor**2 / 1e6:.0f} megapixels, and"
-            f" {MAX_PIXELS / 1e6:.0f} is the limit: shrink the picture first (Imagen Resize), or cut it into parts"
-        )
+    _check_size(*low_res.shape[-2:], factor, tiled=draw.tiling is not None)
     if not torch.isfinite(low_res).all():
         raise ValueError("the small picture holds NaN or infinite pixels: look at the node that made it")
+
+
+def _check_size(height: int, width: int, factor: float, *, tiled: bool) -> None:
+    pixels, limit = height * width * factor**2, MAX_TILED_PIXELS if tiled else MAX_PIXELS
+    if pixels > limit:
+        advice = "shrink the picture first (Imagen Resize)" + ("" if tiled else ", or draw it in tiles (tile_size)")
+        raise ValueError(
+            f"{width}x{height} pixels {factor:g} times larger are {pixels / 1e6:.0f} megapixels, and {limit / 1e6:.0f} is"
+            f" the limit: {advice}"
+        )
 
 
 def default_thresholding(stage: Stage) -> Thresholding:
@@ -143,7 +150,7 @@ def default_spacing(stage: Stage, sampler: Sampler, steps: int) -> str:
 def _others(draw: Draw, told: Callable[[Stage], dict[str, Signals]]) -> Others:
     """The branches that other stages answer, each told in its own way what the guided one is told."""
     stages = {name: stage for guidance in draw.guidances for name, stage in guidance.others.items()}
-    return {name: (stage.predictor, told(stage)["cond"]) for name, stage in stages.items()}
+    return {name: (tiled(stage.predictor, draw.tiling), told(stage)["cond"]) for name, stage in stages.items()}
 
 
 def _run(
@@ -159,7 +166,7 @@ def _run(
     told: what a stage is told, by branch.
     """
     denoise = Denoiser(
-        stage.predictor,
+        tiled(stage.predictor, draw.tiling),
         controlled(draw.controls, stage, prompt, told(stage), len(x_T), tuple(x_T.shape[-2:])),
         guidance=draw.guidances,
         thresholding=draw.thresholding or default_thresholding(stage),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .conditioning import Signals, Tokens
+from .conditioning import Signals, Tokens, Window
 from .progress import check_interval, strength_at
 from .super_resolution import resize
 
@@ -42,6 +42,11 @@ class Steering:
             return self
         each = torch.tensor(factors, device=self.strength.device, dtype=self.strength.dtype)
         return dataclasses.replace(self, strength=self.strength * each.repeat(len(self.strength) // len(each)))
+
+    def cropped(self, window: Window) -> Steering:
+        """The same where only a part of the picture is drawn."""
+        mask = None if self.mask is None else window.of(self.mask)
+        return dataclasses.replace(self, told=self.told.cropped(window), mask=mask)
 
     def signals(self, x_t: Tensor, time: Tensor) -> Signals:
         """What is added at this call, for x_t (b c h w) and time (b,)."""

@@ -1,6 +1,8 @@
 """The inputs that every sampler node shares, and what their values mean to the core."""
 
-from ..imagen_core import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, Draw, InitImage, make_guidance
+from dataclasses import replace
+
+from ..imagen_core import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, Draw, InitImage, Tiling, make_guidance
 from . import _host, _sockets
 
 SAMPLER_TIP = (
@@ -31,6 +33,15 @@ RESAMPLE_TIP = (
     "(RePaint). 1 is off, 4 helps large holes, 10 is the paper's; time grows with it."
 )
 CONTROL_TIP = "From Imagen Control: a hint that the picture follows, such as edges or a palette."
+
+TILE_TIP = (
+    "0 draws the picture in one piece. Otherwise the network sees squares of this many pixels of the result, one after the "
+    "other, and memory no longer grows with the picture: 512 or 1024 for results above 2048. Multiples of 32."
+)
+OVERLAP_TIP = (
+    "Only with tile_size: how many pixels neighbouring tiles share. They are blended there at every step, which leaves no "
+    "seams from 32 on; more costs time. At most half of tile_size; 0 shows the seams."
+)
 
 
 def seed_input() -> tuple:
@@ -94,6 +105,21 @@ def optional_inputs() -> dict:
     }
 
 
+def tiling_inputs() -> dict:
+    pixels = {"min": 0, "max": 4096, "step": 32, "advanced": True}
+    return {
+        "tile_size": ("INT", {"default": 0, **pixels, "tooltip": TILE_TIP}),
+        "overlap": ("INT", {"default": 64, **pixels, "tooltip": OVERLAP_TIP}),
+    }
+
+
+def in_tiles(draw, tile_size, overlap) -> Draw:
+    """The same run in tiles, each of which counts as progress; a tile_size of 0 is none."""
+    if tile_size == 0:
+        return draw
+    return replace(draw, tiling=Tiling(size=tile_size, overlap=overlap, callback=draw.callback.part))
+
+
 def start_from(init_image, mask, strength, resample) -> InitImage | None:
     """The picture to start from, in the core's form, or None where there is none. Raises ValueError for a lone mask."""
     if init_image is None and mask is not None:
@@ -123,4 +149,5 @@ def loaded(unet, draw, height, width):
     """The stage, ready to draw pictures of this size, with whatever stages its guidance asks, and its controls."""
     others = [stage for guidance in draw.guidances for stage in guidance.others.values()]
     others += [control.adapter for control in draw.controls]
-    return _host.loaded(unet, pictures=len(draw.seeds), height=height, width=width, beside=others)
+    tile = draw.tiling.size if draw.tiling else None
+    return _host.loaded(unet, pictures=len(draw.seeds), height=height, width=width, beside=others, tile=tile)

@@ -9,10 +9,20 @@ class ImagenSuperRes:
     DESCRIPTION = (
         "Enlarges a picture by diffusion: 64 to 256 with an sr256 stage, 256 to 1024 with an sr1024 stage. The picture "
         "may come from any node. aug_level says how far the network may depart from it. With init_image and a mask, "
-        "everything outside the mask stays as it was in init_image (inpainting)."
+        "everything outside the mask stays as it was in init_image (inpainting). Large pictures: set tile_size."
     )
     CATEGORY = "imagen/sampling"
-    SEARCH_ALIASES = ["upscale", "super resolution", "enlarge", "efficient unet", "aug_level", "inpaint", "img2img"]
+    SEARCH_ALIASES = [
+        "upscale",
+        "super resolution",
+        "enlarge",
+        "efficient unet",
+        "aug_level",
+        "inpaint",
+        "img2img",
+        "tiled",
+        "4k",
+    ]
     FUNCTION = "sample"
     RETURN_TYPES = (_sockets.IMAGE,)
     RETURN_NAMES = ("image",)
@@ -57,6 +67,7 @@ class ImagenSuperRes:
                     {"tooltip": "The prompt, for stages that read text; imagen-mini's super-resolution needs none."},
                 ),
                 **_sampling_inputs.optional_inputs(),
+                **_sampling_inputs.tiling_inputs(),
             },
         }
 
@@ -79,6 +90,8 @@ class ImagenSuperRes:
         strength=0.7,
         resample=1,
         control=(),
+        tile_size=0,
+        overlap=64,
     ):
         init = _sampling_inputs.start_from(init_image, mask, strength, resample)
         report = _host.step_reporter(steps)
@@ -86,6 +99,7 @@ class ImagenSuperRes:
         draw = _sampling_inputs.draw_of(
             seed, len(low_res), steps, sampler, guidance_scale, guidance, threshold, spacing, init, report, control
         )
+        draw = _sampling_inputs.in_tiles(draw, tile_size, overlap)
         height, width = (side * factor for side in low_res.shape[-2:])
         unet = _sampling_inputs.loaded(unet, draw, height, width)
         return (_host.image_from_core(super_resolve(unet, low_res, text, draw, aug_level=aug_level, factor=factor)),)

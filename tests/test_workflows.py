@@ -127,6 +127,8 @@ QUICK = {
     "text_to_image_1024": ["Base 64x64.steps=2", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
     "text_to_image_app": ["Base 64x64.steps=1", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
     "super_resolve_photo": ["Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
+    "super_resolve_photo_4096": ["Super resolution 1024.factor=1", "Super resolution 1024.steps=1",
+                                 "Super resolution 4096.steps=1", "Super resolution 4096.tile_size=512"],
     "thresholding_compared": [f"{size}, {method}.steps=1" for size in ("Base 64x64", "256x256") for method in
                               ("none", "static", "dynamic")],
     "aug_level_sweep": ["Base 64x64.steps=2", *(f"Super resolution, {level}.steps=1" for level in (0.0, 0.05, 0.1, 0.25))],

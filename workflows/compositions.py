@@ -211,11 +211,15 @@ def drawn(drawing: str) -> Image.Image:
 
 PROMPT = "a red sphere to the left of a blue cube"
 SMALL = ("text_to_image_64", "Imagen Base Sample 64.batch_size=1")  # the picture that the cascade begins with
+LESS = "Super resolution 4096.factor=2"  # 2048 pixels are more than a thumbnail shows
 COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
     "text_to_image_1024": lambda run: framed(first(run("text_to_image_1024")), first(run(*SMALL))),
     "text_to_image_app": lambda run: app(first(run("text_to_image_1024")), PROMPT),
     "super_resolve_photo": lambda run: bands(
         shrunk(opened(INPUT / "example.png"), 64), first(run("super_resolve_photo"))
+    ),
+    "super_resolve_photo_4096": lambda run: magnified(
+        shrunk(opened(INPUT / "example.png"), 64), first(run("super_resolve_photo_4096", LESS)), 190, 200
     ),
     "mini_img2img": lambda run: bands(opened(INPUT / "example.png"), first(run("mini_img2img"))),
     "mini_inpaint": lambda run: framed(first(run("mini_inpaint")), opened(INPUT / "example_inpaint.png")),

@@ -78,16 +78,24 @@ def managed_adapter(adapter: LoadedAdapter) -> ManagedAdapter:
 
 
 def loaded_stage(
-    stage: Stage, *, pictures: int, height: int, width: int, beside: Sequence[Stage | LoadedAdapter] = ()
+    stage: Stage,
+    *,
+    pictures: int,
+    height: int,
+    width: int,
+    beside: Sequence[Stage | LoadedAdapter] = (),
+    tile: int | None = None,
 ) -> Stage:
     """The stage, its weights on the device as far as they fit beside one picture's work, other models moved away.
 
-    max_rows is set where not all pictures fit at once. What is `beside` it is loaded with it.
+    max_rows is set where not all pictures fit at once. What is `beside` it is loaded with it. tile: the most
+    pixels of a side that a network sees.
     """
     if not isinstance(stage, ManagedStage):  # made outside of our loaders, and where its maker put it
         return stage
     rows = pictures * (2 if stage.reads_text else 1)  # guidance runs with and without the prompt
-    one, run = stage.activation_bytes(height, width), pictures * height * width * RUN_BYTES
+    seen = [side if tile is None else min(side, tile) for side in (height, width)]
+    one, run = stage.activation_bytes(*seen), pictures * height * width * RUN_BYTES
     model_management.load_models_gpu(
         [stage.patcher, *(other.patcher for other in beside if isinstance(other, (ManagedStage, ManagedAdapter)))],
         memory_required=rows * one + run,

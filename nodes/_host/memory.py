@@ -60,14 +60,21 @@ def managed(model):
 
 
 def loaded(
-    stage: Stage, *, pictures: int, height: int, width: int, beside: Sequence[Stage | LoadedAdapter] = ()
+    stage: Stage,
+    *,
+    pictures: int,
+    height: int,
+    width: int,
+    beside: Sequence[Stage | LoadedAdapter] = (),
+    tile: int | None = None,
 ) -> Stage:
     """The stage on its device, with room made for drawing `pictures` of this size; it knows how many fit at once.
 
-    beside: stages and controls that are asked at every step besides; they come to the device as well.
+    beside: stages and controls that are asked at every step besides; they come to the device as well. tile: the most
+    pixels of a side that the networks see, where the pictures are larger.
     """
     if not IN_COMFYUI:
         return stage
     from . import comfy_memory
 
-    return comfy_memory.loaded_stage(stage, pictures=pictures, height=height, width=width, beside=beside)
+    return comfy_memory.loaded_stage(stage, pictures=pictures, height=height, width=width, beside=beside, tile=tile)

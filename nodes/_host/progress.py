@@ -27,16 +27,29 @@ def _preview(x_0: Tensor) -> tuple[str, Image.Image, int]:
     return ("JPEG", picture, PREVIEW_SIDE)
 
 
-def step_reporter(steps: int) -> Callable:
+class StepReporter:
     """A sampling callback: progress and a preview of the predicted picture each step, and a place to be stopped at."""
-    bar = ProgressBar(steps)
-    throw_if_interrupted()
 
-    def report(step: int, total: int, prediction) -> None:
-        bar.update_absolute(step, total, _preview(prediction.x_0) if _wants_preview() else None)
+    def __init__(self, steps: int) -> None:
+        self._bar, self._done, self._total, self._parts = ProgressBar(steps), 0, steps, 1
         throw_if_interrupted()
 
-    return report
+    def __call__(self, step: int, total: int, prediction) -> None:
+        self._done, self._total = step, total
+        preview = _preview(prediction.x_0) if _wants_preview() else None
+        self._bar.update_absolute(step * self._parts, total * self._parts, preview)
+        throw_if_interrupted()
+
+    def part(self, part: int, parts: int) -> None:
+        """Progress within the step begun: `part` of `parts`, counting from 1."""
+        self._parts = parts
+        self._bar.update_absolute(self._done * parts + part, self._total * parts)
+        throw_if_interrupted()
+
+
+def step_reporter(steps: int) -> StepReporter:
+    """For a sampling run of so many calls of the network; the bar starts now."""
+    return StepReporter(steps)
 
 
 def layer_reporter() -> Callable[[int, int], None]:

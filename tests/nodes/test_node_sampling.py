@@ -73,6 +73,16 @@ def test_super_resolution_of_a_batch_is_each_alone(sr256):
     assert (levels(both[1]) - levels(alone[0])).abs().max() <= 1
 
 
+def test_tiles_that_cover_the_picture_change_nothing_and_count_as_progress(sr256):
+    small = torch.rand(1, 16, 16, 3)
+    whole = enlarge(sr256, small)
+    assert torch.equal(enlarge(sr256, small, tile_size=64, overlap=32), whole)
+    seen = []
+    with runtime.use(runtime.Runtime(on_progress=lambda node, value, total, preview: seen.append((value, total)))):
+        assert enlarge(sr256, small, tile_size=32, overlap=0).shape == whole.shape
+    assert seen == [(1, 8), (2, 8), (3, 8), (4, 8), (4, 8), (5, 8), (6, 8), (7, 8), (8, 8), (8, 8)]
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1, 3), (1, 3, 70, 3), (1, 8, 8, 4), (1, 8, 8, 1)])
 def test_super_resolution_takes_any_picture(sr256, shape):
     assert enlarge(sr256, torch.rand(shape)).shape == (1, shape[1] * 4, shape[2] * 4, 3)
