@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import torch
 from PIL import Image
 
 from imagen_core import resize
+from imagen_host.cli import main
 from imagen_host.graphs.workflow import workflow_to_prompt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,10 +114,24 @@ def test_nodes_do_not_lie_on_each_other(name):
             assert x >= u + s or u >= x + w or y >= v + t + 30 or v >= y + h + 30
 
 
-def imagen(*arguments, cwd):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "imagen_host", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=280)
+@pytest.fixture
+def imagen(tmp_path, monkeypatch, capsys):
+    """Run the command in this process, in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def drawn_by(imagen, target, *changes):
+    """The pictures' paths, once `target` was run with these changes."""
+    sets = [part for change in changes for part in ("--set", change)]
+    code, report, said = imagen("run", target, *sets, "--out", ".", "--json", "--quiet")
+    assert code == 0, said
+    return json.loads(report)["images"]
 
 
 # Fewer steps than shipped: these tests ask whether the graph runs; `imagen evaluate` asks how good the pictures are.
@@ -142,32 +155,33 @@ NEED_WEIGHTS = ("deepfloyd_if_256", "deepfloyd_if_1024", "deepfloyd_if_img2img",
 RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_WEIGHTS]
 
 
+def test_the_list_says_which_graphs_need_comfyui(imagen):
+    _, listed, _ = imagen("workflows")
+    assert {line.split()[0] for line in listed.splitlines() if "(needs ComfyUI)" in line} == set(NEED_COMFYUI)
+
+
 @pytest.mark.parametrize("name", NEED_COMFYUI)
-def test_a_graph_that_needs_comfyui_says_so_in_one_line(name, tmp_path):
-    listed = {line.split()[0]: line for line in imagen("workflows", cwd=tmp_path).stdout.splitlines()}
-    assert {key for key, line in listed.items() if "(needs ComfyUI)" in line} == set(NEED_COMFYUI)
-    for target in (name, str(ROOT / "workflows" / "api" / f"{name}.json")):
-        done = imagen("run", target, "--out", str(tmp_path), cwd=tmp_path)
-        assert done.returncode == 2 and done.stderr.count("\n") == 1
-        assert f"{name} needs ComfyUI" in done.stderr
+def test_a_graph_that_needs_comfyui_says_so_in_one_line(name, imagen):
+    for target in (name, ROOT / "workflows" / "api" / f"{name}.json"):
+        code, _, said = imagen("run", target)
+        assert code == 2 and said.count("\n") == 1
+        assert f"{name} needs ComfyUI" in said
 
 
 @pytest.mark.parametrize("name", NEED_WEIGHTS)
-def test_a_graph_whose_weights_are_not_here_names_node_and_file(name, tmp_path):
-    done = imagen("run", name, "--out", str(tmp_path), cwd=tmp_path)
-    assert done.returncode == 2
+def test_a_graph_whose_weights_are_not_here_names_node_and_file(name, imagen):
+    code, _, said = imagen("run", name)
+    assert code == 2
     for title, file in (
         ("Load T5-XXL", "t5xxl_fp8_e4m3fn"),
         ("Load stage I", "IF-I-M-v1.0"),
         ("Load stage II", "IF-II-M"),
     ):
-        assert any(title in line and file in line for line in done.stderr.splitlines())
+        assert any(title in line and file in line for line in said.splitlines())
 
 
-def test_inpainting_keeps_what_the_mask_leaves(tmp_path):
-    changes = [part for change in QUICK["mini_inpaint"] for part in ("--set", change)]
-    done = imagen("run", "mini_inpaint", *changes, "--out", str(tmp_path), "--json", "--quiet", cwd=tmp_path)
-    (path,) = json.loads(done.stdout)["images"]
+def test_inpainting_keeps_what_the_mask_leaves(imagen):
+    (path,) = drawn_by(imagen, "mini_inpaint", *QUICK["mini_inpaint"])
     drawn, photo = Image.open(path).convert("RGB"), Image.open(ROOT / "input" / "example_inpaint.png")
     assert photo.getpixel((0, 0))[3] == 255 and photo.getpixel((96, 210))[3] == 0
     pixels = torch.from_numpy(np.array(photo.convert("RGB"))).movedim(-1, 0)[None].float()
@@ -177,14 +191,11 @@ def test_inpainting_keeps_what_the_mask_leaves(tmp_path):
 
 
 @pytest.mark.parametrize("name, form", [*((name, "editor") for name in RUN_HERE), ("text_to_image_64", "api")])
-def test_the_graph_draws_on_the_shipped_weights(name, form, tmp_path):
-    target = name if form == "editor" else str(ROOT / "workflows" / "api" / f"{name}.json")
-    changes = [part for change in QUICK[name] for part in ("--set", change)]
-    done = imagen("run", target, *changes, "--out", str(tmp_path), "--json", "--quiet", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["images"]
-    for path in report["images"]:
+def test_the_graph_draws_on_the_shipped_weights(name, form, imagen):
+    target = name if form == "editor" else ROOT / "workflows" / "api" / f"{name}.json"
+    paths = drawn_by(imagen, target, *QUICK[name])
+    assert paths
+    for path in paths:
         picture = Image.open(path)
         assert "workflow" in picture.text or form == "api"
         assert "prompt" in picture.text
