@@ -1,5 +1,6 @@
 """Does `imagen download` fetch what we read and nothing else, go on where it stopped, and say what keeps it from it?"""
 
+import json
 import os
 import subprocess
 import sys
@@ -102,64 +103,99 @@ CONTENT = {name: name.encode() * 50 for name in PIPELINE} | {
 }
 
 
-def imagen(tmp_path, url, *arguments, **environment):
-    hub = {
-        "HF_ENDPOINT": url,
-        "HF_HUB_OFFLINE": "0",
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_XET": "1",
-    }
-    command = [sys.executable, "-m", "imagen_host", "download", *arguments, "--to", str(tmp_path / "models")]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=600, env={**os.environ, **hub, **environment}
-    )
+WORKER = """
+import contextlib, io, json, sys
+from imagen_host.cli import main
+for line in sys.stdin:
+    out, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+        code = main(json.loads(line))
+    print(json.dumps([code, out.getvalue(), said.getvalue()]), flush=True)
+"""
 
 
-def test_fetches_into_the_models_folder(tmp_path):
+def surroundings(folder, url, **more):
+    """Which hub huggingface_hub asks: it reads that when it is imported, so that each hub takes a process."""
+    quiet = {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
+    return {**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": url, "HF_HOME": str(folder / "hf"), **quiet, **more}
+
+
+@pytest.fixture(scope="module")
+def our_hub():
     with Hub(CONTENT) as hub:
-        done = imagen(tmp_path, hub.url, "owner/name")
-        assert done.returncode == 0, done.stderr
-        assert hub.fetched() == choose(PIPELINE)
-        assert "owner/name: 14 files" in done.stderr and "%" in done.stderr  # a progress bar
-        folder = tmp_path / "models" / "name"
-        assert done.stdout.strip() == str(folder)
-        for name in choose(PIPELINE):
-            assert (folder / name).read_bytes() == CONTENT[name]
-        hub.requests.clear()
-        assert imagen(tmp_path, hub.url, "owner/name").returncode == 0
-        assert not [path for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]  # all there
+        yield hub
 
 
-def test_a_broken_connection_goes_on_where_it_stopped(tmp_path):
+@pytest.fixture
+def hub(our_hub):
+    """The hub as if it was new."""
+    our_hub.files, our_hub.gate, our_hub.cut, our_hub.refused = CONTENT, None, None, None
+    our_hub.requests.clear()
+    return our_hub
+
+
+@pytest.fixture(scope="module")
+def worker(our_hub, tmp_path_factory):
+    """One process for all commands that ask our hub."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environment = surroundings(tmp_path_factory.mktemp("home"), our_hub.url)
+    with subprocess.Popen([sys.executable, "-c", WORKER], cwd=ROOT, env=environment, **pipes) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def download(worker, tmp_path):
+    """Run `imagen download`: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        print(json.dumps(["download", *arguments, "--to", str(tmp_path / "models")]), file=worker.stdin, flush=True)
+        return json.loads(worker.stdout.readline())
+
+    return run
+
+
+def test_fetches_into_the_models_folder(hub, download, tmp_path):
+    code, out, said = download("owner/name")
+    assert code == 0, said
+    assert hub.fetched() == choose(PIPELINE)
+    assert "owner/name: 14 files" in said and "%" in said  # a progress bar
+    folder = tmp_path / "models" / "name"
+    assert out.strip() == str(folder)
+    for name in choose(PIPELINE):
+        assert (folder / name).read_bytes() == CONTENT[name]
+    hub.requests.clear()
+    assert download("owner/name")[0] == 0
+    assert not [path for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]  # all there
+
+
+def test_a_broken_connection_goes_on_where_it_stopped(hub, download, tmp_path):
     big = "unet/diffusion_pytorch_model.fp16.safetensors"
     content = os.urandom(2**20) * 25
-    with Hub({big: content}) as hub:
-        hub.cut = 15 * 2**20
-        done = imagen(tmp_path, hub.url, "owner/name")
-        assert done.returncode == 0, done.stderr
-        assert (tmp_path / "models" / "name" / big).read_bytes() == content
-        parts = [part for method, path, part in hub.requests if method == "GET" and path.endswith(big)]
-        assert len(parts) == 2 and parts[1] == f"bytes={10 * 2**20}-"  # the library keeps whole parts of 10 MiB
+    hub.files, hub.cut = {big: content}, 15 * 2**20
+    code, _, said = download("owner/name")
+    assert code == 0, said
+    assert (tmp_path / "models" / "name" / big).read_bytes() == content
+    parts = [part for method, path, part in hub.requests if method == "GET" and path.endswith(big)]
+    assert len(parts) == 2 and parts[1] == f"bytes={10 * 2**20}-"  # the library keeps whole parts of 10 MiB
 
 
-def test_a_second_run_fetches_only_what_is_missing(tmp_path):
-    with Hub(CONTENT) as hub:
-        hub.refused = "tokenizer/spiece.model"
-        first = imagen(tmp_path, hub.url, "owner/name", "--include", "tokenizer/*", "--include", "unet/config.json")
-        assert first.returncode == 2 and len(first.stderr.strip().splitlines()[-1]) < 400
-        hub.refused = None
-        hub.requests.clear()
-        again = imagen(tmp_path, hub.url, "owner/name", "--include", "tokenizer/*", "--include", "unet/config.json")
-        assert again.returncode == 0, again.stderr
-        got = [path for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
-        assert any(path.endswith("spiece.model") for path in got) and len(got) < 3
+def test_a_second_run_fetches_only_what_is_missing(hub, download):
+    hub.refused = "tokenizer/spiece.model"
+    wanted = ("owner/name", "--include", "tokenizer/*", "--include", "unet/config.json")
+    code, _, said = download(*wanted)
+    assert code == 2 and len(said.strip().splitlines()[-1]) < 400
+    hub.refused = None
+    hub.requests.clear()
+    code, _, said = download(*wanted)
+    assert code == 0, said
+    got = [path for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
+    assert any(path.endswith("spiece.model") for path in got) and len(got) < 3
 
 
-def test_dry_run_fetches_nothing(tmp_path):
-    with Hub(CONTENT) as hub:
-        done = imagen(tmp_path, hub.url, "owner/name", "--dry-run", "--variant", "none")
-    assert done.returncode == 0 and "unet/diffusion_pytorch_model.safetensors" in done.stdout
+def test_dry_run_fetches_nothing(hub, download, tmp_path):
+    code, out, _ = download("owner/name", "--dry-run", "--variant", "none")
+    assert code == 0 and "unet/diffusion_pytorch_model.safetensors" in out
     assert not hub.fetched() and not (tmp_path / "models").exists()
 
 
@@ -174,17 +210,19 @@ def test_dry_run_fetches_nothing(tmp_path):
         (None, ["nonsense"], ["names no repository", "OWNER/NAME"]),
     ],
 )
-def test_what_keeps_it_from_it_is_one_line(tmp_path, gate, arguments, words):
-    with Hub(CONTENT, gate=gate) as hub:
-        done = imagen(tmp_path, hub.url, *arguments)
-    assert done.returncode == 2
-    line = done.stderr.strip().splitlines()[-1]
-    assert line.startswith("error: ") and all(word in line for word in words), done.stderr
-    assert "Traceback" not in done.stderr
+def test_what_keeps_it_from_it_is_one_line(hub, download, gate, arguments, words):
+    hub.gate = gate
+    code, _, said = download(*arguments)
+    assert code == 2
+    line = said.strip().splitlines()[-1]
+    assert line.startswith("error: ") and all(word in line for word in words), said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("offline", [{}, {"HF_HUB_OFFLINE": "1"}])
 def test_offline_is_one_line(tmp_path, offline):
-    done = imagen(tmp_path, "http://127.0.0.1:9", "owner/name", **offline)
+    command = [sys.executable, "-m", "imagen_host", "download", "owner/name", "--to", str(tmp_path / "models")]
+    environment = surroundings(tmp_path, "http://127.0.0.1:9", **offline)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and "no connection" in done.stderr
