@@ -2,6 +2,8 @@
 
 import ast
 import graphlib
+import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,18 +18,42 @@ FOREIGN = {
     "imagen_core/text/captions.py imports ftfy",  # where it is installed
 }
 PARTS = ("imagen_core", "imagen_host", "imagen_train", "nodes")
+BY_STRING = {"import_module", "__import__", "resolve_name", "run_module"}
+BY_PATH = {"spec_from_file_location", "SourceFileLoader", "run_path"}
 
 
 def imported(path: Path) -> Iterator[tuple[str, str]]:
     """Module, and name in it or "", of every import of a file, relative ones resolved against the repository root."""
+    return imported_by(ast.parse(path.read_text(encoding="utf-8")), path)
+
+
+def imported_by(tree: ast.AST, path: Path) -> Iterator[tuple[str, str]]:
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*base, *([node.module] if node.module else [])])
             yield from ((module if node.module else f"{module}.{alias.name}", alias.name) for alias in node.names)
+        elif called(node) in BY_STRING and node.args and (module := written(node.args[0]).removeprefix("*.")) != "*":
+            yield ".".join(package) + module if module.startswith(".") else module, ""
+
+
+def called(node: ast.AST) -> str:
+    """The last name of what a call calls; "" of anything else."""
+    return ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+
+
+def written(node: ast.AST) -> str:
+    """What a string expression is known to hold before it runs; "*" for a part that is not."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(written, node.values))
+    if isinstance(node, ast.BinOp):
+        return written(node.left) + written(node.right)
+    return "*"
 
 
 def imports_of(path: Path) -> set[str]:
@@ -94,15 +120,46 @@ def test_only_host_folder_knows_the_hosts():
 
 def test_core_and_host_do_not_import_each_other_or_training():
     assert offenders(files("imagen_core"), lambda name: top(name) in ("imagen_host", "imagen_train", "nodes")) == []
-    assert offenders(files("imagen_host"), lambda name: top(name) in ("imagen_core", "nodes")) == []
+    assert set(offenders(files("imagen_host"), lambda name: top(name) in ("imagen_core", "imagen_train", "nodes"))) == {
+        "imagen_host/cli.py imports imagen_train.cli",  # whose commands it adds, where the folder is there
+        "imagen_host/prompt_cache.py imports imagen_core.text.prompt_files",  # of the pack that it has loaded
+    }
     assert offenders(files("imagen_train"), lambda name: top(name) in ("nodes",)) == []
+
+
+def test_imports_by_string_are_seen():
+    source = """
+import_module("a.b"); importlib.import_module(f"{pack}.imagen_core.text"); __import__("c")
+importlib.import_module("." + name, package); importlib.import_module(f".{name}.d", __package__); import_module(name)
+"""
+    path = ROOT / "nodes" / "_host" / "in_no_file.py"
+    found = {module for module, _ in imported_by(ast.parse(source), path)}
+    assert found == {"a.b", "imagen_core.text", "c", "nodes._host.*", "nodes._host.*.d"}
+
+
+def test_files_are_loaded_by_path_only_where_that_is_the_question():
+    """A path says nothing of a package, so that the rules above would not see it."""
+    loading = {
+        str(path.relative_to(ROOT))
+        for part in PARTS
+        for path in files(part)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if called(node) in BY_PATH
+    }
+    assert loading == {"imagen_host/_core_files.py", "imagen_host/registry.py"}
+
+
+def test_the_command_is_where_the_project_file_says():
+    (place,) = re.findall(r'^imagen = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert callable(pkgutil.resolve_name(place))
 
 
 def test_no_file_imports_itself_by_a_detour():
     """Imports inside functions and for type checkers count: a circle is one room with two doors."""
     paths = [path for part in PARTS for path in files(part)]
     named = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
-    edges = {name: {deepest(named, *names) for names in imported(path)} - {name, None} for name, path in named.items()}
+    ours = lambda path: set(imported(path)) - {("nodes", "")}  # an absolute `nodes` is ComfyUI's
+    edges = {name: {deepest(named, *names) for names in ours(path)} - {name, None} for name, path in named.items()}
     graphlib.TopologicalSorter(edges).prepare()  # raises CycleError, which names the circle
 
 
