@@ -3,14 +3,22 @@
 import base64
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+from playwright.sync_api import TimeoutError as NotInTime
+
+PATIENCE = (10, 30, 60)  # seconds for the first try of what a slow machine may lose, and for each one after it
 ENDS = ("execution_success", "execution_error", "execution_interrupted")
 HELPERS = """
 window.heard = [];
 for (const kind of ['execution_start', 'executing', 'progress', 'progress_state', 'executed', 'execution_success',
                     'execution_error', 'execution_interrupted', 'b_preview', 'b_preview_with_metadata'])
   app.api.addEventListener(kind, (event) => heard.push([kind, event.detail instanceof Blob ? null : event.detail]));
+window.focused = () => document.activeElement;
+window.hits = () => {
+  const list = document.getElementById(focused().getAttribute('aria-controls'));
+  return list && [...list.querySelectorAll('[role=option]')].map((option) => option.innerText);
+};
 window.node = (what) => app.graph.nodes.find((n) => n.id == what || n.title === what || n.type === what);
 window.onPage = ([x, y]) => {
   const box = app.canvas.canvas.getBoundingClientRect(), ds = app.canvas.ds;
@@ -29,13 +37,13 @@ class Editor:
 
     def __init__(self, page, address, shots):
         self.address, self.shots = address, shots
-        self.foreign, self.failed = [], []
+        self.foreign, self.failed, self.patience = [], [], PATIENCE[-1]
         self.attach(page)
 
     def attach(self, page):
-        """Use `page` from now on."""
-        self.page, address = page, self.address
-        page.set_default_timeout(100_000)  # a busy machine takes long to open the editor
+        """Use `page` from now on, of a browser that was never here."""
+        self.page, self.first_visit, address = page, True, self.address
+        page.set_default_timeout(200_000)  # a busy machine takes long to open the editor
         own = (address, address.replace("http", "ws"), "data:", "blob:", "about:")
         left = lambda request: not (request.url.startswith(own) or (request.failure or "").endswith("csp"))
         page.on("requestfinished", lambda request: left(request) and self.foreign.append(request.url))
@@ -44,19 +52,28 @@ class Editor:
         page.on("response", lambda answer: answer.status >= 400 and self.failed.append((answer.status, answer.url)))
         page.on("dialog", lambda dialog: dialog.accept())
 
-    def open(self):
-        """Load the page anew and wait until the editor can be used."""
+    def open(self, keep_templates=False):
+        """Load the page anew and wait until the editor can be used.
+
+        Whoever was never here is shown the templates, which a slow machine opens long after the canvas, over whatever is
+        being typed by then: so they are waited for, and closed unless a test is about them.
+        """
         self.page.goto(self.address)
         self.page.wait_for_function("window.app?.graph && app.extensionManager && document.querySelector('canvas')")
         self.page.wait_for_function("Object.keys(LiteGraph.registered_node_types).includes('SaveImage')")
         self.page.evaluate(f"() => {{{HELPERS}}}")
+        if self.first_visit:
+            self.page.locator("[role=dialog]:visible").first.wait_for()
+        self.first_visit = False
+        if not keep_templates:
+            self.close_dialogs()
 
-    def another_browser(self):
+    def another_browser(self, keep_templates=False):
         """Close the page and open the editor where nothing is remembered of earlier visits."""
         before = self.page.context
         self.attach(before.browser.new_context(viewport={"width": 1600, "height": 1000}).new_page())
         before.close()
-        self.open()
+        self.open(keep_templates)
 
     def shot(self, name):
         """Keep a picture of the page among the test's artifacts."""
@@ -66,10 +83,31 @@ class Editor:
         """The value of an expression, or of a function called with one argument."""
         return self.page.evaluate(script, *arguments)
 
-    def until(self, script, argument=None, timeout=30):
-        self.page.wait_for_function(script, arg=argument, timeout=timeout * 1000)
+    def until(self, script, argument=None, timeout=None):
+        self.page.wait_for_function(script, arg=argument, timeout=(timeout or self.patience) * 1000)
 
-    def wait_for(self, condition, timeout=30):
+    def again_until(self, act, script, argument=None):
+        """Do `act` until the page is as `script` asks; what stands open after a try in vain is closed before the next."""
+        try:
+            for self.patience in PATIENCE:
+                with suppress(NotInTime):
+                    act()
+                    return self.until(script, argument)
+                self.shot("in_vain")
+                self.close_dialogs()
+        finally:
+            self.patience = PATIENCE[-1]
+        raise NotInTime(f"not even the third time: {script}")
+
+    def steady(self, script, argument=None, pause=300):
+        """The value of `script` once two looks, `pause` milliseconds apart, find the same."""
+        before, now = object(), self.js(script, argument)
+        while before != now:
+            self.page.wait_for_timeout(pause)
+            before, now = now, self.js(script, argument)
+        return now
+
+    def wait_for(self, condition, timeout=60):
         """Wait for something outside of the page."""
         end = time.monotonic() + timeout
         while not condition():
@@ -98,18 +136,18 @@ class Editor:
         self.page.wait_for_timeout(300)
 
     def close_dialogs(self):
-        """Wait until no dialog is open any more: that of the templates opens late on a first visit."""
-        quiet = 0
-        while quiet < 4:
-            shown = self.page.locator("[role=dialog]:visible").count() > 0
-            quiet = 0 if shown else quiet + 1
-            if shown:
-                self.page.keyboard.press("Escape")
+        """Press Escape until no dialog and no search box is open any more."""
+        opened = self.page.locator("[role=dialog]:visible, [role=search]:visible, input[role=combobox]:focus")
+        self.page.keyboard.press("Escape")
+        end = time.monotonic() + sum(PATIENCE)
+        while opened.count():
+            assert time.monotonic() < end, "a dialog stays open"
             self.page.wait_for_timeout(250)
+            self.page.keyboard.press("Escape")
 
     def blank(self):
         """An empty canvas at full size, without dialogs."""
-        self.page.keyboard.press("Escape")
+        self.close_dialogs()
         script = "() => { app.graph.clear(); app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]; "
         self.js(script + "app.canvas.setDirty(true, true); }")
         self.page.wait_for_timeout(300)
@@ -127,25 +165,33 @@ class Editor:
     def widget_at(self, title, name):
         return self.js("([t, name]) => widgetAt(node(t), name)", [title, name])
 
-    def hover_widget(self, title, name):
-        x, y = self.widget_at(title, name)
-        self.page.mouse.move(x - 30, y, steps=3)
-        self.page.mouse.move(x - 20, y, steps=3)
+    def read_tooltip(self, title, name, text):
+        """Rest the mouse on a widget until its tooltip shows, which begins with `text`."""
+
+        def hover():
+            x, y = self.widget_at(title, name)
+            self.page.mouse.move(x - 60, y + 200)
+            self.page.mouse.move(x - 30, y, steps=3)
+            self.page.mouse.move(x - 20, y, steps=3)
+
+        self.again_until(hover, "(text) => document.body.innerText.includes(text)", text)
 
     def click_widget(self, title, name):
         self.page.mouse.click(*self.widget_at(title, name))
 
     def write(self, title, name, text):
         """Click into a text widget and type."""
-        x, y = self.widget_at(title, name)
-        self.page.mouse.click(x, y + 10)
-        self.until("() => document.activeElement.tagName === 'TEXTAREA'")
-        self.page.keyboard.press("Control+a")
-        self.page.keyboard.insert_text(text)
-        self.until(
-            "([t, name, text]) => node(t).widgets.find((w) => w.name === name).value === text", [title, name, text]
-        )
-        self.js("() => document.activeElement.blur()")
+
+        def click_and_type():
+            x, y = self.widget_at(title, name)
+            self.page.mouse.click(x, y + 10)
+            self.until("() => focused().tagName === 'TEXTAREA'")
+            self.page.keyboard.press("Control+a")
+            self.page.keyboard.insert_text(text)
+
+        written = "([title, name, text]) => node(title).widgets.find((w) => w.name === name).value === text"
+        self.again_until(click_and_type, written, [title, name, text])
+        self.js("() => focused().blur()")
 
     def drag(self, start, end):
         self.page.mouse.move(*start)
@@ -159,34 +205,40 @@ class Editor:
     def add_by_search(self, text, at):
         """Double-click on the canvas, type, Enter; returns the class of the node that appeared."""
         before = self.js("() => app.graph.nodes.length")
-        self.page.mouse.dblclick(*at)
-        self.until("() => document.activeElement.tagName === 'INPUT'")  # a busy machine opens the box late
-        self.page.wait_for_timeout(200)
-        self.page.keyboard.type(text, delay=10)
-        self.until("(text) => document.activeElement.value?.includes(text)", text)
-        self.page.wait_for_timeout(800)  # the list of hits follows the typing after a while
-        self.shot(f"search_{text}")
-        self.page.keyboard.press("Enter")
-        self.until("(count) => app.graph.nodes.length === count + 1", before)
+
+        def search():
+            self.page.mouse.dblclick(*at)
+            self.until("() => focused().matches('input[role=combobox]') && hits()?.length")
+            unasked = self.js("() => hits()")
+            self.page.keyboard.press("Control+a")
+            self.page.keyboard.type(text, delay=10)
+            self.until("(text) => focused().value === text", text)
+            changed = "(unasked) => hits()?.length && JSON.stringify(hits()) !== JSON.stringify(unasked)"
+            self.until(changed, unasked)  # the list follows the typing after a while
+            self.steady("() => hits()", pause=500)
+            self.shot(f"search_{text}")
+            self.page.keyboard.press("Enter")
+
+        self.again_until(search, "(count) => app.graph.nodes.length === count + 1", before)
         self.page.mouse.click(*at)  # the newest editor lets the node hang at the mouse until then
         return self.js("() => app.graph.nodes.at(-1).type")
 
     def save_as(self, name):
         """Ctrl+S, the name, Enter."""
-        self.js("() => document.activeElement.blur()")
-        self.page.keyboard.press("Control+s")
-        box = self.page.locator(".p-dialog input, [role=dialog] input").first
-        box.wait_for()
-        box.fill(name)
-        self.page.keyboard.press("Enter")
+        self.js("() => focused().blur()")
+        box = ".p-dialog input, [role=dialog] input"
+        self.again_until(lambda: self.page.keyboard.press("Control+s"), "(box) => document.querySelector(box)", box)
+        self.page.locator(box).first.fill(name)
+        self.page.locator(box).first.press("Enter")
 
     def open_saved(self, name):
         """The side bar's list of workflows, a click on one; the side bar is closed again."""
-        self.page.keyboard.press("w")
         entries = self.page.get_by_text(re.compile(rf"^{re.escape(name)}(\.json)?$"))
-        entries.first.wait_for()
-        boxes = [entry.bounding_box() for entry in entries.all()]
-        box = next(box for box in boxes if box and box["x"] < 350 and box["y"] > 100)
+        inside = lambda box: box and box["x"] < 350 and box["y"] > 100
+        find = lambda: next(filter(inside, [entry.bounding_box() for entry in entries.all()]), None)
+        self.page.keyboard.press("w")
+        self.wait_for(find)
+        box = find()
         self.page.mouse.click(box["x"] + 5, box["y"] + box["height"] / 2)
         self.page.wait_for_timeout(500)
         self.page.keyboard.press("w")
@@ -211,21 +263,27 @@ class Editor:
 
     def cancel_last_queued(self, version):
         """Open the list of jobs, cancel the one that was queued last from its menu, close the list."""
-        if version == "floor":
-            self.page.keyboard.press("q")
-            self.page.get_by_text("Pending", exact=True).first.click(button="right")
-        else:
-            self.page.get_by_test_id("queue-overlay-toggle").click()
-            self.page.get_by_text("1 running, 2 queued").first.wait_for()
-            self.page.wait_for_timeout(500)
-            heading = self.page.get_by_text("Today", exact=True).first.bounding_box()
-            self.page.mouse.click(heading["x"] + 60, heading["y"] + 45, button="right")  # the newest, first in the list
+        toggle = self.page.get_by_test_id("queue-overlay-toggle")
+        show = (lambda: self.page.keyboard.press("q")) if version == "floor" else toggle.click
+        show()
+        cancel = self.page.get_by_text(re.compile("^(Delete|Cancel( job)?)$")).last
+        for patience in PATIENCE:
+            self.open_menu_of_last_queued(version)
+            with suppress(NotInTime):
+                cancel.wait_for(timeout=patience * 1000)
+                break
         self.shot("queue")
-        self.page.get_by_text(re.compile("^(Delete|Cancel( job)?)$")).last.click()
+        cancel.click()
+        show()
+
+    def open_menu_of_last_queued(self, version):
+        """Right click on the first entry of the list of jobs, which is the newest."""
         if version == "floor":
-            self.page.keyboard.press("q")
-        else:
-            self.page.get_by_test_id("queue-overlay-toggle").click()
+            return self.page.get_by_text("Pending", exact=True).first.click(button="right")
+        self.page.get_by_text("1 running, 2 queued").first.wait_for()
+        heading = self.page.get_by_text("Today", exact=True).first
+        box = self.steady("(element) => element.getBoundingClientRect().toJSON()", heading.element_handle(), pause=500)
+        self.page.mouse.click(box["x"] + 60, box["y"] + 45, button="right")
 
     def press_run(self):
         self.page.get_by_role("button", name="Run", exact=True).first.click()

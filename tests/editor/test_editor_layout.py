@@ -52,18 +52,16 @@ RUN = """async () => {
 
 
 @pytest.fixture(scope="module")
-def all_nodes(editor, folder):
-    """The editor with the nodes of ComfyUI's own that our graphs use, described as both hosts' are."""
+def described(folder):
+    """Also the nodes of ComfyUI's own that our graphs use, as both hosts describe them; and a picture for all to show."""
     sys.path.insert(0, str(ROOT / "workflows"))
     known = importlib.import_module("build").object_info()
     blank = {"description": "", "python_module": "nodes", "category": "", "output_node": False}
     for name, info in known.items():
         known[name] = {**blank, "display_name": name, "output_is_list": [False] * len(info["output"]), **info}
-    editor.page.route("**/object_info", lambda route: route.fulfill(json=known))
     (folder / "input").mkdir(exist_ok=True)
     Image.new("RGB", (512, 512), "orange").save(folder / "input" / "square.png")
-    editor.open()
-    return editor
+    return known
 
 
 def faults(boxes):
@@ -82,8 +80,7 @@ def faults(boxes):
 
 
 @pytest.mark.parametrize("nodes_2", [False, True], ids=["classic", "nodes_2"])
-def test_nodes_stay_apart_and_in_their_groups(all_nodes, version, nodes_2):
-    editor = all_nodes
+def test_nodes_stay_apart_and_in_their_groups(editor, version, nodes_2):
     if nodes_2 and version == "floor":
         pytest.skip("Nodes 2.0 came later")
     setting = "async (on) => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)"
@@ -95,11 +92,9 @@ def test_nodes_stay_apart_and_in_their_groups(all_nodes, version, nodes_2):
         editor.js("([graph, name]) => app.loadGraphData(graph, true, true, name)", [graph, name])
         editor.page.keyboard.press("Escape")
         editor.until("(count) => app.graph.nodes.length === count", len(graph["nodes"]))
-        editor.page.wait_for_timeout(600)
-        found += [f"{name}: {fault}" for fault in faults(editor.js(BOXES))]
+        found += [f"{name}: {fault}" for fault in faults(editor.steady(BOXES, pause=600))]
         editor.js(RUN)
-        editor.page.wait_for_timeout(600)
-        found += [f"{name}, after a run: {fault}" for fault in faults(editor.js(BOXES))]
+        found += [f"{name}, after a run: {fault}" for fault in faults(editor.steady(BOXES, pause=600))]
         editor.shot(f"{'nodes_2' if nodes_2 else 'classic'}_{name}_run")
     if nodes_2:
         editor.js(setting, False)

@@ -1,12 +1,16 @@
 """Can somebody who has never used ComfyUI's host work in the editor: open, run, add, link, save, drop, upload, stop?"""
 
 import json
-import time
 
 import pytest
 from PIL import Image
 
 OURS = ("text_to_image_64", "text_to_image_1024", "super_resolve_photo", "thresholding_compared", "aug_level_sweep")
+
+
+@pytest.fixture(scope="module")
+def keep_templates():
+    return True
 
 
 def title_of(name):
@@ -27,8 +31,7 @@ def test_template_opens_by_mouse_and_reads_well(editor):
     shown = editor.js("() => app.graph.nodes.map((n) => [n.title, ...n.size, ...n.computeSize()])")
     for title, width, height, least_width, least_height in shown:
         assert width >= least_width and least_height <= height, f"{title} is too small for what it shows"
-    editor.hover_widget("Base 64x64", "guidance_scale")
-    editor.page.get_by_text("How strongly the prompt pulls").first.wait_for()
+    editor.read_tooltip("Base 64x64", "guidance_scale", "How strongly the prompt pulls")
     editor.shot("tooltip")
 
 
@@ -62,7 +65,6 @@ def test_the_picture_carries_the_graph_as_it_was_run(editor, folder):
 
 
 def test_nodes_are_found_by_name_and_alias(editor, version):
-    editor.close_dialogs()
     wanted = {"Imagen Base Sample": "ImagenBaseSample64", "Load U-Net": "ImagenLoadUNet"}
     if version == "newest":  # the floor knows no aliases
         wanted["load diffusion model"] = "ImagenLoadUNet"
@@ -75,11 +77,9 @@ def test_a_link_is_dragged(editor):
     editor.blank()
     editor.js("""() => { for (const [kind, x] of [['ImagenLoadUNet', 100], ['ImagenBaseSample64', 600]]) {
         const n = LiteGraph.createNode(kind); n.pos = [x, 200]; app.graph.add(n); } }""")
-    time.sleep(0.5)
-    start = editor.js("() => slotAt(node('ImagenLoadUNet'), false, 0)")
-    end = editor.js("() => slotAt(node('ImagenBaseSample64'), true, 0)")
-    editor.drag(start, end)
-    editor.until("() => node('ImagenBaseSample64').inputs[0].link != null")
+    start = editor.steady("() => slotAt(node('ImagenLoadUNet'), false, 0)")
+    end = editor.steady("() => slotAt(node('ImagenBaseSample64'), true, 0)")
+    editor.again_until(lambda: editor.drag(start, end), "() => node('ImagenBaseSample64').inputs[0].link != null")
     editor.drag(start, (end[0], end[1] + 20))  # unet into text: sockets of another type refuse
     assert editor.js("() => node('ImagenBaseSample64').inputs[1].link") is None
     editor.shot("link")
@@ -95,10 +95,9 @@ def test_a_workflow_is_saved_and_opened_again(editor, folder):
     assert any("größer, 大きい" in str(node["widgets_values"]) for node in saved["nodes"])
     editor.open()
     editor.until("() => node('Prompt')?.widgets[0].value === 'three red rings — größer, 大きい'")
-    editor.another_browser()
+    editor.another_browser(keep_templates=True)
     editor.page.get_by_text(title_of(OURS[0]), exact=True).first.wait_for()
-    editor.page.keyboard.press("Escape")
-    editor.page.wait_for_timeout(500)
+    editor.close_dialogs()
     editor.shot("reloaded")
     editor.open_saved("my first")
     editor.until("() => node('Prompt')?.widgets[0].value === 'three red rings — größer, 大きい'")
@@ -124,7 +123,6 @@ def test_a_dropped_picture_brings_its_graph(editor, folder, form):
 
 
 def test_a_picture_is_uploaded_into_load_image(editor, folder):
-    editor.close_dialogs()
     editor.blank()
     editor.js("""() => {
         const loader = LiteGraph.createNode('LoadImage');
@@ -135,7 +133,7 @@ def test_a_picture_is_uploaded_into_load_image(editor, folder):
     path = folder / "my photo.png"
     Image.new("RGB", (40, 30), "orange").save(path)
     editor.shot("before_upload")
-    with editor.page.expect_file_chooser(timeout=15_000) as chooser:
+    with editor.page.expect_file_chooser() as chooser:
         editor.click_widget("Load Image", "upload")
     chooser.value.set_files(path)
     editor.until("() => node('Load Image').widgets[0].value === 'my photo.png'")
