@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..unets.deepfloyd_unet import Attention, Cell, DeepFloydUNet
+from ..unets.adm import Cell
+from ..unets.attention import Attention
+from ..unets.deepfloyd_unet import DeepFloydUNet
 from .key_map import Entry, KeyMap, Parts, flat, parts_first, stacked
 
 NAMINGS = ("diffusers", "original")
@@ -74,7 +76,7 @@ def key_table(unet: DeepFloydUNet, naming: str) -> KeyMap:
         block, attention = places_of_cell[side]
         for name, names in BLOCK.items():
             same(f"{ours}.block.{name}", f"{block}.{names[side]}")
-        if cell.block.skip is not None:
+        if isinstance(cell.block.skip, nn.Linear):
             skip, theirs = f"{ours}.block.skip", f"{block}.{BLOCK_SKIP[side]}"
             table[f"{skip}.weight"] = Entry({f"{theirs}.weight": (*shapes[f"{skip}.weight"], 1, 1)}, flat)
             table[f"{skip}.bias"] = Entry({f"{theirs}.bias": shapes[f"{skip}.bias"]})
@@ -162,7 +164,10 @@ def cell_places(unet: DeepFloydUNet) -> Iterator[tuple[Cell, str, tuple[tuple[st
 def _diffusers_attention(ours: str, theirs: str, shapes: Parts, attention: Attention) -> KeyMap:
     table = {}
     for kind in ("weight", "bias"):
-        for name, parts in {"qkv": ("to_q", "to_k", "to_v"), "text_kv": ("add_k_proj", "add_v_proj")}.items():
+        for name, parts in {
+            "query": ("to_q", "to_k", "to_v"),
+            "text_keys_values": ("add_k_proj", "add_v_proj"),
+        }.items():
             key = f"{ours}.{name}.{kind}"
             table[key] = stacked([f"{theirs}.{part}.{kind}" for part in parts], shapes[key])
         table[f"{ours}.out.{kind}"] = Entry({f"{theirs}.to_out.0.{kind}": shapes[f"{ours}.out.{kind}"]})
@@ -173,7 +178,7 @@ def _original_attention(ours: str, theirs: str, shapes: Parts, attention: Attent
     """One-dimensional convolutions of width 1, rows head by head: q k v of the first head, then of the second."""
     table = {}
     for kind, tail in (("weight", (1,)), ("bias", ())):
-        for name, their_name, parts in (("qkv", "qkv", 3), ("text_kv", "encoder_kv", 2)):
+        for name, their_name, parts in (("query", "qkv", 3), ("text_keys_values", "encoder_kv", 2)):
             key = f"{ours}.{name}.{kind}"
             shape = (*shapes[key], *tail)
             table[key] = Entry({f"{theirs}.{their_name}.{kind}": shape}, parts_first(parts, attention.heads))

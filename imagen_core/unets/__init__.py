@@ -11,6 +11,7 @@ import torch
 
 from .._discovery import discover
 from ._base import UNet, UNetConfig
+from .adm import ADM, ADMConfig
 from .base_unet import BaseUNet, BaseUNetConfig
 from .deepfloyd_unet import DeepFloydUNet, DeepFloydUNetConfig
 from .efficient_unet import EfficientUNet, EfficientUNetConfig
@@ -23,7 +24,9 @@ UNETS: dict[str, tuple[type[UNetConfig], type[UNet]]] = {
 }
 
 __all__ = [
+    "ADM",
     "UNETS",
+    "ADMConfig",
     "UNet",
     "BaseUNet",
     "BaseUNetConfig",

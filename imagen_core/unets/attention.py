@@ -1,7 +1,7 @@
 """How does a picture read what it is told in words? One attention for every network: Imagen (2205.11487), appendix F.1.
 
-Shapes: b batch, l text tokens, n attention heads, k head width, m keys (picture positions, after the l text tokens if
-there are any).
+Shapes: b batch, c h w a feature map, l text tokens, d text width, n attention heads, k head width, m keys (picture
+positions, after the l text tokens if there are any).
 """
 
 from __future__ import annotations
@@ -14,6 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..conditioning import Signals, Tokens
+from .group_norm import group_norm
+
+
+def zeroed(module: nn.Module) -> nn.Module:
+    """The module with all parameters at zero, so that its branch starts as the identity."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
 
 
 def split_heads(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
@@ -57,3 +65,49 @@ def head_count(channels: int, per_head: int) -> int:
     if channels % per_head:
         raise ValueError(f"{channels} channels attend, no multiple of per_head_channels={per_head}; change either.")
     return channels // per_head
+
+
+class Attention(nn.Module):
+    """Attention of picture positions over themselves, over text, or over both joined (Imagen's base model).
+
+    Joined: text keys/values are concatenated before self-attention's own. Text keys/values come ready in
+    `Signals.tokens`, made once per prompt by `project_text`. norm_groups: see `group_norm`; text_norm: whether the text
+    is normalised in as many groups of its own.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        heads: int,
+        inner: int,
+        text_dim: int | None,
+        text_index: int = -1,
+        to_self: bool = True,
+        norm_groups: int | None = None,
+        text_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_self = to_self
+        self.text_index = text_index if text_dim is not None else -1
+        self.norm = group_norm(channels, norm_groups)
+        self.query = nn.Linear(channels, (3 if to_self else 1) * inner)  # queries, keys and values in one product
+        self.text_norm = group_norm(text_dim, norm_groups) if text_norm else None
+        self.text_keys_values = nn.Linear(text_dim, 2 * inner) if text_dim is not None else None
+        self.out = zeroed(nn.Linear(inner, channels))
+
+    def project_text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens (b l d) -> keys and values, each (b n l k)."""
+        if self.text_norm is not None:
+            tokens = self.text_norm(tokens.mT).mT
+        keys, values = split_heads(self.text_keys_values(tokens), 2, self.heads)
+        return keys, values
+
+    def forward(self, x: Tensor, told: Signals) -> Tensor:
+        b, c, h, w = x.shape
+        # With channels_last memory this is a view, no copy.
+        tokens = self.norm(x).permute(0, 2, 3, 1).reshape(b, h * w, c)
+        queries, *own = split_heads(self.query(tokens), 3 if self.to_self else 1, self.heads)  # b n h*w k
+        read = self.out(attend(queries, own, told, self.text_index))  # b h*w c
+        return x + read.view(b, h, w, c).permute(0, 3, 1, 2)

@@ -1,34 +1,26 @@
-"""Which parts are both U-Nets built from? (ADM's, arXiv 2105.05233; text enters as in Imagen, 2205.11487 appendix F.)
+"""Which parts are the U-Nets built from? (ADM's, arXiv 2105.05233; text enters as in Imagen, 2205.11487 appendix F.)
 
-Shapes: b batch, c h w a feature map, e time embedding, l text tokens, d text width, n attention heads, k head width,
-m keys (h*w picture positions, after the l text tokens if there are any).
+Shapes: b batch, c h w a feature map, e time embedding, l text tokens, d text width.
 """
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..conditioning import Signals, TextEmbeds, Tokens
-from ._base import UNet
-from .attention import attend, is_text_attention, split_heads
+from ._base import UNet, UNetConfig
+from .attention import is_text_attention, zeroed
+from .embeddings import ScalarEmbedding, TextPooling
+from .group_norm import GroupNorm, group_norm
 
-
-def zeroed(module: nn.Module) -> nn.Module:
-    """The module with all parameters at zero, so that its branch starts as the identity."""
-    for parameter in module.parameters():
-        nn.init.zeros_(parameter)
-    return module
-
-
-def norm_groups(channels: int) -> int:
-    """Largest divisor of `channels` up to 32 that leaves at least four channels a group (or one group)."""
-    return next(g for g in range(min(32, max(1, channels // 4)), 0, -1) if channels % g == 0)
+Modulation = tuple[Tensor | None, Tensor]  # scale, with the 1 of (1 + scale), and shift, each (b c 1 1)
 
 
 def silu(x: Tensor) -> Tensor:
@@ -36,8 +28,26 @@ def silu(x: Tensor) -> Tensor:
     return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(norm_groups(channels), channels)
+def gelu(x: Tensor) -> Tensor:
+    """Exact (erf) GELU of a tensor that nobody else holds: in place where no gradient is recorded."""
+    return F.gelu(x) if torch.is_grad_enabled() else torch.ops.aten.gelu_(x)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": silu, "gelu": gelu}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockStyle:
+    """What residual blocks of one family differ in; the defaults are this pack's own, `ADMConfig`'s the published."""
+
+    activation: str = "silu"  # a key of ACTIVATIONS
+    norm_groups: int | None = None  # of every norm; None: at most 32, of at least four channels
+    scale_shift: bool = True  # the time scales and shifts the second norm (ADM); else it is added before it (DDPM)
+    joint: bool = False  # one product modulates all blocks and skips are products too; else each block has its layers
+    skip_divisor: float = 1.0  # what the sum of a block and its skip is divided by
+
+
+OWN = BlockStyle()
 
 
 def channel_norm(x: Tensor) -> Tensor:
@@ -47,57 +57,6 @@ def channel_norm(x: Tensor) -> Tensor:
 
 def conv3(c_in: int, c_out: int, *, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(c_in, c_out, 3, stride=stride, padding=1)
-
-
-def sinusoid(time: Tensor, width: int, *, max_period: float = 10_000.0) -> Tensor:
-    """Sinusoidal embedding of `time` (b,) in 0..1000 as (b, width), in float32: half precision blurs 999 and 1000."""
-    half = width // 2
-    steps = torch.arange(half, device=time.device, dtype=torch.float32)
-    angles = time.float()[:, None] * torch.exp(steps * (-math.log(max_period) / half))  # b width/2
-    embedding = torch.cat([angles.cos(), angles.sin()], dim=1)  # b width
-    return F.pad(embedding, (0, width - 2 * half))
-
-
-class ScalarEmbedding(nn.Module):
-    """A scalar (b,) in 0..1000 -> (b, e): sinusoid in float32, then a two-layer MLP."""
-
-    def __init__(self, width: int, embed_dim: int) -> None:
-        super().__init__()
-        self.width = width
-        self.in_layer = nn.Linear(width, embed_dim)
-        self.out_layer = nn.Linear(embed_dim, embed_dim)
-
-    def forward(self, value: Tensor) -> Tensor:
-        embedding = sinusoid(value, self.width).to(self.in_layer.weight.dtype)
-        return self.out_layer(F.silu(self.in_layer(embedding)))
-
-
-class TextPooling(nn.Module):
-    """Attention pooling: `queries` learned queries read the tokens and are projected to one (b, e) vector.
-
-    One query is the paper's pooling; several ("slots") let a small network read several facts at once.
-    """
-
-    def __init__(self, text_dim: int, embed_dim: int, queries: int) -> None:
-        super().__init__()
-        width = min(text_dim, embed_dim)
-        self.heads = width // 64 if width % 64 == 0 else 1
-        self.queries = nn.Parameter(torch.randn(queries, width))
-        self.keys_values = nn.Linear(text_dim, 2 * width)
-        self.norm = nn.LayerNorm(queries * width)
-        self.in_layer = nn.Linear(queries * width, embed_dim)
-        self.out_layer = nn.Linear(embed_dim, embed_dim)
-
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """tokens (b l d), already layer-normed; mask (b l) bool -> (b e)."""
-        batch = tokens.shape[0]
-        keys, values = split_heads(self.keys_values(tokens), 2, self.heads)  # b n l k
-        queries = self.queries.to(keys.dtype).unflatten(1, (self.heads, -1)).transpose(0, 1)  # n queries k
-        pooled = F.scaled_dot_product_attention(
-            queries.expand(batch, -1, -1, -1), keys, values, attn_mask=mask[:, None, None, :]
-        )
-        pooled = pooled.transpose(1, 2).reshape(batch, -1)  # b queries*width
-        return self.out_layer(F.silu(self.in_layer(self.norm(pooled))))
 
 
 def keep_skip(x: Tensor, skips: list[Tensor], told: Signals) -> Tensor:
@@ -115,64 +74,64 @@ def points_of(skips: list[Tensor], middle: Tensor) -> dict[str, Tensor]:
     return {**{f"skip.{index}": skip for index, skip in enumerate(skips)}, "middle": middle}
 
 
-class Attention(nn.Module):
-    """Attention of picture positions over themselves, over text, or over both joined (Imagen's base model).
-
-    Joined: text keys/values are concatenated before self-attention's own. Text keys/values come ready in
-    `Signals.tokens`, made once per prompt by `project_text`.
-    """
-
-    def __init__(
-        self, channels: int, *, heads: int, inner: int, text_dim: int | None, text_index: int = -1, to_self: bool = True
-    ) -> None:
-        super().__init__()
-        self.heads = heads
-        self.to_self = to_self
-        self.text_index = text_index if text_dim is not None else -1
-        self.norm = group_norm(channels)
-        self.query = nn.Linear(channels, (3 if to_self else 1) * inner)  # queries, keys and values in one product
-        self.text_keys_values = nn.Linear(text_dim, 2 * inner) if text_dim is not None else None
-        self.out = zeroed(nn.Linear(inner, channels))
-
-    def project_text(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (b l d), already layer-normed -> keys and values, each (b n l k)."""
-        keys, values = split_heads(self.text_keys_values(tokens), 2, self.heads)
-        return keys, values
-
-    def forward(self, x: Tensor, told: Signals) -> Tensor:
-        b, c, h, w = x.shape
-        # With channels_last memory this is a view, no copy.
-        tokens = self.norm(x).permute(0, 2, 3, 1).reshape(b, h * w, c)
-        queries, *own = split_heads(self.query(tokens), 3 if self.to_self else 1, self.heads)  # b n h*w k
-        read = self.out(attend(queries, own, told, self.text_index))  # b h*w c
-        return x + read.view(b, h, w, c).permute(0, 3, 1, 2)
+def doubled(x: Tensor) -> Tensor:
+    """(b c h w) with each position four times: (b c 2h 2w)."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class ResBlock(nn.Module):
-    """norm, silu, (resample), conv, scale-shift norm by the embedding, silu, conv; plus a skip (BigGAN, ADM)."""
+    """norm, activation, (resample), conv, norm told the time, activation, conv; plus a skip (BigGAN, ADM)."""
 
-    def __init__(self, c_in: int, c_out: int, embed_dim: int, *, resample: str | None = None) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, embed_dim: int, *, resample: str | None = None, style: BlockStyle = OWN
+    ) -> None:
         super().__init__()
         assert resample in (None, "up", "down")
         self.resample = resample
-        self.in_norm = group_norm(c_in)
+        self.style = style
+        self.told_channels = 2 * c_out if style.scale_shift else c_out
+        self.in_norm = group_norm(c_in, style.norm_groups)
         self.in_conv = conv3(c_in, c_out)
-        self.scale_shift = nn.Linear(embed_dim, 2 * c_out)
-        self.out_norm = group_norm(c_out)
+        self.scale_shift = None if style.joint else nn.Linear(embed_dim, self.told_channels)
+        self.out_norm = group_norm(c_out, style.norm_groups)
         self.out_conv = zeroed(conv3(c_out, c_out))
-        self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
+        self.skip: nn.Module = nn.Identity()
+        if c_in != c_out:
+            self.skip = nn.Linear(c_in, c_out) if style.joint else nn.Conv2d(c_in, c_out, 1)
+
+    def modulation(self, embedding: Tensor) -> Modulation:
+        """What this block's own layer makes of the embedding (b e) after its activation."""
+        told = self.scale_shift(embedding)[:, :, None, None]  # b told_channels 1 1
+        if not self.style.scale_shift:
+            return None, told
+        scale, shift = told.chunk(2, dim=1)
+        return 1 + scale, shift
+
+    def forward(self, x: Tensor, modulation: Modulation) -> Tensor:
+        """x (b c_in h w) -> (b c_out h' w')."""
+        activation = ACTIVATIONS[self.style.activation]
+        h = self.in_conv(self._resampled(activation(self.in_norm(x))))
+        h = self.out_conv(activation(self._told(h, *modulation)))
+        h = h + self._skipped(self._resampled(x))
+        return h if self.style.skip_divisor == 1.0 else h / self.style.skip_divisor
+
+    def _told(self, h: Tensor, scale: Tensor | None, shift: Tensor) -> Tensor:
+        if scale is None:
+            return self.out_norm(h + shift)
+        if isinstance(self.out_norm, GroupNorm):
+            return self.out_norm(h, scale, shift)
+        return torch.addcmul(shift, self.out_norm(h), scale)
+
+    def _skipped(self, x: Tensor) -> Tensor:
+        if not isinstance(self.skip, nn.Linear):
+            return self.skip(x)
+        # A 1x1 convolution is a product over channels, which lie innermost: no layout change, and a faster kernel.
+        return self.skip(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def _resampled(self, x: Tensor) -> Tensor:
         if self.resample == "up":
-            return F.interpolate(x, scale_factor=2.0, mode="nearest")
+            return doubled(x)
         return F.avg_pool2d(x, 2) if self.resample == "down" else x
-
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """x (b c_in h w), embedding (b e) after its silu -> (b c_out h' w')."""
-        scale, shift = self.scale_shift(embedding)[:, :, None, None].chunk(2, dim=1)  # b c_out 1 1
-        h = self.in_conv(self._resampled(silu(self.in_norm(x))))
-        h = torch.addcmul(shift, self.out_norm(h), 1 + scale)
-        return self.skip(self._resampled(x)) + self.out_conv(silu(h))
 
 
 class ConvBlock(nn.Module):
@@ -192,23 +151,37 @@ class ConvBlock(nn.Module):
         return self.skip(x) + self.out_conv(silu(h))
 
 
-class PatchedUNet(UNet):
-    """What both U-Nets share: input packing, embeddings, `encode_text`, padding to a whole number of cells.
+def embeddings_of(config: UNetConfig, time_width: int, embed_dim: int) -> dict[str, Any]:
+    """What a network of this pack's own hands to `PatchedUNet`: how it reads the time, and pools the text."""
+    text_dim = config.text_embed_dim
+    return {
+        "patch_size": config.patch_size,
+        "text_dim": text_dim,
+        "time_embedding": ScalarEmbedding(time_width, embed_dim),
+        "text_pooling": None if text_dim is None else TextPooling(text_dim, embed_dim, config.pooling_queries),
+    }
 
-    A subclass sets `multiple` (picture pixels one coarsest cell covers) and implements `_body`.
+
+class PatchedUNet(UNet):
+    """What the U-Nets share: input packing, embeddings, `encode_text`, padding to a whole number of cells.
+
+    A subclass sets `multiple` (picture pixels one coarsest cell covers), makes its `stem` and implements `_body`.
     """
 
     multiple: int
+    stem: nn.Conv2d
     way_up: ClassVar[tuple[str, ...]] = ("up", "head_norm", "head")
+    own_text_encoder: ClassVar[str] = "the text encoder that the checkpoint was trained with"  # what a wrong prompt is sent to
+    activation = staticmethod(silu)  # of the embedding, before blocks read it
 
     def __init__(
-        self, *, patch_size: int, time_width: int, embed_dim: int, text_dim: int | None, pooling_queries: int
+        self, *, patch_size: int, text_dim: int | None, time_embedding: nn.Module, text_pooling: nn.Module | None
     ) -> None:
         super().__init__()
         self.patch_size = patch_size
         self.text_dim = text_dim
-        self.time_embedding = ScalarEmbedding(time_width, embed_dim)
-        self.text_pooling = None if text_dim is None else TextPooling(text_dim, embed_dim, pooling_queries)
+        self.time_embedding = time_embedding
+        self.text_pooling = text_pooling
 
     @abstractmethod
     def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
@@ -220,26 +193,30 @@ class PatchedUNet(UNet):
         text.embeds is (b l d), text.mask (b l) bool. Differentiable. Raises ValueError when the network takes no text,
         or text of another width.
         """
+        embeds, mask = self._readable(text)
+        # LayerNorm on text "helps considerably" (appendix F); its scale and bias would fold into the projections.
+        tokens = F.layer_norm(embeds, (self.text_dim,))
+        return Signals(vector=self.text_pooling(tokens, mask), tokens=self._projected(tokens, mask))
+
+    def _readable(self, text: TextEmbeds) -> tuple[Tensor, Tensor]:
+        """The prompt's (b l d) in the network's dtype and its mask (b l); ValueError where it is none for it."""
         if self.text_dim is None:
             raise ValueError("This network was built without text (text_embed_dim is None); give it no prompt.")
         if text.embeds.shape[-1] != self.text_dim:
             raise ValueError(
                 f"Text embeddings are {text.embeds.shape[-1]} wide, this network reads {self.text_dim}; "
-                "use the text encoder that the checkpoint was trained with."
+                f"use {self.own_text_encoder}."
             )
-        # LayerNorm on text "helps considerably" (appendix F); its scale and bias would fold into the projections.
         # Everything stays on the text's device: a host short of memory keeps weights elsewhere until they are used.
-        dtype = self.text_pooling.keys_values.weight.dtype
-        tokens = F.layer_norm(text.embeds.to(dtype), (self.text_dim,))
-        mask = text.mask.to(tokens.device)
+        embeds = text.embeds.to(self.stem.weight.dtype)
+        return embeds, text.mask.to(embeds.device)
+
+    def _projected(self, tokens: Tensor, mask: Tensor | None) -> Tokens:
+        """Keys and values of every layer that reads text; a mask (b l) only where a token is padding."""
         layers = sorted((m for m in self.modules() if is_text_attention(m)), key=lambda m: m.text_index)
-        padded = torch.is_grad_enabled() or not bool(mask.all())  # no device sync in a training step
-        return Signals(
-            vector=self.text_pooling(tokens, mask),
-            tokens=Tokens(
-                keys_values=tuple(layer.project_text(tokens) for layer in layers), mask=mask if padded else None
-            ),
-        )
+        # In a training step the mask is kept without a look, which would wait for the device.
+        padded = mask is not None and (torch.is_grad_enabled() or not bool(mask.all()))
+        return Tokens(keys_values=tuple(layer.project_text(tokens) for layer in layers), mask=mask if padded else None)
 
     def _embed(self, time: Tensor, told: Signals) -> Tensor:
         """(b e): the time, and what is told beside it."""
@@ -251,16 +228,34 @@ class PatchedUNet(UNet):
             )
         return embedding if told.vector is None else embedding + told.vector.to(embedding.dtype)
 
+    def _low_res(self, x_t: Tensor, told: Signals) -> Tensor:
+        """told.pixels (b c h w) in x_t's dtype; ValueError when it is missing or of another size."""
+        pixels = told.pixels
+        if pixels is None:
+            raise ValueError(
+                "This super-resolution network needs a low_res picture (Signals.pixels, at the output's size)."
+            )
+        if pixels.shape[-2:] != x_t.shape[-2:]:
+            sizes = f"low_res is {tuple(pixels.shape[-2:])}, x_t {tuple(x_t.shape[-2:])}"
+            raise ValueError(f"{sizes}; resize low_res first.")
+        return pixels.to(x_t.dtype)
+
+    def _aug_level(self, told: Signals) -> Tensor:
+        """told.aug_level (b,); ValueError when it is missing."""
+        if told.aug_level is None:
+            raise ValueError("This super-resolution network needs aug_level, how noisy its low_res picture is.")
+        return told.aug_level
+
     def _entering(self, x_t: Tensor, time: Tensor, told: Signals) -> tuple[Tensor, Tensor]:
         """What the stem sees, (b c h w), and the embedding (b e)."""
         return x_t, self._embed(time, told)
 
     def way_down(self, x_t: Tensor, time: Tensor, told: Signals) -> dict[str, Tensor]:
         x, embedding = self._entering(x_t, time, told)
-        return self._points(self._patched(x), F.silu(embedding), told)
+        return self._points(self._patched(x), self.activation(embedding), told)
 
     def _points(self, x: Tensor, embedding: Tensor, told: Signals) -> dict[str, Tensor]:
-        """`way_down` of patches (b c*p*p h/p w/p), embedding (b e) after its silu."""
+        """`way_down` of patches (b c*p*p h/p w/p), embedding (b e) after its activation."""
         raise ValueError(f"a {self.name} network has no way down for a ControlNet to copy")
 
     def _patched(self, x: Tensor) -> Tensor:
@@ -274,7 +269,7 @@ class PatchedUNet(UNet):
     def _run_patched(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         """The body run on patches of x (b c h w), and what was padded cropped off."""
         h, w = x.shape[-2:]
-        x = self._body(self._patched(x), F.silu(embedding), told)
+        x = self._body(self._patched(x), self.activation(embedding), told)
         if self.patch_size > 1:
             x = F.pixel_shuffle(x, self.patch_size)
         return x[:, :, :h, :w] if h % self.multiple or w % self.multiple else x

@@ -18,18 +18,10 @@ from torch.nn import functional as F
 
 from ..conditioning import Signals
 from ._base import UNetConfig
-from .blocks import (
-    Attention,
-    PatchedUNet,
-    ResBlock,
-    ScalarEmbedding,
-    conv3,
-    group_norm,
-    keep_skip,
-    points_of,
-    silu,
-    zeroed,
-)
+from .attention import Attention, zeroed
+from .blocks import PatchedUNet, ResBlock, conv3, embeddings_of, keep_skip, points_of, silu
+from .embeddings import ScalarEmbedding
+from .group_norm import group_norm
 
 SKIP_SCALE = 1 / math.sqrt(2)
 
@@ -105,7 +97,7 @@ class Level(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         x = self.first(x)
         for block in self.blocks:
-            x = block(x, embedding)
+            x = block(x, block.modulation(embedding))
         if self.attention is not None:
             x = self.attention(x, told)
         return self.last(x)
@@ -119,13 +111,7 @@ class EfficientUNet(PatchedUNet):
     stem_point: ClassVar[str] = "stem"
 
     def __init__(self, config: EfficientUNetConfig) -> None:
-        super().__init__(
-            patch_size=config.patch_size,
-            time_width=config.channels[0],
-            embed_dim=config.embed_dim,
-            text_dim=config.text_embed_dim,
-            pooling_queries=config.pooling_queries,
-        )
+        super().__init__(**embeddings_of(config, config.channels[0], config.embed_dim))
         self.config = config
         self.multiple = config.patch_size * math.prod(config.strides)
         self.aug_embedding = (
@@ -192,7 +178,7 @@ class EfficientUNet(PatchedUNet):
         if self.aug_embedding is None:
             return x_t, embedding
         low_res = self._low_res(x_t, told)
-        return torch.cat([x_t, low_res], dim=1), embedding + self.aug_embedding(1000.0 * told.aug_level)
+        return torch.cat([x_t, low_res], dim=1), embedding + self.aug_embedding(1000.0 * self._aug_level(told))
 
     def _residual_base(self, low_res: Tensor, aug_level: Tensor) -> Tensor:
         """What the output is added to: low_res (b c h w), the more blurred the more noise it carries."""
@@ -200,19 +186,6 @@ class EfficientUNet(PatchedUNet):
             return low_res
         share = (aug_level / self.config.residual_smoothing).clamp(0, 1).to(low_res.dtype)[:, None, None, None]
         return torch.lerp(low_res, blurred(low_res), share)
-
-    def _low_res(self, x_t: Tensor, told: Signals) -> Tensor:
-        """told.pixels in x_t's dtype; ValueError when it, or aug_level, is missing or of another size."""
-        low_res = told.pixels
-        if low_res is None or told.aug_level is None:
-            raise ValueError(
-                "This super-resolution network needs a low_res picture (Signals.pixels, at the output's size) and aug_level."
-            )
-        if low_res.shape[-2:] != x_t.shape[-2:]:
-            raise ValueError(
-                f"low_res is {tuple(low_res.shape[-2:])}, x_t {tuple(x_t.shape[-2:])}; resize low_res first."
-            )
-        return low_res.to(x_t.dtype)
 
     def _add_residual(self, out: Tensor, low_res: Tensor) -> Tensor:
         """Only the picture channels are a residual; a learned variance behind them is not."""

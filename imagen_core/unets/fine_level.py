@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..conditioning import Signals
-from .blocks import ConvBlock, channel_norm, conv3, silu, zeroed
+from .attention import zeroed
+from .blocks import ConvBlock, channel_norm, conv3, silu
 
 
 class FineLevel(nn.Module):

@@ -15,6 +15,16 @@ TILE = 1024  # positions that are summed up in float32; fewer are more exact, an
 EXACT_UP_TO = 64 * 64  # positions up to which torch's own kernel is exact enough (2e-5), and faster
 
 
+def norm_groups(channels: int) -> int:
+    """Largest divisor of `channels` up to 32 that leaves at least four channels a group (or one group)."""
+    return next(g for g in range(min(32, max(1, channels // 4)), 0, -1) if channels % g == 0)
+
+
+def group_norm(channels: int, groups: int | None = None) -> nn.GroupNorm:
+    """torch's own norm in `norm_groups` groups; in as many as asked for, the one that keeps its digits."""
+    return nn.GroupNorm(norm_groups(channels), channels) if groups is None else GroupNorm(groups, channels)
+
+
 class GroupNorm(nn.GroupNorm):
     """nn.GroupNorm, which may be followed by a scale and shift for each picture and channel, (b c 1 1)."""
 

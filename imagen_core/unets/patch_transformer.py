@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from ..conditioning import Signals, TextEmbeds
 from ._base import UNet, UNetConfig
-from .attention import attend, split_heads
-from .blocks import ScalarEmbedding, zeroed
+from .attention import attend, split_heads, zeroed
+from .embeddings import ScalarEmbedding
 
 TIME_WIDTH = 256  # of the time's sinusoid, in every published size
 

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from ..conditioning import Signals
 from ._base import UNetConfig
-from .attention import attend, head_count, split_heads
-from .blocks import ConvBlock, PatchedUNet, channel_norm, conv3, keep_skip, silu, zeroed
+from .attention import attend, head_count, split_heads, zeroed
+from .blocks import ConvBlock, PatchedUNet, channel_norm, conv3, embeddings_of, keep_skip, silu
 from .fine_level import FineLevel
 
 
@@ -138,13 +138,7 @@ class UViT(PatchedUNet):
     way_up: ClassVar[tuple[str, ...]] = ("spread", "up", "head", "fine")
 
     def __init__(self, config: UViTConfig) -> None:
-        super().__init__(
-            patch_size=config.patch_size,
-            time_width=config.channels,
-            embed_dim=config.embed_dim,
-            text_dim=config.text_embed_dim,
-            pooling_queries=config.pooling_queries,
-        )
+        super().__init__(**embeddings_of(config, config.channels, config.embed_dim))
         self.config = config
         self.routed = 0.0  # of the positions, in training: around all blocks but two (TREAD, arXiv 2501.04765)
         self.multiple = 2 * config.patch_size

@@ -11,6 +11,7 @@ import torch
 from imagen_core.conditioning import Signals, TextEmbeds, joined, part_of, repeated
 from imagen_core.unets import (
     UNETS,
+    ADMConfig,
     BaseUNetConfig,
     EfficientUNetConfig,
     UViTConfig,
@@ -18,7 +19,8 @@ from imagen_core.unets import (
     unet_config_from_dict,
     unet_config_to_dict,
 )
-from imagen_core.unets.blocks import norm_groups, sinusoid
+from imagen_core.unets.embeddings import sinusoid
+from imagen_core.unets.group_norm import norm_groups
 from imagen_core.unets.presets import PRESETS
 
 WIDTH = 24
@@ -82,6 +84,20 @@ CONFIGS = {
         text_embed_dim=WIDTH,
         predict_residual=True,
         stem_skip=True,
+    ),
+    "adm": ADMConfig(**ADMConfig.tiny, text_embed_dim=WIDTH),
+    "adm, time added, convolutions resample, text in groups, inner width": ADMConfig(
+        **ADMConfig.tiny | {"num_res_blocks": (1, 2), "attention": (False, False)},
+        num_heads=2,
+        activation="gelu",
+        scale_shift=False,
+        resample_by_block=False,
+        skip_divisor=1.4,
+        time_width=24,
+        text_embed_dim=WIDTH,
+        text_width=64,
+        patch_size=2,
+        out_channels=3,
     ),
 }
 

@@ -21,6 +21,7 @@ from ..._settings_file import is_number, parsed
 from ...unets import build_unet, unet_config_from_dict, unet_config_to_dict
 from ...whole_files import whole
 from ..int8 import SCALE, WEIGHT, int8_rows
+from ..key_map import Entry, KeyMap, Parts
 from ..plausible import check_schedule, check_settings, in_short
 from ..stage_spec import LATER_FIELDS, StageSpec
 from ..stored import Stored
@@ -31,6 +32,7 @@ FORMAT_VERSION = 1
 NUMBERS = ("steps", "guidance_scale", "aug_level", "percentile", "threshold_maximum", "threshold_limit")  # of defaults
 LARGE = 4096  # numbers: smaller weights are not worth storing in eight bits
 NAMES = ("sampler", "spacing", "thresholding")
+OLD_NAMES = {"attention.query.": "attention.qkv.", "attention.text_keys_values.": "attention.text_kv."}  # IF's, in 0.1
 
 
 class NativeReader(Reader):
@@ -54,7 +56,19 @@ class NativeReader(Reader):
             check_schedule(spec.schedule_config)
         except (ValueError, TypeError, ArithmeticError) as error:
             raise ValueError(f"{stored.path}: {in_short(error)}") from error
-        return Reading(spec=spec, build=partial(build_unet, spec.unet_config))
+        return Reading(spec=spec, build=partial(build_unet, spec.unet_config), key_map=partial(_key_map, stored.shapes))
+
+
+def _key_map(stored: Parts, network: nn.Module) -> KeyMap:
+    """Every weight as our network calls it, or, where the file is older than that name, as it was called."""
+    return {key: Entry({_called(key, stored): tuple(tensor.shape)}) for key, tensor in network.state_dict().items()}
+
+
+def _called(key: str, stored: Parts) -> str:
+    older = key
+    for new, old in OLD_NAMES.items():
+        older = older.replace(new, old)
+    return older if older in stored and key not in stored else key
 
 
 def save_checkpoint(

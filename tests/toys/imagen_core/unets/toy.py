@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ..conditioning import Signals
 from ._base import UNetConfig
-from .blocks import Attention, PatchedUNet, ResBlock, conv3, group_norm, keep_skip, silu, zeroed
+from .attention import Attention, zeroed
+from .blocks import PatchedUNet, ResBlock, conv3, embeddings_of, keep_skip, silu
+from .group_norm import group_norm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +30,7 @@ class ToyUNet(PatchedUNet):
 
     def __init__(self, config: ToyConfig) -> None:
         width, patch = config.width, config.patch_size**2
-        super().__init__(
-            patch_size=config.patch_size,
-            time_width=width,
-            embed_dim=width,
-            text_dim=config.text_embed_dim,
-            pooling_queries=config.pooling_queries,
-        )
+        super().__init__(**embeddings_of(config, width, width))
         self.config, self.multiple = config, config.patch_size
         self.stem = conv3(config.in_channels * patch, width)
         self.block = ResBlock(width, width, width)
@@ -48,5 +44,5 @@ class ToyUNet(PatchedUNet):
     def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         skips: list[Tensor] = []
         x = keep_skip(self.stem(x), skips, told)
-        x = told.added("middle", self.attention(self.block(x, embedding), told))
+        x = told.added("middle", self.attention(self.block(x, self.block.modulation(embedding)), told))
         return self.head(silu(self.head_norm(torch.cat([x, skips.pop()], dim=1))))

@@ -1,0 +1,359 @@
+"""Which U-Net do ADM and its family have? (arXiv 2105.05233, section 3; with text in attention: GLIDE, Imagen, unCLIP.)
+
+One network, and flags for what its relatives differ in. This pack's base (base_unet.py) and DeepFloyd IF
+(deepfloyd_unet.py) are files of settings for it: each says in `adm` what its own settings mean here.
+
+Shapes: b batch, c h w a feature map, p patch_size, e time embedding, l text tokens, d width of the text encoder, k width
+of the text inside the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..conditioning import Signals, TextEmbeds, aug_level_to_timestep
+from ._base import UNetConfig
+from .attention import Attention, head_count, zeroed
+from .blocks import ACTIVATIONS, BlockStyle, Modulation, PatchedUNet, ResBlock, conv3, doubled, keep_skip
+from .embeddings import MeanPooling, ScalarEmbedding, TextPooling
+from .group_norm import group_norm
+
+MAX_ATTENDED = 128 * 128  # positions; attention takes time, and on some devices memory, with their square
+INPUTS = ("low_res", "known", "mask")  # what may be joined to x_t: pictures, and a mask of one channel
+
+
+@dataclass(frozen=True, kw_only=True)
+class ADMConfig(UNetConfig, BlockStyle):
+    """Settings of `ADM`; the defaults are the published 256x256 network. One entry a level, finest first."""
+
+    tiny: ClassVar[dict[str, Any]] = {
+        "channels": (32, 64),
+        "num_res_blocks": (1, 1),
+        "attention": (False, True),
+        "per_head_channels": 32,
+    }
+    out_channels: int = 6
+    text_embed_dim: int | None = None
+    norm_groups: int | None = 32
+    joint: bool = True
+
+    channels: tuple[int, ...] = (256, 256, 512, 512, 1024, 1024)  # width of each level
+    num_res_blocks: tuple[int, ...] = (2, 2, 2, 2, 2, 2)  # on the way down; the way up has one more a level
+    attention: tuple[bool, ...] = (False, False, False, True, True, True)  # after every block of that level
+    middle_attention: bool = True  # between the two blocks at the bottom
+    per_head_channels: int = 64  # width of a head
+    num_heads: int | None = None  # heads of every layer, whatever its width; None: as many as fit per_head_channels
+    resample_by_block: bool = True  # a residual block halves or doubles (BigGAN); else a convolution
+    time_width: int | None = None  # of the time's sinusoid; None: channels[0]
+    time_embed_dim: int | None = None  # None: 4 * time_width
+    angles_as_published: bool = True  # how the time's angles are rounded; False: as this pack's own networks do
+    classes: int | None = None  # of labels, of which one is drawn (`encode_labels`)
+    inputs: tuple[str, ...] = ()  # what Signals.pixels holds beside x_t, of INPUTS, in the order of the channels
+    reads_aug_level: bool = False  # whether the noise on low_res is told
+
+    text_width: int | None = None  # of the text inside, to which a layer takes it; None: it stays as it comes
+    text_tokens: int | None = None  # how many are read, no more and no fewer; None: any number
+    text_mask: bool = True  # whether padding is hidden; else it is read as text
+    text_norm: str | None = "layer"  # layer: over the width, once; group: in groups, before each attention; or none
+    text_pooling: str | None = "queries"  # beside the time: learned queries pool the text, or its "mean"; or nothing
+    pooling_heads: int = 1  # of the "mean"
+    max_attended: int | None = MAX_ATTENDED  # positions at the finest level that attends; larger pictures are refused
+
+    def __post_init__(self) -> None:
+        for name in ("num_res_blocks", "attention"):
+            entries, levels = len(getattr(self, name)), len(self.channels)
+            if entries != levels:
+                raise ValueError(f"{name} has {entries} entries, channels {levels}; give one a level.")
+        counts = (*self.channels, self.per_head_channels, self.pooling_heads, self.skip_divisor, self.num_heads or 1)
+        if not self.channels or min(*counts, self.embed_dim) <= 0 or min(self.num_res_blocks) < 0:
+            raise ValueError(f"Every number of a network must be positive, and there must be a level: {self}.")
+        _known("activation", self.activation, ACTIVATIONS)
+        _known("text_norm", self.text_norm, ("layer", "group", None))
+        _known("text_pooling", self.text_pooling, ("queries", "mean", None))
+        for each in self.inputs:
+            _known("inputs", each, INPUTS)
+        self._check_divisible()
+
+    def _check_divisible(self) -> None:
+        text = self.text_inside if self.text_norm == "group" else None
+        odd = [width for width in (*self.channels, text or 0) if width % (self.norm_groups or 1)]
+        if odd:
+            raise ValueError(
+                f"Widths {odd} are no multiples of {self.norm_groups}, the number of groups of every norm."
+            )
+        if self.text_pooling == "mean" and (self.text_embed_dim or 0) % self.pooling_heads:
+            raise ValueError(f"text_embed_dim {self.text_embed_dim} does not split into {self.pooling_heads} heads.")
+
+    @property
+    def adm(self) -> ADMConfig:
+        """The same in terms of this class: itself. Settings of a relative say what they mean here."""
+        return self
+
+    @property
+    def embed_dim(self) -> int:
+        return self.time_embed_dim or 4 * (self.time_width or self.channels[0])
+
+    @property
+    def text_inside(self) -> int | None:
+        """Width of the text that attention reads; None without text."""
+        return None if self.text_embed_dim is None else self.text_width or self.text_embed_dim
+
+    @property
+    def stem_channels(self) -> int:
+        """Channels of the picture and of what is joined to it."""
+        return self.in_channels + sum(1 if each == "mask" else self.in_channels for each in self.inputs)
+
+
+def _known(name: str, value: Any, choices: Any) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; expected one of {list(choices)}.")
+
+
+class Resampling(nn.Module):
+    """A convolution in place of a residual block that halves or doubles the picture; it is told nothing."""
+
+    told_channels = 0
+    scale_shift = None
+
+    def __init__(self, channels: int, *, resample: str) -> None:
+        super().__init__()
+        self.resample = resample
+        self.conv = conv3(channels, channels, stride=2 if resample == "down" else 1)
+
+    def modulation(self, embedding: Tensor) -> Modulation | None:
+        return None
+
+    def forward(self, x: Tensor, modulation: Modulation | None) -> Tensor:
+        return self.conv(doubled(x) if self.resample == "up" else x)
+
+
+class Cell(nn.Module):
+    """A residual block, and attention after it where the level attends."""
+
+    def __init__(self, block: ResBlock | Resampling, attention: Attention | None) -> None:
+        super().__init__()
+        self.block = block
+        self.attention = attention
+
+    def forward(self, x: Tensor, modulation: Modulation, told: Signals) -> Tensor:
+        x = self.block(x, modulation)
+        return x if self.attention is None else self.attention(x, told)
+
+
+class ADM(PatchedUNet):
+    """network(x_t, time, told): noisy picture (b c h w), time (b,) in 0..1000 -> (b out_channels h w)."""
+
+    name: ClassVar[str] = "adm"
+    config_cls: ClassVar[type[UNetConfig]] = ADMConfig
+
+    def __init__(self, config: Any) -> None:
+        flags: ADMConfig = config.adm
+        super().__init__(
+            patch_size=flags.patch_size,
+            text_dim=flags.text_embed_dim,
+            time_embedding=_scalar_embedding(flags),
+            text_pooling=_text_pooling(flags),
+        )
+        self.config = config
+        self.flags = flags
+        self.activation = ACTIVATIONS[flags.activation]
+        self.multiple = flags.patch_size * 2 ** (len(flags.channels) - 1)
+        self._attentions = 0
+        first, patch = flags.channels[0], flags.patch_size**2
+
+        self.aug_embedding = _scalar_embedding(flags) if flags.reads_aug_level else None
+        self.text_projection = None
+        if flags.text_width is not None and flags.text_embed_dim is not None:
+            self.text_projection = nn.Linear(flags.text_embed_dim, flags.text_width)
+        self.labels = nn.Embedding(flags.classes, flags.embed_dim) if flags.classes else None
+        self.stem = conv3(flags.stem_channels * patch, first)
+        self.down, skips = self._make_down()
+        self.middle = self._make_middle()
+        self.up = self._make_up(skips)
+        self.scale_shift = self._make_joint_modulation() if flags.joint else None
+        self.head_norm = group_norm(first, flags.norm_groups)
+        self.head = zeroed(conv3(first, flags.out_channels * patch))
+
+    def _cell(self, c_in: int, c_out: int, *, attends: bool = False) -> Cell:
+        attention = self._attention(c_out) if attends else None  # first, so that a seed makes the networks of 0.1
+        return Cell(ResBlock(c_in, c_out, self.flags.embed_dim, style=self.flags), attention)
+
+    def _attention(self, channels: int) -> Attention:
+        flags = self.flags
+        index, self._attentions = self._attentions, self._attentions + 1
+        return Attention(
+            channels,
+            heads=flags.num_heads or head_count(channels, flags.per_head_channels),
+            inner=channels,
+            text_dim=flags.text_inside,
+            text_index=index,
+            norm_groups=flags.norm_groups,
+            text_norm=flags.text_norm == "group",
+        )
+
+    def _resampling(self, channels: int, resample: str) -> Cell:
+        if not self.flags.resample_by_block:
+            return Cell(Resampling(channels, resample=resample), None)
+        return Cell(ResBlock(channels, channels, self.flags.embed_dim, resample=resample, style=self.flags), None)
+
+    def _make_down(self) -> tuple[nn.ModuleList, list[int]]:
+        """The way down, and the width of each skip it leaves (stem first)."""
+        flags = self.flags
+        cells: list[Cell] = []
+        skips = [flags.channels[0]]
+        for level, (width, blocks) in enumerate(zip(flags.channels, flags.num_res_blocks, strict=True)):
+            for _ in range(blocks):
+                cells.append(self._cell(skips[-1], width, attends=flags.attention[level]))
+                skips.append(width)
+            if level + 1 < len(flags.channels):
+                cells.append(self._resampling(width, "down"))
+                skips.append(width)
+        return nn.ModuleList(cells), skips
+
+    def _make_middle(self) -> nn.ModuleList:
+        last = self.flags.channels[-1]
+        return nn.ModuleList([self._cell(last, last, attends=self.flags.middle_attention), self._cell(last, last)])
+
+    def _make_up(self, skips: list[int]) -> nn.ModuleList:
+        """The way up: a block takes one skip, or (without a skip) doubles the side."""
+        flags = self.flags
+        skips = list(skips)
+        cells: list[Cell] = []
+        width = flags.channels[-1]
+        for level in reversed(range(len(flags.channels))):
+            for _ in range(flags.num_res_blocks[level] + 1):
+                cells.append(self._cell(width + skips.pop(), flags.channels[level], attends=flags.attention[level]))
+                width = flags.channels[level]
+            if level:
+                cells.append(self._resampling(width, "up"))
+        assert not skips
+        return nn.ModuleList(cells)
+
+    def _make_joint_modulation(self) -> nn.Linear:
+        """One product for what all blocks are told: all scales first, then all shifts, in the cells' order."""
+        return nn.Linear(self.flags.embed_dim, sum(cell.block.told_channels for cell in self.cells))
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All cells in the order in which they run."""
+        return [*self.down, *self.middle, *self.up]
+
+    def encode_text(self, text: TextEmbeds) -> Signals:
+        """Everything this network needs of a prompt, once for all steps: keys and values a layer, pooled text.
+
+        text.embeds is (b l d), text.mask (b l) bool. Differentiable. Raises ValueError when the network takes no text,
+        or text of another width or length.
+        """
+        embeds, mask = self._readable(text)
+        if self.flags.text_norm == "layer":
+            embeds = F.layer_norm(embeds, (self.text_dim,))
+        inside = embeds if self.text_projection is None else self.text_projection(embeds)  # b l k
+        return Signals(
+            vector=None if self.text_pooling is None else self.text_pooling(embeds, mask),
+            tokens=self._projected(inside, mask if self.flags.text_mask else None),
+        )
+
+    def _readable(self, text: TextEmbeds) -> tuple[Tensor, Tensor]:
+        embeds, mask = super()._readable(text)
+        wanted = self.flags.text_tokens
+        if wanted is not None and embeds.shape[1] != wanted:
+            raise ValueError(
+                f"The prompt is {embeds.shape[1]} tokens long, and this network reads exactly {wanted}: encode it with "
+                f"padding {wanted} (the padding input of Imagen Text Encode, or encode_prompt(..., pad_to={wanted}))."
+            )
+        return embeds, mask
+
+    def encode_labels(self, labels: Tensor) -> Signals:
+        """What the network is told of which class to draw; labels (b,) integers in 0 ... classes - 1.
+
+        Raises ValueError for a network without classes, or a label that is none of them.
+        """
+        if self.labels is None:
+            raise ValueError("This network was built without classes; give it no label.")
+        classes = self.labels.num_embeddings
+        if not labels.is_meta and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise ValueError(
+                f"labels {labels.tolist()} are not all among the network's {classes} classes, 0 to {classes - 1}"
+            )
+        return Signals(vector=self.labels(labels.to(self.labels.weight.device)))
+
+    def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
+        """x_t (b in_channels h w) in the network's dtype, any h and w; time (b,); returns (b out_channels h w).
+
+        Raises ValueError for missing conditions, and for a picture too large to attend to.
+        """
+        self._check_size(*x_t.shape[-2:])
+        x = torch.cat([x_t, self._low_res(x_t, told)], dim=1) if self.flags.inputs else x_t
+        return self._run_patched(x.contiguous(memory_format=torch.channels_last), self._embed(time, told), told)
+
+    def _embed(self, time: Tensor, told: Signals) -> Tensor:
+        embedding = super()._embed(time, told)
+        if self.labels is not None and told.vector is None:
+            raise ValueError("this network draws one of its classes, and was told none: add encode_labels(labels)")
+        if self.aug_embedding is None:
+            return embedding
+        return embedding + self.aug_embedding(aug_level_to_timestep(self._aug_level(told)))
+
+    def _check_size(self, h: int, w: int) -> None:
+        """Refuse what would ask a machine for hundreds of gigabytes, or hours, without a word."""
+        flags = self.flags
+        level = next((level for level, attends in enumerate(flags.attention) if attends), len(flags.channels) - 1)
+        cell = flags.patch_size << level
+        attended = (h // cell) * (w // cell)
+        if flags.max_attended is not None and attended > flags.max_attended:
+            side = int(flags.max_attended**0.5) * cell
+            other = "make it in parts" if flags.inputs else "draw it smaller and enlarge"
+            raise ValueError(
+                f"a picture of {w}x{h} makes this network attend over {attended} positions at once, and "
+                f"{flags.max_attended} ({side}x{side} pixels) is the limit: {other} it"
+            )
+
+    def _modulations(self, embedding: Tensor) -> Iterator[Modulation]:
+        """(b e) after its activation -> for each cell its scale and shift, each (b c 1 1)."""
+        if self.scale_shift is None:
+            return (cell.block.modulation(embedding) for cell in self.cells)
+        told = self.scale_shift(embedding)[:, :, None, None]
+        widths = [cell.block.told_channels for cell in self.cells]
+        if not self.flags.scale_shift:
+            return ((None, shift) for shift in told.split(widths, 1))
+        widths = [width // 2 for width in widths]
+        scales, shifts = told.chunk(2, dim=1)
+        return zip((scales + 1.0).split(widths, 1), shifts.split(widths, 1), strict=True)
+
+    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
+        coming = iter(self._modulations(embedding))
+        skips: list[Tensor] = []
+        x = keep_skip(self.stem(x), skips, told)
+        for cell in self.down:
+            x = keep_skip(cell(x, next(coming), told), skips, told)
+        for cell in self.middle:
+            x = cell(x, next(coming), told)
+        x = told.added("middle", x)
+        for cell in self.up:
+            if cell.block.resample is None:
+                x = torch.cat([x, skips.pop()], dim=1)
+            x = cell(x, next(coming), told)
+        return self.head(self.activation(self.head_norm(x)))
+
+
+def _scalar_embedding(flags: ADMConfig) -> ScalarEmbedding:
+    return ScalarEmbedding(
+        flags.time_width or flags.channels[0],
+        flags.embed_dim,
+        activation=ACTIVATIONS[flags.activation],
+        as_published=flags.angles_as_published,
+    )
+
+
+def _text_pooling(flags: ADMConfig) -> nn.Module | None:
+    if flags.text_embed_dim is None or flags.text_pooling is None:
+        return None
+    if flags.text_pooling == "mean":
+        return MeanPooling(flags.text_embed_dim, flags.embed_dim, flags.pooling_heads)
+    return TextPooling(flags.text_embed_dim, flags.embed_dim, flags.pooling_queries)
