@@ -86,7 +86,7 @@ CONFIGS = {
         stem_skip=True,
     ),
     "adm": ADMConfig(**ADMConfig.tiny, text_embed_dim=WIDTH),
-    "adm, time added, convolutions resample, text in groups, inner width": ADMConfig(
+    "adm, time added, convolutions resample, an inner width of text": ADMConfig(
         **ADMConfig.tiny | {"num_res_blocks": (1, 2), "attention": (False, False)},
         num_heads=2,
         activation="gelu",
