@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ..conditioning import Signals, TextEmbeds, aug_level_to_timestep
 from ._base import UNetConfig
 from .attention import Attention, head_count, zeroed
-from .blocks import ACTIVATIONS, BlockStyle, Modulation, PatchedUNet, ResBlock, conv3, doubled, keep_skip
+from .blocks import ACTIVATIONS, BlockStyle, Modulation, PatchedUNet, ResBlock, conv3, doubled, keep_skip, points_of
 from .embeddings import MeanPooling, ScalarEmbedding, TextPooling
 from .group_norm import group_norm
 
@@ -53,7 +53,7 @@ class ADMConfig(UNetConfig, BlockStyle):
     time_width: int | None = None  # of the time's sinusoid; None: channels[0]
     time_embed_dim: int | None = None  # None: 4 * time_width
     angles_as_published: bool = True  # how the time's angles are rounded; False: as this pack's own networks do
-    classes: int | None = None  # of labels, of which one is drawn (`encode_labels`)
+    num_classes: int | None = None  # of which one is drawn (`encode_class`)
     inputs: tuple[str, ...] = ()  # what Signals.pixels holds beside x_t, of INPUTS, in the order of the channels
     reads_aug_level: bool = False  # whether the noise on low_res is told
 
@@ -171,12 +171,14 @@ class ADM(PatchedUNet):
         self.text_projection = None
         if flags.text_width is not None and flags.text_embed_dim is not None:
             self.text_projection = nn.Linear(flags.text_embed_dim, flags.text_width)
-        self.labels = nn.Embedding(flags.classes, flags.embed_dim) if flags.classes else None
+        self.class_embedding = nn.Embedding(flags.num_classes, flags.embed_dim) if flags.num_classes else None
         self.stem = conv3(flags.stem_channels * patch, first)
         self.down, skips = self._make_down()
         self.middle = self._make_middle()
         self.up = self._make_up(skips)
-        self.scale_shift = self._make_joint_modulation() if flags.joint else None
+        # One product for what all blocks are told: all scales first, then all shifts, in the cells' order.
+        self._told_channels = [cell.block.told_channels for cell in self.cells]
+        self.scale_shift = nn.Linear(flags.embed_dim, sum(self._told_channels)) if flags.joint else None
         self.head_norm = group_norm(first, flags.norm_groups)
         self.head = zeroed(conv3(first, flags.out_channels * patch))
 
@@ -235,10 +237,6 @@ class ADM(PatchedUNet):
         assert not skips
         return nn.ModuleList(cells)
 
-    def _make_joint_modulation(self) -> nn.Linear:
-        """One product for what all blocks are told: all scales first, then all shifts, in the cells' order."""
-        return nn.Linear(self.flags.embed_dim, sum(cell.block.told_channels for cell in self.cells))
-
     @property
     def cells(self) -> list[Cell]:
         """All cells in the order in which they run."""
@@ -269,33 +267,35 @@ class ADM(PatchedUNet):
             )
         return embeds, mask
 
-    def encode_labels(self, labels: Tensor) -> Signals:
-        """What the network is told of which class to draw; labels (b,) integers in 0 ... classes - 1.
+    def encode_class(self, labels: Tensor) -> Signals:
+        """What the network is told of which class to draw; labels (b,) integers in 0..num_classes-1.
 
-        Raises ValueError for a network without classes, or a label that is none of them.
+        Raises ValueError for a network without classes, or a label that is no class.
         """
-        if self.labels is None:
-            raise ValueError("This network was built without classes; give it no label.")
-        classes = self.labels.num_embeddings
-        if not labels.is_meta and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-            raise ValueError(
-                f"labels {labels.tolist()} are not all among the network's {classes} classes, 0 to {classes - 1}"
-            )
-        return Signals(vector=self.labels(labels.to(self.labels.weight.device)))
+        if self.class_embedding is None:
+            raise ValueError("This network was built without classes (num_classes is None); give it no label.")
+        classes = self.class_embedding.num_embeddings
+        wrong = [] if labels.is_meta else [label for label in labels.tolist() if not 0 <= label < classes]
+        if wrong:
+            raise ValueError(f"label {wrong[0]} is no class of this network: it has {classes}, 0 to {classes - 1}")
+        return Signals(vector=self.class_embedding(labels.to(self.class_embedding.weight.device)))
 
     def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b in_channels h w) in the network's dtype, any h and w; time (b,); returns (b out_channels h w).
 
         Raises ValueError for missing conditions, and for a picture too large to attend to.
         """
+        return self._run_patched(*self._entering(x_t, time, told), told)
+
+    def _entering(self, x_t: Tensor, time: Tensor, told: Signals) -> tuple[Tensor, Tensor]:
         self._check_size(*x_t.shape[-2:])
         x = torch.cat([x_t, self._low_res(x_t, told)], dim=1) if self.flags.inputs else x_t
-        return self._run_patched(x.contiguous(memory_format=torch.channels_last), self._embed(time, told), told)
+        return x.contiguous(memory_format=torch.channels_last), self._embed(time, told)
 
     def _embed(self, time: Tensor, told: Signals) -> Tensor:
         embedding = super()._embed(time, told)
-        if self.labels is not None and told.vector is None:
-            raise ValueError("this network draws one of its classes, and was told none: add encode_labels(labels)")
+        if self.class_embedding is not None and told.vector is None:
+            raise ValueError("this network draws one of its classes, and was told none: add encode_class(labels)")
         if self.aug_embedding is None:
             return embedding
         return embedding + self.aug_embedding(aug_level_to_timestep(self._aug_level(told)))
@@ -319,26 +319,32 @@ class ADM(PatchedUNet):
         if self.scale_shift is None:
             return (cell.block.modulation(embedding) for cell in self.cells)
         told = self.scale_shift(embedding)[:, :, None, None]
-        widths = [cell.block.told_channels for cell in self.cells]
         if not self.flags.scale_shift:
-            return ((None, shift) for shift in told.split(widths, 1))
-        widths = [width // 2 for width in widths]
+            return ((None, shift) for shift in told.split(self._told_channels, 1))
+        widths = [both // 2 for both in self._told_channels]
         scales, shifts = told.chunk(2, dim=1)
         return zip((scales + 1.0).split(widths, 1), shifts.split(widths, 1), strict=True)
 
-    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
-        coming = iter(self._modulations(embedding))
+    def _down(self, x: Tensor, modulations: Iterator[Modulation], told: Signals) -> tuple[list[Tensor], Tensor]:
+        """The skips, and what leaves the middle."""
         skips: list[Tensor] = []
         x = keep_skip(self.stem(x), skips, told)
         for cell in self.down:
-            x = keep_skip(cell(x, next(coming), told), skips, told)
+            x = keep_skip(cell(x, next(modulations), told), skips, told)
         for cell in self.middle:
-            x = cell(x, next(coming), told)
-        x = told.added("middle", x)
+            x = cell(x, next(modulations), told)
+        return skips, told.added("middle", x)
+
+    def _points(self, x: Tensor, embedding: Tensor, told: Signals) -> dict[str, Tensor]:
+        return points_of(*self._down(x, self._modulations(embedding), told))
+
+    def _body(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
+        modulations = self._modulations(embedding)
+        skips, x = self._down(x, modulations, told)
         for cell in self.up:
             if cell.block.resample is None:
                 x = torch.cat([x, skips.pop()], dim=1)
-            x = cell(x, next(coming), told)
+            x = cell(x, next(modulations), told)
         return self.head(self.activation(self.head_norm(x)))
 
 

@@ -69,6 +69,10 @@ class BaseUNetConfig(UNetConfig):
             max_attended=None,
         )
 
+    @property
+    def embed_dim(self) -> int:
+        return self.adm.embed_dim
+
 
 class BaseUNet(ADM):
     """network(x_t, time, told): noisy picture (b c h w), time (b,) in 0..1000 -> (b out_channels h w)."""

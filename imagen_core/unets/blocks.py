@@ -171,7 +171,9 @@ class PatchedUNet(UNet):
     multiple: int
     stem: nn.Conv2d
     way_up: ClassVar[tuple[str, ...]] = ("up", "head_norm", "head")
-    own_text_encoder: ClassVar[str] = "the text encoder that the checkpoint was trained with"  # what a wrong prompt is sent to
+    own_text_encoder: ClassVar[str] = (
+        "the text encoder that the checkpoint was trained with"  # what a wrong prompt is sent to
+    )
     activation = staticmethod(silu)  # of the embedding, before blocks read it
 
     def __init__(

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from imagen_core import StageSpec, load_checkpoint, read_spec, save_checkpoint
 from imagen_core.conditioning import TextEmbeds
-from imagen_core.unets import BaseUNetConfig, EfficientUNetConfig, build_unet
+from imagen_core.unets import BaseUNetConfig, DeepFloydUNetConfig, EfficientUNetConfig, build_unet
 
 CONFIG = BaseUNetConfig(
     image_size=8,
@@ -90,6 +90,31 @@ def test_half_precision_file_loads_as_float32(unet, path, tmp_path):
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
     torch.testing.assert_close(draw(loaded), draw(unet), atol=1e-2, rtol=1e-2)
     assert {p.dtype for p in load_checkpoint(path, dtype=torch.bfloat16)[0].parameters()} == {torch.bfloat16}
+
+
+def test_weights_under_their_older_names_are_read(tmp_path):
+    """Attention of DeepFloyd IF's networks, written by this pack's 0.1."""
+    config = DeepFloydUNetConfig(
+        channels=(32, 64),
+        num_res_blocks=(1, 1),
+        attention=(False, True),
+        per_head_channels=32,
+        text_embed_dim=32,
+        text_width=32,
+        pooling_heads=2,
+    )
+    unet, path = build_unet(config), tmp_path / "new.safetensors"
+    save_checkpoint(path, unet, spec=dataclasses.replace(SPEC, unet_config=config, learned_variance=True))
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    older = {"attention.query": "attention.qkv", "attention.text_keys_values": "attention.text_kv"}
+    weights = load_file(path)
+    for new, old in older.items():
+        weights = {key.replace(new, old): value for key, value in weights.items()}
+    assert not any("attention.query" in key for key in weights)
+    save_file(weights, tmp_path / "old.safetensors", metadata=metadata)
+    found = load_checkpoint(tmp_path / "old.safetensors")[0].state_dict()
+    assert all(torch.equal(tensor, found[key]) for key, tensor in unet.state_dict().items())
 
 
 def test_metadata_is_readable_by_anyone(path):
