@@ -21,6 +21,7 @@ from .guidance.classifier_free import rescale_guidance
 from .hints import FITS, HINTS, Hint
 from .inpainting import InitImage
 from .inspection import inspect_checkpoint
+from .inversion import invert
 from .noise import BatchNoise
 from .predictions import PREDICTIONS, prediction_of
 from .progress import CURVES, in_interval, progress_at
@@ -87,6 +88,7 @@ __all__ = [
     "fingerprint",
     "in_interval",
     "inspect_checkpoint",
+    "invert",
     "is_stage_checkpoint",
     "load_adapter",
     "load_checkpoint",

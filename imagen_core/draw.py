@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torch import Tensor
+
 from .control import Control
 from .guidance import Guidance
 from .inpainting import InitImage
@@ -33,6 +35,7 @@ class Draw:
     init: InitImage | None = None  # a picture to start from, or to keep a part of
     controls: Sequence[Control] = ()  # hints that the picture follows
     tiling: Tiling | None = None  # the networks see tiles of the picture; None shows it whole
+    x_T: Tensor | None = None  # (b c h w) the noise to start from, in place of the seeds' own: see `inversion.invert`
     callback: Callback | None = None  # callback(step, total, prediction) after each call; what it raises stops the run
 
     def __post_init__(self) -> None:
@@ -45,6 +48,10 @@ class Draw:
         if self.guidance is None:
             return ()
         return (self.guidance,) if isinstance(self.guidance, Guidance) else tuple(self.guidance)
+
+    def from_noise(self, x_T: Tensor, callback: Callback | None = None) -> Draw:
+        """The same from a noise that is given, and reporting elsewhere."""
+        return replace(self, x_T=x_T, callback=callback)
 
     def or_else(self, **settings: Any) -> Draw:
         """The same, with these settings where this one is None."""

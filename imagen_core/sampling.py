@@ -153,6 +153,42 @@ def _others(draw: Draw, told: Callable[[Stage], dict[str, Signals]]) -> Others:
     return {name: (tiled(stage.predictor, draw.tiling), told(stage)["cond"]) for name, stage in stages.items()}
 
 
+def denoiser_of(
+    stage: Stage,
+    told: Callable[[Stage], dict[str, Signals]],
+    prompt: Prompt | None,
+    draw: Draw,
+    count: int,
+    size: tuple[int, int],
+) -> Denoiser:
+    """One run's `denoise` for `count` pictures of a size (height, width). told: what a stage is told, by branch."""
+    return Denoiser(
+        tiled(stage.predictor, draw.tiling),
+        controlled(draw.controls, stage, prompt, told(stage), count, size),
+        guidance=draw.guidances,
+        thresholding=draw.thresholding or default_thresholding(stage),
+        others=_others(draw, told),
+    )
+
+
+def times_of(stage: Stage, draw: Draw) -> Tensor:
+    """When the network is called: (n,) float64, strictly decreasing."""
+    spacing = draw.spacing or default_spacing(stage, draw.sampler, draw.steps)
+    return draw.sampler.times(stage.schedule, draw.steps, spacing)
+
+
+def _started(x_T: Tensor, draw: Draw, stage: Stage) -> Tensor:
+    """The noise to start from: the seeds', or what `draw` brings in its place."""
+    if draw.x_T is None:
+        return x_T
+    if draw.x_T.shape != x_T.shape:
+        raise ValueError(
+            f"the noise to start from is {tuple(draw.x_T.shape)}, and pictures of {tuple(x_T.shape)} are drawn: ask for "
+            "as many, of its size"
+        )
+    return to_device(draw.x_T, stage)
+
+
 def _run(
     stage: Stage,
     told: Callable[[Stage], dict[str, Signals]],
@@ -165,16 +201,9 @@ def _run(
 
     told: what a stage is told, by branch.
     """
-    denoise = Denoiser(
-        tiled(stage.predictor, draw.tiling),
-        controlled(draw.controls, stage, prompt, told(stage), len(x_T), tuple(x_T.shape[-2:])),
-        guidance=draw.guidances,
-        thresholding=draw.thresholding or default_thresholding(stage),
-        others=_others(draw, told),
-    )
-    times = draw.sampler.times(
-        stage.schedule, draw.steps, draw.spacing or default_spacing(stage, draw.sampler, draw.steps)
-    )
+    x_T = _started(x_T, draw, stage)
+    denoise = denoiser_of(stage, told, prompt, draw, len(x_T), tuple(x_T.shape[-2:]))
+    times = times_of(stage, draw)
     run = {"noise": lambda: noise(tuple(x_T.shape[1:]), stage.device), "callback": draw.callback}
     if draw.init is None:
         x_0 = draw.sampler.sample(denoise, x_T, times, **run)

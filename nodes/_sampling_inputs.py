@@ -32,6 +32,10 @@ RESAMPLE_TIP = (
     "Only with init_image, for masks: how often each part of the way is drawn again so that new and old fit together "
     "(RePaint). 1 is off, 4 helps large holes, 10 is the paper's; time grows with it."
 )
+OPTIONS_TIP = (
+    "From Imagen Sampler: a sampler with settings of its own, in place of the one chosen here, and perhaps a list of "
+    "timesteps, in place of steps and spacing."
+)
 CONTROL_TIP = "From Imagen Control: a hint that the picture follows, such as edges or a palette."
 
 TILE_TIP = (
@@ -105,6 +109,10 @@ def optional_inputs() -> dict:
     }
 
 
+def options_input() -> dict:
+    return {"sampler_options": (_sockets.SAMPLER, {"tooltip": OPTIONS_TIP})}
+
+
 def tiling_inputs() -> dict:
     pixels = {"min": 0, "max": 4096, "step": 32, "advanced": True}
     return {
@@ -130,15 +138,18 @@ def start_from(init_image, mask, strength, resample) -> InitImage | None:
     return InitImage(pixels=pixels, mask=holes, strength=strength, resample=resample)
 
 
-def draw_of(seed, batch, steps, sampler, guidance_scale, guidance, threshold, spacing, init, callback, control) -> Draw:
+def draw_of(
+    seed, batch, steps, sampler, guidance_scale, guidance, threshold, spacing, init, callback, control, options
+) -> Draw:
     """Widget values as the core takes them."""
+    chosen, respacing = options or (SAMPLERS[sampler](), None)
     return Draw(
         seeds=range(seed, seed + batch),
         steps=steps,
-        sampler=SAMPLERS[sampler](),
+        sampler=chosen,
         guidance=make_guidance(guidance, scale=guidance_scale),
         thresholding=threshold,
-        spacing=None if spacing == "auto" else spacing,
+        spacing=respacing or (None if spacing == "auto" else spacing),
         init=init,
         callback=callback,
         controls=control,

@@ -4,6 +4,7 @@ TEXT_ENCODER = "IMAGEN_TEXT_ENCODER"  # a loaded, frozen text encoder (imagen_co
 TEXT = "IMAGEN_TEXT"  # an encoded prompt and negative prompt (imagen_core.Prompt)
 UNET = "IMAGEN_UNET"  # one loaded stage: network, schedule, description (imagen_core.Stage)
 GUIDANCE = "IMAGEN_GUIDANCE"  # how prompt and null predictions combine (imagen_core.Guidance, or a tuple of them)
+SAMPLER = "IMAGEN_SAMPLER"  # a sampler with its settings (imagen_core.Sampler), and a list of timesteps or None
 THRESHOLD = "IMAGEN_THRESHOLD"  # how predicted pixels are kept in range (imagen_core.Thresholding)
 CONTROL_NET = "IMAGEN_CONTROL_NET"  # a loaded control (imagen_core.LoadedAdapter)
 CONTROL = "IMAGEN_CONTROL"  # hints that a picture follows (a tuple of imagen_core.Control)

@@ -43,7 +43,7 @@ class ImagenBaseSample64:
                     {"default": 1, "min": 1, "max": 64, "tooltip": "How many pictures are drawn at once."},
                 ),
             },
-            "optional": _sampling_inputs.optional_inputs(),
+            "optional": {**_sampling_inputs.optional_inputs(), **_sampling_inputs.options_input()},
         }
 
     def sample(
@@ -65,11 +65,23 @@ class ImagenBaseSample64:
         strength=0.7,
         resample=1,
         control=(),
+        sampler_options=None,
     ):
         init = _sampling_inputs.start_from(init_image, mask, strength, resample)
         report = _host.step_reporter(steps)
         draw = _sampling_inputs.draw_of(
-            seed, batch_size, steps, sampler, guidance_scale, guidance, threshold, spacing, init, report, control
+            seed,
+            batch_size,
+            steps,
+            sampler,
+            guidance_scale,
+            guidance,
+            threshold,
+            spacing,
+            init,
+            report,
+            control,
+            sampler_options,
         )
         unet = _sampling_inputs.loaded(unet, draw, height, width)
         return (_host.image_from_core(sample_base(unet, text, draw, height=height, width=width)),)

@@ -68,6 +68,7 @@ class ImagenSuperRes:
                 ),
                 **_sampling_inputs.optional_inputs(),
                 **_sampling_inputs.tiling_inputs(),
+                **_sampling_inputs.options_input(),
             },
         }
 
@@ -92,12 +93,24 @@ class ImagenSuperRes:
         control=(),
         tile_size=0,
         overlap=64,
+        sampler_options=None,
     ):
         init = _sampling_inputs.start_from(init_image, mask, strength, resample)
         report = _host.step_reporter(steps)
         low_res = _host.image_to_core(image)
         draw = _sampling_inputs.draw_of(
-            seed, len(low_res), steps, sampler, guidance_scale, guidance, threshold, spacing, init, report, control
+            seed,
+            len(low_res),
+            steps,
+            sampler,
+            guidance_scale,
+            guidance,
+            threshold,
+            spacing,
+            init,
+            report,
+            control,
+            sampler_options,
         )
         draw = _sampling_inputs.in_tiles(draw, tile_size, overlap)
         height, width = (side * factor for side in low_res.shape[-2:])

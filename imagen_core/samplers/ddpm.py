@@ -20,13 +20,16 @@ from ._base import Denoise, Level, Noise, Sampler
 class DDPM(Sampler):
     """Draw x_s from q(x_s | x_t, x_0); needs hundreds of calls. A learned variance takes the place of gamma.
 
-    gamma: where between the posterior's variance (0) and beta's (1) the log-variance of the step lies.
+    gamma: where between the posterior's variance (0, "fixed small") and beta's (1, "fixed large": DDPM, section 3.2) the
+        log-variance of the step lies.
+    fixed: whether gamma is also taken where the network has learned a variance.
     """
 
     name: ClassVar[str] = "ddpm"
     default_spacing: ClassVar[str] = "uniform"
     noisiest_logsnr: ClassVar[float] = -math.inf
     gamma: float = 0.0
+    fixed: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.gamma <= 1.0:
@@ -40,7 +43,8 @@ class DDPM(Sampler):
 
     def _sigma(self, prediction: Prediction, t: Level, s: Level) -> Tensor | float:
         """Standard deviation of the step: posterior sigma^(1 - gamma) times sqrt(beta)^gamma, of Eq. 6."""
-        gamma = self.gamma if prediction.variance_frac is None else prediction.variance_frac
+        learned = None if self.fixed else prediction.variance_frac
+        gamma = self.gamma if learned is None else learned
         posterior_sigma = s.sigma * math.sqrt(replaced(t, s))
         return posterior_sigma * (t.sigma / s.sigma) ** gamma  # sqrt(beta) is t.sigma / s.sigma times as large
 

@@ -37,14 +37,15 @@ def time_grid(
     """The times of `calls` calls of the network: (calls,) float64 on the CPU, strictly decreasing in [0, 1].
 
     After the last of them a sampler jumps to the clean picture. spacing: a key of SPACINGS, of STRIDES, or of RESPACINGS,
-    which fixes the number of calls itself whatever `calls` is. noisiest_logsnr: no call is noisier than this. Raises
+    or a list as those have them, "10,10,3,2,2"; the last two fix the number of calls themselves, whatever `calls` is.
+    noisiest_logsnr: no call is noisier than this. Raises
     ValueError for an unknown spacing, no calls, more calls than a discrete schedule has timesteps, or timesteps asked of
     a schedule that has none.
     """
     if calls < 1:
         raise ValueError(f"{calls} calls of the network draw nothing: ask for at least 1")
-    if spacing in RESPACINGS:
-        return _named(schedule, spacing, noisiest_logsnr)
+    if counts := listed(spacing):
+        return _called(respace(counts, _timesteps_of(schedule, spacing)), schedule, noisiest_logsnr)
     if spacing in STRIDES:
         return STRIDES[spacing](schedule, calls, noisiest_logsnr)
     if spacing not in SPACINGS:
@@ -73,9 +74,13 @@ def respace(counts: Sequence[int], num_timesteps: int = 1000) -> list[int]:
     return timesteps[::-1]
 
 
-def _named(schedule: Schedule, name: str, noisiest_logsnr: float) -> Tensor:
-    """One of RESPACINGS."""
-    return _called(respace(RESPACINGS[name], _timesteps_of(schedule, name)), schedule, noisiest_logsnr)
+def listed(spacing: str | None) -> tuple[int, ...]:
+    """How many timesteps of each section a spacing calls, by name or as "10,10,3,2,2"; nothing for other spacings."""
+    if spacing in RESPACINGS:
+        return RESPACINGS[spacing]
+    numbers = (spacing or "").replace(" ", "").split(",")
+    counts = tuple(int(number) for number in numbers) if all(map(str.isdecimal, numbers)) else ()
+    return counts if sum(counts) else ()
 
 
 def _uniform(schedule: Schedule, calls: int, noisiest_logsnr: float) -> Tensor:
