@@ -25,7 +25,7 @@ from .embeddings import MeanPooling, ScalarEmbedding, TextPooling
 from .group_norm import group_norm
 
 MAX_ATTENDED = 128 * 128  # positions; attention takes time, and on some devices memory, with their square
-INPUTS = ("low_res", "known", "mask")  # what may be joined to x_t: pictures, and a mask of one channel
+PIXELS = ("low_res", "known", "mask")  # what may be joined to x_t: pictures, and a mask of one channel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class ADMConfig(UNetConfig, BlockStyle):
     time_embed_dim: int | None = None  # None: 4 * time_width
     angles_as_published: bool = True  # how the time's angles are rounded; False: as this pack's own networks do
     num_classes: int | None = None  # of which one is drawn (`encode_class`)
-    inputs: tuple[str, ...] = ()  # what Signals.pixels holds beside x_t, of INPUTS, in the order of the channels
+    pixels: tuple[str, ...] = ()  # what Signals.pixels holds, of PIXELS, in the order of the channels
     reads_aug_level: bool = False  # whether the noise on low_res is told
 
     text_width: int | None = None  # of the text inside, to which a layer takes it; None: it stays as it comes
@@ -76,8 +76,8 @@ class ADMConfig(UNetConfig, BlockStyle):
         _known("activation", self.activation, ACTIVATIONS)
         _known("text_norm", self.text_norm, ("layer", "group", None))
         _known("text_pooling", self.text_pooling, ("queries", "mean", None))
-        for each in self.inputs:
-            _known("inputs", each, INPUTS)
+        for each in self.pixels:
+            _known("pixels", each, PIXELS)
         self._check_divisible()
 
     def _check_divisible(self) -> None:
@@ -96,6 +96,12 @@ class ADMConfig(UNetConfig, BlockStyle):
         return self
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """What enters besides x_t and the time."""
+        told = {"text": self.text_embed_dim, "class": self.num_classes, "aug_level": self.reads_aug_level}
+        return (*(name for name, value in told.items() if value), *self.pixels)
+
+    @property
     def embed_dim(self) -> int:
         return self.time_embed_dim or 4 * (self.time_width or self.channels[0])
 
@@ -107,7 +113,7 @@ class ADMConfig(UNetConfig, BlockStyle):
     @property
     def stem_channels(self) -> int:
         """Channels of the picture and of what is joined to it."""
-        return self.in_channels + sum(1 if each == "mask" else self.in_channels for each in self.inputs)
+        return self.in_channels + sum(1 if each == "mask" else self.in_channels for each in self.pixels)
 
 
 def _known(name: str, value: Any, choices: Any) -> None:
@@ -289,7 +295,7 @@ class ADM(PatchedUNet):
 
     def _entering(self, x_t: Tensor, time: Tensor, told: Signals) -> tuple[Tensor, Tensor]:
         self._check_size(*x_t.shape[-2:])
-        x = torch.cat([x_t, self._low_res(x_t, told)], dim=1) if self.flags.inputs else x_t
+        x = torch.cat([x_t, self._low_res(x_t, told)], dim=1) if self.flags.pixels else x_t
         return x.contiguous(memory_format=torch.channels_last), self._embed(time, told)
 
     def _embed(self, time: Tensor, told: Signals) -> Tensor:
@@ -308,7 +314,7 @@ class ADM(PatchedUNet):
         attended = (h // cell) * (w // cell)
         if flags.max_attended is not None and attended > flags.max_attended:
             side = int(flags.max_attended**0.5) * cell
-            other = "make it in parts" if flags.inputs else "draw it smaller and enlarge"
+            other = "make it in parts" if flags.pixels else "draw it smaller and enlarge"
             raise ValueError(
                 f"a picture of {w}x{h} makes this network attend over {attended} positions at once, and "
                 f"{flags.max_attended} ({side}x{side} pixels) is the limit: {other} it"

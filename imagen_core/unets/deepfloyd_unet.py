@@ -52,7 +52,7 @@ class DeepFloydUNetConfig(UNetConfig):
             attention=self.attention,
             per_head_channels=self.per_head_channels,
             time_embed_dim=self.time_embed_dim,
-            inputs=("low_res",) if self.low_res_conditioning else (),
+            pixels=("low_res",) if self.low_res_conditioning else (),
             reads_aug_level=self.low_res_conditioning,
             text_embed_dim=self.text_embed_dim,
             text_width=self.text_width if self.project_text else None,
@@ -62,6 +62,10 @@ class DeepFloydUNetConfig(UNetConfig):
             text_pooling="mean",
             pooling_heads=self.pooling_heads,
         )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.adm.inputs
 
     @property
     def embed_dim(self) -> int:
