@@ -1,4 +1,4 @@
-"""What can be done from a terminal? `imagen run` runs a workflow, `imagen serve` opens the editor; others list, convert.
+"""What can be done from a terminal? `imagen run` runs a workflow, `batch` many jobs, `serve` opens the editor.
 
 Exit codes: 0 done, 1 a node failed or the machine did, 2 the input is wrong, 130 stopped by Ctrl-C (143 SIGTERM, 129
 SIGHUP).
@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from . import ending, runtime, streams
+from .batch.cli import add_batch
 from .download import add_download
 from .folders import make_host, scratch_folder
 from .inspect import add_inspect
@@ -112,6 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
         "workflow", metavar="WORKFLOW", help="a workflow file, a picture that carries one, or a shipped name"
     )
     convert.set_defaults(handler=convert_workflow)
+    add_batch(commands)
     add_serve(commands)
     add_inspect(commands)
     add_download(commands)
@@ -228,7 +230,7 @@ def _prepare(options: argparse.Namespace) -> tuple[Registry, dict, dict | None, 
     if error := form_error(prompt, registry):
         raise ValueError(f"{path.name}: {error['message']}")
     changes = overrides.plan(
-        prompt, registry, sets=options.set, text=options.prompt, negative=options.negative, seed=options.seed
+        prompt, classes, sets=options.set, text=options.prompt, negative=options.negative, seed=options.seed
     )
     overrides.apply(prompt, changes, loaded.names)
     checked = validate(prompt, registry)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..declared import InputSpec
-from ..registry import Registry
 from .classes import Classes, NodeClass, of_info
 from .file_names import FileNames
 from .forms import WorkflowError, shown
@@ -22,7 +21,12 @@ from .ui_graph import read_link, read_ui
 from .widgets import widget_places
 
 TEXT_ENCODERS = ("ImagenTextEncode",)
+TEXTS = {"prompt": "text", "negative": "negative_text"}  # of a text encoder, by what the command line calls them
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+class InputError(WorkflowError):
+    """What is wrong with one input or its value; the message does not say who asked for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,52 +39,65 @@ class Override:
 
 
 def plan(
-    prompt: dict, registry: Registry, *, sets: Iterable[str] = (), text: str | None = None,
+    prompt: dict, classes: Classes, *, sets: Iterable[str] = (), text: str | None = None,
     negative: str | None = None, seed: int | None = None,
 ) -> list[Override]:  # fmt: skip
     """All changes that the options ask for. Raises WorkflowError for one that has no place to go."""
     changes = []
-    for option, name, value in (("--prompt", "text", text), ("--negative", "negative_text", negative)):
+    for name, value in (("prompt", text), ("negative", negative), ("seed", seed)):
         if value is not None:
-            nodes = [node for node, entry in prompt.items() if entry.get("class_type") in TEXT_ENCODERS]
-            changes += _everywhere(nodes, name, value, f"{option}: this workflow reads no prompt")
-    if seed is not None:
-        nodes = [node for node in prompt if "seed" in _specs(prompt, node, registry)]
-        changes += _everywhere(nodes, "seed", seed, "--seed: no node of this workflow has an input seed")
-    return changes + [_parse(item, prompt, registry) for item in sets]
+            changes += [Override(node=node, name=key, value=value) for node, key in everywhere(name, prompt, classes)]
+    return changes + [_parse(item, prompt, classes) for item in sets]
 
 
-def _everywhere(nodes: list[str], name: str, value: Any, complaint: str) -> list[Override]:
-    if not nodes:
-        raise WorkflowError(f"{complaint}: leave the option out")
-    return [Override(node=node, name=name, value=value) for node in nodes]
+def everywhere(name: str, prompt: dict, classes: Classes) -> list[tuple[str, str]]:
+    """The nodes and inputs that --prompt, --negative or --seed sets. Raises WorkflowError when there are none."""
+    if name == "seed":
+        found = [(node, name) for node in prompt if name in _specs(prompt, node, classes)]
+        complaint = "no node of this workflow has an input seed"
+    else:
+        nodes = [node for node, entry in prompt.items() if entry.get("class_type") in TEXT_ENCODERS]
+        found = [(node, TEXTS[name]) for node in nodes]
+        complaint = "this workflow reads no prompt"
+    if not found:
+        raise WorkflowError(f"--{name}: {complaint}: leave the option out")
+    return found
 
 
-def _specs(prompt: dict, node: str, registry: Registry) -> dict[str, InputSpec]:
+def _specs(prompt: dict, node: str, classes: Classes) -> Mapping[str, InputSpec]:
     kind = prompt[node].get("class_type")
-    return registry.declared(kind).inputs if kind in registry.classes else {}
+    return classes[kind].inputs if kind in classes else {}
 
 
-def _parse(item: str, prompt: dict, registry: Registry) -> Override:
+def _parse(item: str, prompt: dict, classes: Classes) -> Override:
     """NODE.INPUT=VALUE, where a title may hold dots."""
     target, equals, text = item.partition("=")
-    name, dot, input_name = target.rpartition(".")
-    if not equals or not dot or not name or not input_name:
+    if not equals or not all(target.rpartition(".")):
         raise WorkflowError(f"--set {item!r:.80}: expected NODE.INPUT=VALUE, such as SaveImage.filename_prefix=mine")
-    node = find_node(name, prompt, registry)
-    specs = _specs(prompt, node, registry)
+    try:
+        node, spec = find_input(target, prompt, classes)
+        return Override(node=node, name=spec.name, value=value_of(text, spec))
+    except InputError as error:
+        raise WorkflowError(f"--set {item!r:.80}: {error}") from None
+
+
+def find_input(target: str, prompt: dict, classes: Classes) -> tuple[str, InputSpec]:
+    """The node and the input that NODE.INPUT means. Raises WorkflowError; InputError for a node without that input."""
+    name, _, input_name = target.rpartition(".")
+    node = find_node(name, prompt, classes)
+    specs = _specs(prompt, node, classes)
     if input_name not in specs:
         near = difflib.get_close_matches(input_name, specs, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(specs)}"
-        raise WorkflowError(f"--set {item!r:.80}: node {node} has no input {input_name!r}; {hint}")
-    return Override(node=node, name=input_name, value=_value(text, specs[input_name], item))
+        raise InputError(f"node {node} has no input {input_name!r}; {hint}")
+    return node, specs[input_name]
 
 
-def find_node(name: str, prompt: dict, registry: Registry) -> str:
+def find_node(name: str, prompt: dict, classes: Classes) -> str:
     """The id of the node that `name` means: an id, else a title, else a class. Raises WorkflowError if not just one."""
     if name in prompt:
         return name
-    for found in _matches(name, prompt, registry):
+    for found in _matches(name, prompt, classes):
         if len(found) == 1:
             return found[0]
         if found:
@@ -91,13 +108,13 @@ def find_node(name: str, prompt: dict, registry: Registry) -> str:
     raise WorkflowError(f"no node {name!r:.80}: there are {known}")
 
 
-def _matches(name: str, prompt: dict, registry: Registry) -> Iterator[list[str]]:
+def _matches(name: str, prompt: dict, classes: Classes) -> Iterator[list[str]]:
     """Nodes by title, by class, by the class's display name, and by title in any case."""
     kinds = {node: str(entry.get("class_type")) for node, entry in prompt.items()}
     titles = {node: title for node in prompt if (title := title_of(node, prompt)) != kinds[node]}
     yield [node for node, title in titles.items() if title == name]
     yield [node for node, kind in kinds.items() if kind == name]
-    yield [node for node, kind in kinds.items() if registry.display_names.get(kind) == name]
+    yield [node for node, kind in kinds.items() if kind in classes and classes[kind].display_name == name]
     yield [node for node, title in titles.items() if title.lower() == name.lower()]
 
 
@@ -107,8 +124,8 @@ def title_of(node: str, prompt: dict) -> str:
     return str((meta.get("title") if isinstance(meta, dict) else None) or prompt[node].get("class_type"))
 
 
-def _value(text: str, spec: InputSpec, item: str) -> Any:
-    """The text of an option as the type that the input declares; ranges are for validation to check."""
+def value_of(text: str, spec: InputSpec) -> Any:
+    """A text as the type that the input declares; ranges are for validation to check. Raises InputError."""
     if spec.choices is not None:
         return next((choice for choice in spec.choices if str(choice) == text), text)
     if spec.kind == "STRING":
@@ -119,11 +136,11 @@ def _value(text: str, spec: InputSpec, item: str) -> Any:
         if spec.kind == "FLOAT":
             return float(text)
     except ValueError:
-        raise WorkflowError(f"--set {item!r:.80}: {text!r} is no {spec.kind}: give a number") from None
+        raise InputError(f"{text!r:.80} is no {spec.kind}: give a number") from None
     if spec.kind != "BOOLEAN":
-        raise WorkflowError(f"--set {item!r:.80}: this input takes a link of type {spec.kind}, not a value")
+        raise InputError(f"this input takes a link of type {spec.kind}, not a value")
     if text.lower() not in TRUE + FALSE:
-        raise WorkflowError(f"--set {item!r:.80}: expected true or false")
+        raise InputError("expected true or false")
     return text.lower() in TRUE
 
 

@@ -21,19 +21,19 @@ HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
 @contextlib.contextmanager
-def turn(folder: Path) -> Iterator[None]:
+def turn(folder: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Hold the folder's lock, waiting for another thread or process if need be. Raises OSError when it cannot be had."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        _wait(handle)
+        _wait(handle, patience)
         yield
     finally:
         os.close(handle)  # and with it the lock
 
 
-def _wait(handle: int) -> None:
-    end = time.monotonic() + PATIENCE
+def _wait(handle: int, patience: float) -> None:
+    end = time.monotonic() + patience
     while not _take(handle):
         if time.monotonic() > end:
             raise OSError(errno.EAGAIN, "another process holds the folder's lock")

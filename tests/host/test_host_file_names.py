@@ -100,10 +100,12 @@ def test_changes_on_the_command_line_count(ui, object_info, registry, save):
     save["widgets_values"] = ["%Picture.seed%_%Picture.width%"]
     converted = convert(ui.json(), object_info)
     converted.names.fill(converted.prompt)
-    changes = overrides.plan(converted.prompt, registry, sets=["Sketch.width=5"], seed=42)
+    changes = overrides.plan(converted.prompt, registry.node_classes(), sets=["Sketch.width=5"], seed=42)
     overrides.apply(converted.prompt, changes, converted.names)
     assert converted.prompt["2"]["inputs"]["filename_prefix"] == "42_5"
-    changes = overrides.plan(converted.prompt, registry, sets=["SaveImage.filename_prefix=%Sketch.height%"])
+    changes = overrides.plan(
+        converted.prompt, registry.node_classes(), sets=["SaveImage.filename_prefix=%Sketch.height%"]
+    )
     overrides.apply(converted.prompt, changes, converted.names)
     assert converted.prompt["2"]["inputs"]["filename_prefix"] == "6"
 

@@ -74,7 +74,7 @@ def run(path, data, registry, object_info):
         check_line(error["message"])
         return "no prompt"
     try:
-        changes = overrides.plan(loaded.prompt, registry, seed=3)
+        changes = overrides.plan(loaded.prompt, registry.node_classes(), seed=3)
     except WorkflowError as error:
         check_line(str(error))
         changes = []

@@ -144,6 +144,6 @@ def test_a_change_finds_the_nodes_inside(ui, object_info, registry, group, name)
     group["nodes"][1]["title"] = "The sum"
     ui.link(box(ui, VALUES), ui.node("Show", [""]), "value")
     prompt = convert(ui, object_info, both=group)
-    assert overrides.plan(prompt, registry, sets=[f"{name}.b=50"]) == [
+    assert overrides.plan(prompt, registry.node_classes(), sets=[f"{name}.b=50"]) == [
         overrides.Override(node="5:4", name="b", value=50)
     ]

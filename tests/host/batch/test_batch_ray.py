@@ -1,0 +1,67 @@
+"""Does a batch on a Ray cluster lose nothing when one of its three machines does?"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from batch_graphs import graph, jobs_of, plan_of
+
+from imagen_host.batch.crew import Crew, JobFailed, Task
+from imagen_host.batch.workers import ray_actors
+from imagen_host.batch.workers.drawing import Settings
+from imagen_host.cli import main
+
+ray = pytest.importorskip("ray")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+ROOM = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Three nodes on this machine, the first with the driver."""
+    monkeypatch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
+    nodes = cluster_utils.Cluster(initialize_head=True, head_node_args=ROOM)
+    others = [nodes.add_node(**ROOM) for _ in range(2)]
+    yield nodes, others
+    ray.shutdown()
+    nodes.shutdown()
+
+
+def test_a_node_that_is_killed_loses_nothing(cluster, registry):
+    nodes, others = cluster
+    plan, jobs = plan_of(registry, graph(seconds_per_step=0.2)), jobs_of(registry, rows(24))
+    with ray_actors.cluster(nodes.address, Settings(threads=1)) as hires:
+        assert len(hires) == 3
+        with Crew(jobs, lambda job: Task(plan.prompt(job), None), hires) as crew:
+            results = []
+            for result in crew:
+                results.append(result)
+                if len({item.worker for item in results}) == 3 and others:
+                    nodes.remove_node(others.pop(), allow_graceful=False)
+                    others.clear()
+    assert not others, "no node was killed: one machine drew everything"
+    assert sorted(int(result.job.cells["seed"]) for result in results) == list(range(24))
+    assert all(result.pictures and not result.error for result in results)
+
+
+def test_a_job_that_fails_on_the_cluster_is_told(cluster, registry):
+    nodes, _ = cluster
+    with ray_actors.cluster(nodes.address, Settings(), count=1) as hires:
+        worker = hires[0]()
+        with pytest.raises(JobFailed, match="a value is too small: steps: 0"):
+            worker.draw(Task(graph(steps=0), None))
+        assert worker.draw(Task(graph(), None))[0][0] == ".png"
+
+
+def test_the_command_begins_a_cluster_of_its_own(capsys):
+    Path("graph.json").write_text(json.dumps(graph()))
+    Path("jobs.csv").write_text(rows(3))
+    code = main(["batch", "graph.json", "jobs.csv", "--ray", "--workers", "1", "--quiet"])
+    assert code == 0, capsys.readouterr().err
+    assert len(list(Path("output").glob("*.png"))) == 3 and not ray.is_initialized()
+    assert "IMAGEN_PACK" in os.environ
+
+
+def rows(count):
+    return "prompt,seed\n" + "".join(f"a cube {i},{i}\n" for i in range(count))
