@@ -42,7 +42,8 @@ class Batch:
             self._report()
 
     def _collect(self, left: list[Job], hires: list[Hire]) -> None:
-        bar = tqdm(total=len(left), unit="job", file=sys.stderr, disable=self.options.quiet)
+        often = {"mininterval": 0.2 if sys.stderr.isatty() else 30.0}  # seconds; a log is not a terminal
+        bar = tqdm(total=len(left), unit="job", file=sys.stderr, disable=self.options.quiet, **often)
         task_of = lambda job: Task(self.plan.prompt(job), self.plan.graph(job))
         with bar, Crew(left, task_of, hires) as crew:
             for result in crew:

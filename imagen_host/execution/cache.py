@@ -73,6 +73,11 @@ class Cache:
         self.entries.pop(key, None)
         self.makers.pop(key, None)
 
+    def drop_shown(self) -> None:
+        """Drop the results of nodes that show something, such as files."""
+        for key in [key for key, entry in self.entries.items() if entry.ui]:
+            self.drop(key)
+
     def _keep(self, kept: Collection[str]) -> None:
         self.entries = {key: entry for key, entry in self.entries.items() if key in kept}
         self.makers = {key: maker for key, maker in self.makers.items() if key in self.entries}

@@ -65,5 +65,6 @@ def _draw(engine, prompt: dict, graph: dict | None) -> list[Picture]:
         paths = map(Path, terminal.saved_paths(result, host.output_directory))
         return [(path.suffix, path.read_bytes()) for path in paths]
     finally:
+        engine.cache.drop_shown()  # a saver that is not run again would show files that are gone
         for folder in (host.output_directory, host.temp_directory):
             shutil.rmtree(folder, ignore_errors=True)

@@ -24,7 +24,8 @@ READY = b"ready"
 def hires(count: int, settings: Settings, devices: int = 0) -> list[Hire]:
     """So many workers. Cores are divided among them, and GPUs, of which there are `devices`, dealt out."""
     own = replace(settings, threads=settings.threads or _threads(count))
-    each = [replace(own, device=str(i % devices) if devices > 1 else "") for i in range(count)]
+    named = _devices(devices) if devices > 1 else [""]
+    each = [replace(own, device=named[i % len(named)]) for i in range(count)]
     return [functools.partial(ProcessWorker, f"process {i}", one) for i, one in enumerate(each, start=1)]
 
 
@@ -32,6 +33,13 @@ def _threads(count: int) -> int:
     """Of one of so many workers; as OMP_NUM_THREADS says, where it says something."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if "OMP_NUM_THREADS" in os.environ else max(1, cores // count)
+
+
+def _devices(count: int) -> list[str]:
+    """GPUs as CUDA calls them: those that the user made visible, or all."""
+    return [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name] or [
+        str(i) for i in range(count)
+    ]
 
 
 class ProcessWorker:

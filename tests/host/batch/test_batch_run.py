@@ -208,7 +208,9 @@ def test_wrong_input_is_one_line(capsys, arguments, words):
 def test_a_server_refuses_fails_and_is_lost(registry, host, tmp_path):
     with serving(registry, host, tmp_path) as (url, state):
         worker = ServerWorker(url)
-        with pytest.raises(JobFailed, match="refuses it: a value is too small: steps: 0"):
+        with pytest.raises(JobFailed, match="refuses it: node 1 is of the unknown class 'Nothing'"):
+            worker.draw(Task({"1": {"class_type": "Nothing", "inputs": {}}}, None))
+        with pytest.raises(JobFailed, match="refuses a part of it: a value is too small: steps: 0"):
             worker.draw(Task(graph(steps=0), None))
         broken = graph() | {"5": {"class_type": "Quiet", "inputs": {"value": ["6", 0]}}}
         broken |= {"6": {"class_type": "Broken", "inputs": {"value": ["7", 0]}}}
@@ -232,8 +234,9 @@ def test_a_server_refuses_fails_and_is_lost(registry, host, tmp_path):
 def test_models_stay_and_nothing_is_left_between_jobs(registry, flow):
     number = {"class_type": "Number", "inputs": {"value": 5}}
     with drawer(Settings()) as draw:
-        for seed in (1, 2, 1):
-            draw(graph(seed=seed) | {"6": number, "7": {"class_type": "Show", "inputs": {"value": ["6", 0]}}}, None)
+        shown = {"6": number, "7": {"class_type": "Show", "inputs": {"value": ["6", 0]}}}
+        for seed in (1, 2, 2):  # the same twice: the saver saves again
+            assert [ending for ending, _ in draw(graph(seed=seed) | shown, None)] == [".png"]
     assert [call for call in flow.CALLS if call[0] == "Number"] == [("Number", 5)]  # as a loader: once
 
 
