@@ -72,7 +72,8 @@ class Control:
         if self.adapter.network.takes_hint:
             picture = fitted(picture, size, how=self.fit, resizing=resizing_of(kind))
         picture = picture.to(self.adapter.device, torch.float32)
-        return Given(picture=picture.expand(batch, -1, -1, -1), kind=kinds.index(kind))
+        which = torch.full((batch,), kinds.index(kind), device=picture.device)
+        return Given(picture=picture.expand(batch, -1, -1, -1), kind=which)
 
     def _branch(
         self, stage: Stage, branch: str, text: TextEmbeds | None, told: Signals, given: Given, size: tuple[int, int]

@@ -54,6 +54,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     for stage, trainable in TRAINABLES.items():
         command = train.add_parser(stage, help=trainable.about)
         add_train_options(command)
+        trainable.add_options(command)
         command.set_defaults(handler=_train, stage=stage)
     _add_pictures(train)
     _add_mini(train)
@@ -181,7 +182,8 @@ def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
 
 def _train(args: argparse.Namespace) -> int:
     options = train_options(args, args.stage)
-    outcome = TRAINABLES[args.stage].run(options)
+    trainable = TRAINABLES[args.stage]
+    outcome = trainable.run(options, trainable.settings(args))
     if outcome.figures:
         _say(outcome.figures)
     if outcome.interrupted:

@@ -127,10 +127,15 @@ class Muon(torch.optim.Optimizer):
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """(matrices for Muon, the rest): weights of linear layers and plain convolutions are matrices."""
+    """(matrices for Muon, the rest): weights of linear layers and plain convolutions are matrices.
+
+    Not those of layers marked as starting at zero beside a trained network: an orthogonal update is of full size whatever
+    the gradient, and would take them far off in the direction of one batch's noise.
+    """
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}  # maybe tied to a linear layer
     layers = (m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d))
-    matrices = {id(m.weight) for m in layers if getattr(m, "groups", 1) == 1} - tables
+    plain = (m for m in layers if getattr(m, "groups", 1) == 1 and not getattr(m, "starts_at_zero", False))
+    matrices = {id(m.weight) for m in plain} - tables
     params = [p for p in model.parameters() if p.requires_grad]
     return [p for p in params if id(p) in matrices], [p for p in params if id(p) not in matrices]
 

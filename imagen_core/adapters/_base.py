@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..conditioning import Signals, TextEmbeds
-from ..unets import UNetConfig
+from ..unets import UNet, UNetConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Given:
     """What an adapter is given at the start of a run, on its own device."""
 
     picture: Tensor  # (b 3 h w) in [-1, 1]: the hint at the size that is drawn, or a reference of any size
-    kind: int = 0  # which of the adapter's kinds it is
+    kind: Tensor  # (b,) which of the adapter's kinds it is, from 0
     text: TextEmbeds | None = None  # of this branch, one row or b; None where the network reads none
     base: Signals = Signals()  # what the network itself is told
     null: bool = False  # whether this is the branch that guidance steers away from
@@ -55,6 +55,10 @@ class Adapter(ABC, nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
+
+    def begin_as(self, network: UNet) -> Adapter:
+        """Before training, with what it takes over of the network that it is to steer: nothing. Returns itself."""
+        return self
 
     @abstractmethod
     def told(self, given: Given) -> Signals:

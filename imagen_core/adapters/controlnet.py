@@ -13,7 +13,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -91,7 +90,7 @@ class ControlNet(Adapter):
     def told(self, given: Given) -> Signals:
         """The hint where the stem's output is, the kind beside the time, the prompt as the copy reads it."""
         hint = padded((given.picture.to(self.dtype) + 1.0) / 2.0, self.copy.multiple)
-        kind = self.kind(torch.full((len(hint),), given.kind, device=hint.device))  # b e
+        kind = self.kind(given.kind)  # b e
         told = Signals(
             vector=kind,
             features={self.copy.stem_point: self.hint(hint)},

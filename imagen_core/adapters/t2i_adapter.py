@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -102,10 +101,9 @@ class T2IAdapter(Adapter):
             }
         )
 
-    def features(self, hint: Tensor, kind: int) -> list[Tensor]:
-        """hint (b 3 h w) in [0, 1], of whole cells -> a map (b c h/cell w/cell) a scale."""
-        kinds = self.kind(torch.full((len(hint),), kind, device=hint.device))[:, :, None, None]  # b c 1 1
-        x = self.conv_in(F.pixel_unshuffle(hint, self.finest)) + kinds
+    def features(self, hint: Tensor, kind: Tensor) -> list[Tensor]:
+        """hint (b 3 h w) in [0, 1], of whole cells, kind (b,) -> a map (b c h/cell w/cell) a scale."""
+        x = self.conv_in(F.pixel_unshuffle(hint, self.finest)) + self.kind(kind)[:, :, None, None]
         found = []
         for scale in self.scales:
             x = scale(x)

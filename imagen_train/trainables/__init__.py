@@ -7,6 +7,7 @@ at once, and imports what it trains with when it trains.
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterable
 
@@ -32,7 +33,9 @@ def discover(package: str, places: Iterable[str]) -> dict[str, TrainableStage]:
 
 
 def _is_trainable(value: object, module: str) -> bool:
-    return isinstance(value, type) and issubclass(value, TrainableStage) and value.__module__ == module
+    if not isinstance(value, type) or not issubclass(value, TrainableStage) or value.__module__ != module:
+        return False
+    return not inspect.isabstract(value)
 
 
 TRAINABLES = discover(__name__, __path__)

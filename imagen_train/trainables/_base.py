@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -37,6 +38,13 @@ class TrainableStage(ABC):
     shipped: ClassVar[bool] = True  # else its file stays beside the training state
     taught_by: ClassVar[str | None] = None  # another stage whose file it learns from in `imagen train mini`
     exports: ClassVar[bool] = False  # whether `export` works while the run goes on
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Options of its own, besides those that all share."""
+
+    def settings(self, args: argparse.Namespace) -> Any:
+        """What the options say of its own kind, for `run`; None for what is shipped."""
+        return None
 
     def adjusted(self, options: TrainOptions) -> TrainOptions:
         """The options as this stage takes them."""

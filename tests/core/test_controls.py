@@ -185,7 +185,8 @@ def test_kinds_of_a_union_are_told_apart(base, name):
     network = trained(name, base).network
     hint = PALETTE.expand(2, -1, -1, -1)
     x_t, time, _ = make_inputs(base.unet)
-    found = [network.at(x_t, time, network.told(Given(picture=hint, kind=kind, text=make_text()))) for kind in (0, 1)]
+    given = [Given(picture=hint, kind=torch.full((2,), kind), text=make_text()) for kind in (0, 1)]
+    found = [network.at(x_t, time, network.told(each)) for each in given]
     assert any((found[0].features[point] - found[1].features[point]).abs().max() > 1e-5 for point in found[0].features)
 
 

@@ -21,6 +21,7 @@ from imagen_core.adapters.t2i_adapter import T2IAdapterConfig  # noqa: E402
 from imagen_core.conditioning import Signals, TextEmbeds  # noqa: E402
 
 SAME = 1e-5
+KIND = torch.zeros(2, dtype=torch.long)
 STATES = text_states(2)
 TEXT = TextEmbeds(embeds=STATES, mask=torch.ones(STATES.shape[:2], dtype=torch.bool))
 
@@ -53,7 +54,7 @@ def inputs():
 
 def features_of(control):
     x_t, time, hint = inputs()
-    told = control.told(Given(picture=hint, text=TEXT))
+    told = control.told(Given(picture=hint, kind=KIND, text=TEXT))
     return control.at(x_t, time, told).features
 
 
@@ -117,7 +118,7 @@ def test_t2i_features_are_diffusers_full_adapters(stage):
     _, _, hint = inputs()
     with torch.inference_mode():
         expected = theirs((hint + 1) / 2)
-        found = ours.told(Given(picture=hint)).features
+        found = ours.told(Given(picture=hint, kind=KIND)).features
     assert list(found) == list(ours.points) and len(found) == len(expected) == 4
     for (name, ours_), theirs_ in zip(found.items(), expected, strict=True):
         assert (ours_ - theirs_).abs().max() < SAME, name

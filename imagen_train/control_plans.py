@@ -1,0 +1,70 @@
+"""How is each kind of control trained: on which pictures, with which network, optimiser and course? (Only settings here.)"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagen_core import ADAPTERS, HINTS
+from imagen_core.adapters import AdapterConfig
+
+from .loop import LoopConfig
+from .optim import OptimConfig
+
+# The pictures of imagen-mini's stages, and which are held out.
+PICTURES = {
+    "base64": ("base64", "base64_held_out"),
+    "sr256": ("full256", "full256_held_out"),
+    "sr1024": ("window1024", "window1024_held_out"),
+}
+# A copy of trained weights learns at a quarter of the rate at which the network itself was made.
+COPY_RATES = OptimConfig(muon_lr=0.005, adamw_lr=1e-3)
+FRESH_RATES = OptimConfig(muon_lr=0.01, adamw_lr=1e-3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlPlan:
+    """How one control is trained on a frozen base."""
+
+    base: Path  # the stage's file
+    adapter: str  # a key of ADAPTERS
+    config: AdapterConfig
+    pictures: str | None = None  # a set of pictures in the cache; None: the base's own of imagen-mini
+    held_out: str | None = None  # those that previews are about
+    crop: int = 64  # side of what an enlarging stage is trained on
+    batch_size: int = 64
+    null_fraction: float = 0.5  # captions dropped, so that the hint alone says something (2302.05543, section 3.3)
+    time_power: float = 0.75  # t = u^power: below 1 noise, where layout and colour are decided, comes more often
+    max_weight: float = 5.0  # see `losses.loss_weight`
+    max_aug_level: float = 0.3  # of an enlarging stage's small picture
+    optim: OptimConfig = COPY_RATES
+    loop: LoopConfig = LoopConfig()
+
+
+def control_plan(base: Path, hints: tuple[str, ...], *, depth: int | None = None) -> ControlPlan:
+    """A ControlNet that reads these kinds of hints. depth: how many blocks of a transformer are copied, None for all."""
+    config = ADAPTERS["controlnet"].config_cls(kinds=_known(hints), depth=depth)
+    return ControlPlan(base=base, adapter="controlnet", config=config)
+
+
+def adapter_plan(base: Path, hints: tuple[str, ...]) -> ControlPlan:
+    """A T2I-Adapter that reads them; early times come more often still, as they decide what it can say (2302.08453)."""
+    config = ADAPTERS["t2i_adapter"].config_cls(kinds=_known(hints))
+    return ControlPlan(base=base, adapter="t2i_adapter", config=config, time_power=0.5, optim=FRESH_RATES)
+
+
+def _known(hints: tuple[str, ...]) -> tuple[str, ...]:
+    if unknown := [hint for hint in hints if hint not in HINTS]:
+        raise ValueError(f"no hint is called {', '.join(unknown)}: expected some of {', '.join(sorted(HINTS))}")
+    if not hints or len(set(hints)) < len(hints):
+        raise ValueError(f"a control reads at least one kind of hint, and each once; got {', '.join(hints) or 'none'}")
+    return hints
+
+
+def with_pictures(plan: ControlPlan, stage: str) -> ControlPlan:
+    """The plan with the pictures of imagen-mini's stage where it names none."""
+    if plan.pictures is not None:
+        return plan
+    pictures, held_out = PICTURES[stage]
+    return dataclasses.replace(plan, pictures=pictures, held_out=held_out)

@@ -1,0 +1,44 @@
+"""How well does a picture follow a hint? Its edges lie where they were asked for, its colours are those of the palette.
+
+Shapes: b pictures, h w pixels.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from imagen_core.hints.edges import Edges
+from imagen_core.hints.palette import Palette
+
+NEAR = 1  # pixels by which an edge may be off
+
+
+def edge_f1(pictures: Tensor, lines: Tensor, *, near: int = NEAR) -> Tensor:
+    """(b,) in [0, 1]: of pictures (b 3 h w) in [-1, 1] and lines (b 1 h w, bool), the mean of how many edges lie by a
+    line and how many lines by an edge, the harmonic one; `near` pixels off count. 0 where there are none of either.
+    """
+    found = Edges().found(pictures)
+    precision, recall = _share_near(found, lines, near), _share_near(lines, found, near)
+    return 2 * precision * recall / (precision + recall).clamp_min(1e-9)
+
+
+def _share_near(those: Tensor, these: Tensor, near: int) -> Tensor:
+    """(b,) how many of `those` pixels lie within `near` of one of `these`; both (b 1 h w, bool)."""
+    grown = F.max_pool2d(these.float(), 2 * near + 1, stride=1, padding=near) > 0
+    return (those & grown).flatten(1).sum(1) / those.flatten(1).sum(1).clamp_min(1)
+
+
+def palette_error(pictures: Tensor, wanted: Tensor) -> Tensor:
+    """(b,) mean distance of the mean colours of pictures (b 3 h w) from those of `wanted`, of 0 to 1 in each channel."""
+    palette = Palette()
+    return (palette.means(pictures) - palette.means(wanted)).abs().flatten(1).mean(1) / 2.0
+
+
+def followed(kind: str, pictures: Tensor, source: Tensor) -> dict[str, float]:
+    """What can be measured of pictures under the hint of a kind that was made from `source`, both (b 3 h w)."""
+    if kind in ("edges", "soft_edges", "scribble"):
+        return {"edge_f1": edge_f1(pictures, Edges().found(source)).mean().item()}
+    if kind in ("palette", "tile"):
+        return {"palette_error": palette_error(pictures, source).mean().item()}
+    return {}
