@@ -1,7 +1,7 @@
 """How is an adapter kept in one .safetensors file: its weights, its settings, and the fingerprint of its base?
 
-Metadata (strings): format "imagen-adapter", format_version, adapter (JSON: kind and settings), base (JSON: stage, unet,
-fingerprint), training (JSON). Nothing here ever unpickles.
+Metadata (strings): format "imagen-adapter", format_version, adapter (JSON: kind and settings), base (the fingerprint of the
+network that it belongs to), unet (JSON: that network's settings), training (JSON). Nothing here ever unpickles.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .._safetensors import SafetensorsFile, aligned, opened, write_safetensors
 from .._settings_file import parsed
 from .._walk import find_files
 from ..adapters import Adapter, AdapterConfig, adapter_config_from_dict, adapter_config_to_dict, build_adapter
+from ..fingerprint import KEY, Fingerprint, check_fits, fingerprint
 from ..unets import UNetConfig, unet_config_from_dict, unet_config_to_dict
 from ..whole_files import whole
-from .fingerprint import fingerprint
 from .plausible import check_settings, finite, in_short
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = "imagen-adapter"
 FORMAT_VERSION = 1
+MOST_TIMES = 16  # as many tensors as an adapter has, its base may have at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,7 @@ class AdapterSpec:
     name: str  # of ADAPTERS
     config: AdapterConfig
     base: UNetConfig  # the settings of the network that it was trained on
-    base_stage: str  # what that network does: one of the native format's STAGES
-    base_fingerprint: str
+    fingerprint: Fingerprint  # of that network
     training: dict[str, Any] = field(default_factory=dict)  # how it was made
 
     @staticmethod
@@ -50,8 +50,7 @@ class AdapterSpec:
             name=adapter.name,
             config=adapter.config,
             base=adapter.base,
-            base_stage=stage.spec.stage,
-            base_fingerprint=fingerprint(stage),
+            fingerprint=fingerprint(stage),
             training=training or {},
         )
 
@@ -69,12 +68,8 @@ class LoadedAdapter:
         return self.network.device
 
     def check_fits(self, stage: Stage) -> None:
-        """ValueError where the stage is not the network that this was trained on."""
-        if self.spec.base_fingerprint != fingerprint(stage):
-            raise ValueError(
-                f"this {self.spec.name} was trained on another {self.spec.base_stage} network than this"
-                f" {stage.spec.stage} stage: load the one that it belongs to, or train one with imagen train"
-            )
+        """ValueError where the stage is not the network that this was trained on, nor one fine-tuned from it."""
+        check_fits(self.spec.fingerprint, stage, "this control")
 
 
 def save_adapter(
@@ -82,12 +77,12 @@ def save_adapter(
 ) -> None:
     """Write it to `path`, whole or not at all; weights are stored as `dtype`."""
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in adapter.state_dict().items()}
-    base = {"stage": spec.base_stage, "unet": unet_config_to_dict(spec.base), "fingerprint": spec.base_fingerprint}
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "adapter": json.dumps(adapter_config_to_dict(spec.name, spec.config)),
-        "base": json.dumps(base),
+        KEY: spec.fingerprint.to_json(),
+        "unet": json.dumps(unet_config_to_dict(spec.base)),
         "training": json.dumps(spec.training),
     }
     with whole(Path(path)) as draft:
@@ -150,24 +145,17 @@ def _spec_of(file: SafetensorsFile) -> AdapterSpec:
             f"{path} has format_version {version[:20]!r}, this pack reads {FORMAT_VERSION}; update the pack"
         )
     try:
+        base = Fingerprint.from_json(metadata.get(KEY, ""), path)
         entries = {
-            name: parsed(metadata.get(name, ""), f"metadata {name!r}") for name in ("adapter", "base", "training")
+            name: parsed(metadata.get(name, ""), f"metadata {name!r}") for name in ("adapter", "unet", "training")
         }
-        return _spec_from(entries, len(file.shapes))
+        return _spec_from(entries, base, len(file.shapes))
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{path}: {in_short(error)}") from error
 
 
-def _spec_from(entries: dict[str, Any], tensors: int) -> AdapterSpec:
+def _spec_from(entries: dict[str, Any], base: Fingerprint, tensors: int) -> AdapterSpec:
     name, config = adapter_config_from_dict(entries["adapter"])
-    base = entries["base"]
-    unet = unet_config_from_dict(base["unet"])
-    check_settings(unet, 4 * tensors)  # a copy leaves out the way up
-    return AdapterSpec(
-        name=name,
-        config=config,
-        base=unet,
-        base_stage=str(base["stage"]),
-        base_fingerprint=str(base["fingerprint"]),
-        training=entries["training"],
-    )
+    unet = unet_config_from_dict(entries["unet"])
+    check_settings(unet, MOST_TIMES * tensors)
+    return AdapterSpec(name=name, config=config, base=unet, fingerprint=base, training=entries["training"])

@@ -39,7 +39,7 @@ class TrainableStage(ABC):
     taught_by: ClassVar[str | None] = None  # another stage whose file it learns from in `imagen train mini`
     exports: ClassVar[bool] = False  # whether `export` works while the run goes on
 
-    def add_options(self, parser: argparse.ArgumentParser) -> None:
+    def add_options(self, parser: argparse.ArgumentParser) -> None:  # noqa: B027
         """Options of its own, besides those that all share."""
 
     def settings(self, args: argparse.Namespace) -> Any:

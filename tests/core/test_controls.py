@@ -26,7 +26,6 @@ from imagen_core import (
 )
 from imagen_core.adapters import Given
 from imagen_core.adapters._points import layout_of
-from imagen_core.checkpoints.fingerprint import fingerprint
 from imagen_core.conditioning import joined
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
 from imagen_core.schedules.cosine import CosineSchedule
@@ -214,18 +213,10 @@ def test_files_keep_everything(base, name, tmp_path):
     assert torch.equal(drawn(base, replace(control, adapter=read)), drawn(base, control))
 
 
-def test_a_base_is_known_whatever_precision_it_was_loaded_in(base):
-    own = fingerprint(base)
-    for dtype in (torch.float16, torch.bfloat16):
-        unet = randomised(base.spec.unet_config).to(dtype)
-        assert fingerprint(replace(base, unet=unet)) == own
-    assert fingerprint(replace(base, unet=randomised(base.spec.unet_config, seed=1))) != own
-
-
 def test_what_does_not_belong_is_refused(base, name, tmp_path):
     control = Control(adapter=trained(name, base), picture=PALETTE)
     other = replace(base, unet=randomised(base.spec.unet_config, seed=1))
-    with pytest.raises(ValueError, match="was trained on another base64 network"):
+    with pytest.raises(ValueError, match="this control was made for a base64 stage with other weights"):
         drawn(other, control)
     with pytest.raises(ValueError, match="3 hints for 2 pictures"):
         drawn(base, replace(control, picture=PALETTE.expand(3, -1, -1, -1)))

@@ -1,0 +1,158 @@
+"""Does a control learn beside a frozen base, by command, from hints made on the way, and is what it leaves loadable?"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from imagen_core import HINTS, load_adapter, load_stage, save_checkpoint
+from imagen_core.hints.edges import Edges
+from imagen_train import cli, data
+from imagen_train.control_plans import adapter_plan, control_plan
+from imagen_train.controls import ControlTask, hints_of, start_adapter, train_control
+from imagen_train.data import Rendered, render_pictures
+from imagen_train.following import edge_f1, palette_error
+from imagen_train.loop import LoopConfig, train
+from imagen_train.optim import split_parameters
+from imagen_train.options import TrainOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Boxes:
+    """Flat boxes on flat grounds."""
+
+    name: str = "boxes"
+    side: int = 32
+    window: None = None
+    chunk: int = 16
+    layouts: tuple[str, ...] = ()
+
+    def rendered(self, index: int) -> Rendered:
+        draw = np.random.default_rng(index)
+        pixels = np.broadcast_to(draw.integers(0, 256, (16, 1, 1, 3)), (16, 32, 32, 3)).astype(np.uint8)
+        for picture in pixels:
+            top, left = draw.integers(2, 16, 2)
+            picture[top : top + 12, left : left + 12] = draw.integers(0, 256, 3)
+        return Rendered(pixels, ["a box"] * 16, {})
+
+
+@pytest.fixture
+def options(models, tmp_path, monkeypatch):
+    monkeypatch.setitem(data.KINDS, "boxes", Boxes())
+    render_pictures(Boxes(), 16, tmp_path / "cache")
+    return TrainOptions(
+        state_dir=tmp_path, cache_dir=tmp_path / "cache", models_dir=models, max_steps=25, batch_size=8, export=False,
+        preview_minutes=float("inf"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base(models, tmp_path_factory):
+    """A base that draws something: one whose head is zero lets no gradient through."""
+    stage = load_stage(models / "base64.safetensors")
+    torch.manual_seed(0)
+    for parameter in stage.unet.parameters():
+        if parameter.abs().max() == 0:
+            parameter.normal_(0, 0.1)
+    path = tmp_path_factory.mktemp("base") / "base64.safetensors"
+    save_checkpoint(path, stage.unet, spec=stage.spec)
+    return path
+
+
+@pytest.fixture(params=["control", "adapter"])
+def plan(request, base):
+    made = {"control": control_plan, "adapter": adapter_plan}[request.param]
+    plan = made(base, ("edges", "palette"))
+    return dataclasses.replace(plan, pictures="boxes", loop=LoopConfig(warmup_steps=5, ema_half_life=5.0))
+
+
+def test_the_loss_falls_and_the_base_stays_as_it_is(plan, options):
+    stage = load_stage(plan.base)
+    before = {key: value.clone() for key, value in stage.unet.state_dict().items()}
+    task = ControlTask(plan, stage, options)
+    network = start_adapter(plan, stage, options)
+
+    def error(adapter):
+        with torch.no_grad():
+            return np.mean([task.loss(adapter, torch.Generator().manual_seed(seed), 0.0).item() for seed in range(4)])
+
+    first = error(network)
+    learned = train(network, task, options, optim=plan.optim, config=plan.loop)
+    assert error(learned.model) < 0.9 * first
+    assert all(torch.equal(before[key], value) for key, value in stage.unet.state_dict().items())
+    preview = task.preview(learned.model)
+    assert preview.picture.shape[1] == 4 * 32 and {"edges_edge_f1", "palette_palette_error"} == set(preview.figures)
+
+
+def test_layers_that_start_at_zero_are_not_orthogonalised(plan, options):
+    network = start_adapter(plan, load_stage(plan.base), options)
+    matrices, rest = split_parameters(network)
+    assert matrices and all(parameter.abs().max() > 0 for parameter in matrices if parameter.requires_grad)
+    zeros = [p for name, p in network.named_parameters() if name.startswith(("joins", "out", "kind", "hint.out"))]
+    assert zeros and all(any(zero is each for each in rest) for zero in zeros)
+
+
+def test_a_run_can_be_stopped_and_goes_on(plan, options):
+    """The split of parameters is the same when zeros have moved."""
+    half = dataclasses.replace(options, max_steps=2)
+    train_control(plan, half, options.state_dir / "control.safetensors")
+    result = train_control(plan, dataclasses.replace(options, max_steps=4, resume=True), options.state_dir / "x")
+    assert result.state.step == 4
+
+
+@pytest.mark.parametrize("name", ["control", "adapter"])
+def test_one_command_makes_a_file_that_steers(name, models, options, capsys):
+    parser = argparse.ArgumentParser()
+    cli.add_commands(parser.add_subparsers())
+    base, out = str(models / "base64.safetensors"), options.state_dir / "models"
+    (out / "text_encoder").parent.mkdir()
+    (out / "text_encoder").symlink_to(models / "text_encoder")
+    where = ["--state-dir", str(options.state_dir), "--cache-dir", str(options.cache_dir), "--models-dir", str(out)]
+    told = ["--base", base, "--hint", "edges,tile", "--pictures", "boxes", "--max-steps", "3", "--batch-size", "4"]
+    args = parser.parse_args(["train", name, *told, *where, "--preview-minutes", "inf"])
+    assert args.handler(args) == 0
+    loaded = load_adapter(out / f"{name}.safetensors")
+    assert loaded.spec.config.kinds == ("edges", "tile") and loaded.spec.training["steps"] == 3
+    stage = load_stage(base)
+    loaded.check_fits(stage)
+
+
+def test_enlarging_stages_are_controlled_too(models, options):
+    plan = dataclasses.replace(
+        control_plan(models / "sr256.safetensors", ("edges",)), pictures="boxes", crop=32, batch_size=4
+    )
+    result = train_control(
+        plan, dataclasses.replace(options, max_steps=2, preview_minutes=1.0), options.state_dir / "x"
+    )
+    assert result.state.step == 2 and list(options.state_dir.glob("preview_*.png"))
+
+
+def test_hints_are_made_on_the_way_of_all_kinds_in_turn():
+    pictures = torch.from_numpy(Boxes().rendered(0).pixels).permute(0, 3, 1, 2) / 127.5 - 1
+    hints, kind = hints_of(pictures, ("edges", "palette", "tile"), torch.Generator().manual_seed(0))
+    assert sorted(kind.bincount().tolist()) == [5, 5, 6]
+    for index, name in enumerate(("edges", "palette", "tile")):
+        assert HINTS[name]().fits(hints[kind == index])
+
+
+def test_wrong_hints_are_named(models):
+    with pytest.raises(ValueError, match="no hint is called depht: expected some of edges"):
+        control_plan(models / "base64.safetensors", ("edges", "depht"))
+    with pytest.raises(ValueError, match="each once"):
+        control_plan(models / "base64.safetensors", ("edges", "edges"))
+
+
+def test_what_follows_a_hint_is_measured():
+    picture = torch.full((1, 3, 32, 32), -1.0)
+    picture[..., 8:24, 8:24] = 1.0
+    lines = Edges().found(picture)
+    assert edge_f1(picture, lines).item() == 1.0
+    assert edge_f1(picture.roll(1, 3), lines).item() == 1.0  # within a pixel
+    assert edge_f1(picture.roll(4, (2, 3)), lines).item() < 0.6
+    assert edge_f1(torch.zeros_like(picture), lines).item() == 0.0
+    assert palette_error(picture, picture).item() == 0.0
+    assert palette_error(-torch.ones_like(picture), torch.ones_like(picture)).item() == 1.0
