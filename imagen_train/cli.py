@@ -70,6 +70,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
         command.set_defaults(handler=_evaluate, metric=metric)
     _add_evaluate_all(commands)
     _add_evaluate_things(commands)
+    _add_evaluate_control(commands)
     sheet = commands.add_parser("sheet", help="draw unpicked pictures at 64, 256 and 1024 px as contact sheets")
     sheet.add_argument("--out", type=folder, required=True, help="folder for the JPEGs")
     sheet.add_argument("--count", type=int, default=64, help="pictures (default: %(default)s)")
@@ -180,6 +181,24 @@ def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
     text.set_defaults(handler=_evaluate_text)
 
 
+def _add_evaluate_control(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("control", help="how well does a control make its base follow hints?")
+    add = command.add_argument
+    add("--base", type=file_there, required=True, help="the base's checkpoint")
+    add("--control", type=file_there, required=True, help="the control's file")
+    add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with text_encoder/")
+    add("--judge", type=file_there, help="a things_judge.safetensors: does the caption hold besides?")
+    add("--pictures", default="base64_held_out", help="pictures whose hints are followed (default: %(default)s)")
+    add("--cache-dir", type=folder, help="where held-out pictures are kept between runs")
+    add("--count", type=int, default=500, help="pictures (default: %(default)s)")
+    add("--guidance-scale", type=float, help="default: the checkpoint's own")
+    add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
+    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    _add_dtype(command)
+    command.set_defaults(handler=_evaluate_control)
+
+
 def _train(args: argparse.Namespace) -> int:
     options = train_options(args, args.stage)
     trainable = TRAINABLES[args.stage]
@@ -268,6 +287,29 @@ def _evaluate_things(args: argparse.Namespace) -> int:
         tier=args.tier,
         settings=settings,
         pictures_out=args.pictures,
+    )
+    _say(figures)
+    return 0
+
+
+def _evaluate_control(args: argparse.Namespace) -> int:
+    import torch
+
+    from .evaluate import SamplingSettings
+    from .evaluate_control import evaluate_control
+    from .stickers.judge import load_things_judge
+
+    torch.set_num_threads(args.threads)
+    figures = evaluate_control(
+        args.base,
+        args.control,
+        args.models_dir,
+        args.cache_dir or default_state_root() / "cache",
+        pictures=args.pictures,
+        count=args.count,
+        settings=SamplingSettings(steps=args.steps, guidance_scale=args.guidance_scale, dtype=args.dtype),
+        judge=None if args.judge is None else load_things_judge(args.judge),
+        device=args.device,
     )
     _say(figures)
     return 0

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from imagen_core.control import Control
 from imagen_core.draw import Draw
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
 from imagen_core.samplers import SAMPLERS
@@ -54,13 +55,14 @@ class SamplingSettings:
         known = {name: stage.spec.defaults.get(name, value) for name, value in fallback.items()}
         return dataclasses.replace(self, **{k: v for k, v in known.items() if getattr(self, k) is None})
 
-    def draw(self, seeds: Sequence[int]) -> Draw:
-        """These settings, none of them None, for pictures of these seeds."""
+    def draw(self, seeds: Sequence[int], controls: Sequence[Control] = ()) -> Draw:
+        """These settings, none of them None, for pictures of these seeds that follow `controls`."""
         return Draw(
             seeds=seeds,
             steps=self.steps,
             sampler=SAMPLERS[self.sampler](),
             guidance=ClassifierFreeGuidance(scale=self.guidance_scale),
+            controls=controls,
         )
 
     def load(self, path: Path, device: str, *, expected_stage: str | None = None) -> Stage:

@@ -23,6 +23,11 @@ def edge_f1(pictures: Tensor, lines: Tensor, *, near: int = NEAR) -> Tensor:
     return 2 * precision * recall / (precision + recall).clamp_min(1e-9)
 
 
+def edge_f1_of(pictures: Tensor, source: Tensor) -> Tensor:
+    """`edge_f1` of pictures against the edges of `source`, both (b 3 h w)."""
+    return edge_f1(pictures, Edges().found(source))
+
+
 def _share_near(those: Tensor, these: Tensor, near: int) -> Tensor:
     """(b,) how many of `those` pixels lie within `near` of one of `these`; both (b 1 h w, bool)."""
     grown = F.max_pool2d(these.float(), 2 * near + 1, stride=1, padding=near) > 0
@@ -38,7 +43,7 @@ def palette_error(pictures: Tensor, wanted: Tensor) -> Tensor:
 def followed(kind: str, pictures: Tensor, source: Tensor) -> dict[str, float]:
     """What can be measured of pictures under the hint of a kind that was made from `source`, both (b 3 h w)."""
     if kind in ("edges", "soft_edges", "scribble"):
-        return {"edge_f1": edge_f1(pictures, Edges().found(source)).mean().item()}
+        return {"edge_f1": edge_f1_of(pictures, source).mean().item()}
     if kind in ("palette", "tile"):
         return {"palette_error": palette_error(pictures, source).mean().item()}
     return {}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 
-from imagen_core import HINTS, load_adapter, load_stage, save_checkpoint
+from imagen_core import HINTS, AdapterSpec, load_adapter, load_stage, save_adapter, save_checkpoint
 from imagen_core.hints.edges import Edges
 from imagen_train import cli, data
 from imagen_train.control_plans import adapter_plan, control_plan
@@ -45,7 +46,7 @@ def options(models, tmp_path, monkeypatch):
     monkeypatch.setitem(data.KINDS, "boxes", Boxes())
     render_pictures(Boxes(), 16, tmp_path / "cache")
     return TrainOptions(
-        state_dir=tmp_path, cache_dir=tmp_path / "cache", models_dir=models, max_steps=25, batch_size=8, export=False,
+        state_dir=tmp_path, cache_dir=tmp_path / "cache", models_dir=models, max_steps=12, batch_size=8, export=False,
         preview_minutes=float("inf"),
     )  # fmt: skip
 
@@ -78,11 +79,11 @@ def test_the_loss_falls_and_the_base_stays_as_it_is(plan, options):
 
     def error(adapter):
         with torch.no_grad():
-            return np.mean([task.loss(adapter, torch.Generator().manual_seed(seed), 0.0).item() for seed in range(4)])
+            return np.mean([task.loss(adapter, torch.Generator().manual_seed(seed), 0.0).item() for seed in range(2)])
 
     first = error(network)
     learned = train(network, task, options, optim=plan.optim, config=plan.loop)
-    assert error(learned.model) < 0.9 * first
+    assert error(learned.model) < 0.97 * first
     assert all(torch.equal(before[key], value) for key, value in stage.unet.state_dict().items())
     preview = task.preview(learned.model)
     assert preview.picture.shape[1] == 4 * 32 and {"edges_edge_f1", "palette_palette_error"} == set(preview.figures)
@@ -152,7 +153,29 @@ def test_what_follows_a_hint_is_measured():
     lines = Edges().found(picture)
     assert edge_f1(picture, lines).item() == 1.0
     assert edge_f1(picture.roll(1, 3), lines).item() == 1.0  # within a pixel
-    assert edge_f1(picture.roll(4, (2, 3)), lines).item() < 0.6
+    assert edge_f1(picture.roll((4, 4), (2, 3)), lines).item() < 0.6
     assert edge_f1(torch.zeros_like(picture), lines).item() == 0.0
     assert palette_error(picture, picture).item() == 0.0
     assert palette_error(-torch.ones_like(picture), torch.ones_like(picture)).item() == 1.0
+
+
+def test_one_command_says_how_well_it_follows(plan, base, options, capsys):
+    stage = load_stage(base)
+    network = start_adapter(plan, stage, options)
+    file = options.state_dir / "control.safetensors"
+    save_adapter(file, network, AdapterSpec.of(network, stage))
+    parser = argparse.ArgumentParser()
+    cli.add_commands(parser.add_subparsers())
+    told = ["--base", str(base), "--control", str(file), "--models-dir", str(options.models_dir), "--pictures", "boxes"]
+    args = parser.parse_args(
+        ["evaluate", "control", *told, "--cache-dir", str(options.cache_dir), "--count", "2", "--steps", "1"]
+    )
+    assert args.handler(args) == 0
+    figures = json.loads(capsys.readouterr().out)
+    edges, palette = figures["edges"], figures["palette"]
+    assert list(edges) == ["none", "0.5", "1", "renders", "wrong hint"]
+    assert edges["renders"]["edge_f1"]["mean"] == 1.0 and palette["renders"]["palette_error"]["mean"] == 0.0
+    # An untrained control changes nothing, whatever its strength.
+    assert edges["none"] == edges["1"] == edges["0.5"] and palette["none"] == palette["1"]
+    assert set(figures["edges and palette"]["1"]) == {"edge_f1", "palette_error"}
+    assert figures["asked"]["count"] == 2
