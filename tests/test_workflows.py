@@ -152,7 +152,8 @@ QUICK = {
 
 NEED_COMFYUI = ("deepfloyd_if_1024_sdx4", "imagen_native_ksampler", "imagen_to_latent_1024", "threshold_any_model")
 NEED_WEIGHTS = ("deepfloyd_if_256", "deepfloyd_if_1024", "deepfloyd_if_img2img", "deepfloyd_if_inpaint")
-RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_WEIGHTS]
+NEED_CONTROL = ("edges_to_picture_1024", "palette_and_edges")
+RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_WEIGHTS + NEED_CONTROL]
 
 
 def test_the_list_says_which_graphs_need_comfyui(imagen):
@@ -178,6 +179,12 @@ def test_a_graph_whose_weights_are_not_here_names_node_and_file(name, imagen):
         ("Load stage II", "IF-II-M"),
     ):
         assert any(title in line and file in line for line in said.splitlines())
+
+
+@pytest.mark.parametrize("name", NEED_CONTROL)
+def test_a_graph_whose_control_is_not_here_names_node_and_file(name, imagen):
+    code, _, said = imagen("run", name)
+    assert code == 2 and "Load control" in said and "imagen-mini/control.safetensors" in said
 
 
 def test_inpainting_keeps_what_the_mask_leaves(imagen):

@@ -88,7 +88,7 @@ class Graph:
         self.groups.append({"title": self.title, "bounding": box, "color": "#3f789e", "font_size": 22, "flags": {}})
         self.title = ""
 
-    def add(self, kind: str, title: str | None = None, **inputs) -> Node:
+    def add(self, kind: str, /, title: str | None = None, **inputs) -> Node:
         info = self.object_info[kind]
         node = {"id": len(self.nodes) + 1, "type": kind, "pos": [self.x, self.y], "size": [self.width, 0], "flags": {}}
         node |= {"order": len(self.nodes), "mode": 0, "inputs": [], "outputs": []}

@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from drawings import SIDE, fox, glass_ball, kangaroo, render, studio, watercolour
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
+
+from imagen_core import HINTS
 
 INPUT = Path(__file__).resolve().parent.parent / "input"
 GROUND = (24, 24, 28)
@@ -209,6 +212,14 @@ def drawn(drawing: str) -> Image.Image:
     return render(drawing).convert("RGB")
 
 
+def hinted(kind: str, picture: Image.Image, side: int = 64) -> Image.Image:
+    """A hint of the picture as a stage of this size is given it, in square pixels."""
+    small = np.asarray(picture.resize((side, side), Image.Resampling.BOX), np.float32) / 127.5 - 1
+    hint = HINTS[kind]()(torch.from_numpy(small).permute(2, 0, 1)[None])[0]
+    pixels = ((hint + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    return fitted(Image.fromarray(pixels), *picture.size)
+
+
 PROMPT = "a red sphere to the left of a blue cube"
 SMALL = ("text_to_image_64", "Imagen Base Sample 64.batch_size=1")  # the picture that the cascade begins with
 LESS = "Super resolution 4096.factor=2"  # 2048 pixels are more than a thumbnail shows
@@ -229,6 +240,15 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
     "imagen_to_latent_1024": lambda run: bands(first(run("text_to_image_1024")), drawn(studio())),
     "threshold_any_model": lambda run: bands(
         drawn(fox()), burned(drawn(fox())), ImageEnhance.Color(drawn(fox())).enhance(1.35), lean=26
+    ),
+    "edges_to_picture_1024": lambda run: bands(
+        hinted("edges", opened(INPUT / "example.png")), opened(INPUT / "example.png")
+    ),
+    "palette_and_edges": lambda run: bands(
+        hinted("edges", opened(INPUT / "example.png")),
+        hinted("palette", opened(INPUT / "example.png")),
+        opened(INPUT / "example.png"),
+        lean=26,
     ),
     "deepfloyd_if_256": lambda run: framed(drawn(kangaroo()), shrunk(drawn(kangaroo()), 64), side=120),
     "deepfloyd_if_1024": lambda run: bands(

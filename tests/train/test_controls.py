@@ -18,7 +18,7 @@ from imagen_train.controls import ControlTask, hints_of, start_adapter, train_co
 from imagen_train.data import Rendered, render_pictures
 from imagen_train.following import edge_f1, palette_error
 from imagen_train.loop import LoopConfig, train
-from imagen_train.optim import split_parameters
+from imagen_train.optim import OptimConfig, split_parameters
 from imagen_train.options import TrainOptions
 
 
@@ -68,7 +68,8 @@ def base(models, tmp_path_factory):
 def plan(request, base):
     made = {"control": control_plan, "adapter": adapter_plan}[request.param]
     plan = made(base, ("edges", "palette"))
-    return dataclasses.replace(plan, pictures="boxes", loop=LoopConfig(warmup_steps=5, ema_half_life=5.0))
+    loop = LoopConfig(warmup_steps=2, ema_half_life=3.0)
+    return dataclasses.replace(plan, pictures="boxes", loop=loop, optim=OptimConfig(muon_lr=0.01, adamw_lr=0.01))
 
 
 def test_the_loss_falls_and_the_base_stays_as_it_is(plan, options):

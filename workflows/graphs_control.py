@@ -1,0 +1,60 @@
+"""Which graphs make a picture follow a hint? Their controls do not ship yet; `imagen train control` makes one."""
+
+from __future__ import annotations
+
+from _layout import Graph, save
+from graphs_mini import YOUR_OWN, Slot, draw, enlarge, example, load, write_prompt
+
+CONTROL = "imagen-mini/control.safetensors"
+NOT_SHIPPED = (
+    "No trained control ships yet: imagen train control --base FILE --hint edges,palette makes one for your base. Put it at "
+    f"models/imagen/{CONTROL}, or choose another in Load control."
+)
+
+
+def load_control(graph: Graph) -> Slot:
+    """Below in the first column."""
+    graph.section("Load the control")
+    net = graph.add("ImagenLoadControl", "Load control", control_net_name=CONTROL)["control_net"]
+    graph.note(NOT_SHIPPED)
+    return net
+
+
+def edges_to_picture_1024(graph: Graph) -> None:
+    """A new picture on the lines of your own, in the words of a prompt, brought to 1024x1024."""
+    text = write_prompt(graph, "a green sphere to the left of a yellow cube")
+    base64, sr256, sr1024 = load(graph, "base64", "sr256", "sr1024")
+    net = load_control(graph)
+    graph.column("Your picture's lines")
+    photo = example(graph, "example.png")["image"]
+    hint = graph.add("ImagenEdges", "Lines", image=photo, longest_side=64)["hint"]
+    graph.add("PreviewImage", "The hint", images=hint)
+    control = graph.add("ImagenControl", "Follow the lines", control_net=net, image=hint, strength=1.0)["control"]
+    graph.note(f"strength 0.5 follows loosely; end_percent 0.6 lets the detail go its own way.\n{YOUR_OWN}")
+    drawn = draw(graph, base64, text, control=control)
+    larger = enlarge(graph, sr256, drawn, 256, aug_level=0.04, steps=4)
+    save(graph, enlarge(graph, sr1024, larger, 1024, aug_level=0.0, steps=2), "edges_to_picture_1024")
+    graph.app = {"Your picture": ("image",), "Prompt": ("text",), "Follow the lines": ("strength",)}
+
+
+def palette_and_edges(graph: Graph) -> None:
+    """Two hints at once: the lines of your picture, and its colours, each as strong as you like."""
+    text = write_prompt(graph, "a red sphere to the left of a blue cube")
+    base64, sr256 = load(graph, "base64", "sr256")
+    net = load_control(graph)
+    graph.column("Its lines")
+    photo = example(graph, "example.png")["image"]
+    lines = graph.add("ImagenEdges", "Lines", image=photo, longest_side=64)["hint"]
+    follow = {"control_net": net, "strength": 0.8}
+    first = graph.add("ImagenControl", "Follow the lines", image=lines, kind="edges", **follow)["control"]
+    graph.column("Its colours")
+    palette = graph.add("ImagenPalette", "Colours", image=photo)["hint"]
+    graph.add("PreviewImage", "The palette", images=palette)
+    both = graph.add("ImagenControl", "Follow the colours", image=palette, kind="palette", previous=first, **follow)
+    graph.note("Two controls are chained by previous, and add up.\nA mask lets each work in its own place.")
+    drawn = draw(graph, base64, text, control=both["control"])
+    save(graph, enlarge(graph, sr256, drawn, 256, aug_level=0.04, steps=4), "palette_and_edges")
+    graph.app = {"Your picture": ("image",), "Prompt": ("text",)}
+
+
+GRAPHS = [edges_to_picture_1024, palette_and_edges]
