@@ -11,6 +11,7 @@ from .checkpoints.adapter_files import AdapterSpec, LoadedAdapter, find_adapters
 from .checkpoints.formats import find_stages, is_stage_checkpoint, load_checkpoint, read_spec, trained_in_half
 from .checkpoints.readers.native import save_checkpoint
 from .checkpoints.stage_spec import StageSpec
+from .classes import Classes
 from .conditioning import Signals, TextEmbeds
 from .control import Control
 from .denoiser import Denoiser, Prediction
@@ -57,6 +58,7 @@ __all__ = [
     "UNETS",
     "AdapterSpec",
     "BatchNoise",
+    "Classes",
     "Control",
     "Denoiser",
     "Draw",

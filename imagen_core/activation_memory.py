@@ -35,6 +35,8 @@ def activation_bytes(config: UNetConfig, height: int, width: int, *, low_res: bo
         told = Signals(pixels=x_t, aug_level=torch.empty(1)) if low_res else Signals()
         if config.text_embed_dim is not None:
             told = told + network.encode_text(_text(config.text_embed_dim, dtype))
+        if config.draws_classes:
+            told = told + (network.encode_class() if config.null_class else network.encode_class(torch.zeros(1).long()))
         weights = [*network.parameters(), *network.buffers()]
         with torch.no_grad(), _LinearAttention(), _LiveBytes(besides=weights) as live:
             network(x_t, torch.empty(1), told)

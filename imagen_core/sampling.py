@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .classes import Classes
 from .conditioning import Signals
 from .control import controlled
 from .denoiser import Denoiser, Others
@@ -30,7 +31,9 @@ MAX_TILED_PIXELS = 4 * MAX_PIXELS  # in tiles only the picture itself grows: noi
 
 
 @torch.inference_mode()
-def sample_base(stage: Stage, prompt: Prompt | None, draw: Draw, *, height: int = 64, width: int = 64) -> Tensor:
+def sample_base(
+    stage: Stage, prompt: Prompt | Classes | None, draw: Draw, *, height: int = 64, width: int = 64
+) -> Tensor:
     """Draw one picture a seed (Imagen, section 2.3): (b c h w) in [-1, 1], float32, on the CPU.
 
     Guidance is classifier-free at 5 where `draw` names none. Raises ValueError for a stage of another kind or a prompt

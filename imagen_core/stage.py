@@ -12,6 +12,7 @@ from .activation_memory import activation_bytes
 from .batching import InParts
 from .checkpoints.formats import load_checkpoint
 from .checkpoints.stage_spec import StageSpec
+from .classes import Classes
 from .conditioning import Signals, TextEmbeds, repeated
 from .predictor import Predictor
 from .schedules import Schedule, schedule_from_config
@@ -93,14 +94,18 @@ class Stage:
         """Whether the network was built to read a prompt at all."""
         return self.spec.unet_config.text_embed_dim is not None
 
-    def encode_prompt(self, prompt: Prompt | None, batch: int) -> dict[str, Signals]:
+    def encode_prompt(self, prompt: Prompt | Classes | None, batch: int) -> dict[str, Signals]:
         """What `batch` images are told of the prompt, as "cond", and as "null" of what guidance steers away from.
 
-        For a stage without text there is only "cond", and nothing in it.
+        For a stage without text there is only "cond", and nothing in it; one that draws classes is told those.
 
         Raises ValueError when the stage needs a prompt and has none, when the prompt comes from a text encoder of
         another width, or when it holds neither one prompt nor `batch` of them.
         """
+        if self.spec.unet_config.draws_classes:
+            return self._told_classes(prompt, batch)
+        if isinstance(prompt, Classes):
+            raise ValueError(f"the {self.spec.stage} stage draws no classes: connect an Imagen Text Encode node")
         if not self.reads_text:
             return {"cond": Signals()}
         return {branch: self._told(text, batch) for branch, text in self.texts(prompt).items()}
@@ -115,6 +120,18 @@ class Stage:
             )
         negative = prompt.negative or TextEmbeds.null(1, self.spec.unet_config.text_embed_dim)
         return {"cond": prompt.text, "null": negative}
+
+    def _told_classes(self, asked: Prompt | Classes | None, batch: int) -> dict[str, Signals]:
+        config = self.spec.unet_config
+        none = {"null": repeated(self.unet.encode_class(), batch)} if config.null_class else {}
+        if config.num_classes == 0:
+            return {"cond": none["null"]}
+        if not isinstance(asked, Classes):
+            raise ValueError(
+                f"the {self.spec.stage} stage draws one of {config.num_classes} classes, and was asked for none: connect an "
+                "Imagen Class Label node to text"
+            )
+        return {"cond": self.unet.encode_class(asked.of_each(batch)), **none}
 
     def _told(self, embeds: TextEmbeds, batch: int) -> Signals:
         expected = self.spec.unet_config.text_embed_dim

@@ -1,7 +1,7 @@
 """Our socket types: what travels along a wire, one line each."""
 
 TEXT_ENCODER = "IMAGEN_TEXT_ENCODER"  # a loaded, frozen text encoder (imagen_core.T5TextEncoder)
-TEXT = "IMAGEN_TEXT"  # an encoded prompt and negative prompt (imagen_core.Prompt)
+TEXT = "IMAGEN_TEXT"  # what is asked for: an encoded prompt (imagen_core.Prompt), or classes (imagen_core.Classes)
 UNET = "IMAGEN_UNET"  # one loaded stage: network, schedule, description (imagen_core.Stage)
 GUIDANCE = "IMAGEN_GUIDANCE"  # how prompt and null predictions combine (imagen_core.Guidance, or a tuple of them)
 SAMPLER = "IMAGEN_SAMPLER"  # a sampler with its settings (imagen_core.Sampler), and a list of timesteps or None

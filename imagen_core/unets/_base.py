@@ -23,12 +23,18 @@ class UNetConfig:
     learned queries that pool the text (1 is the paper's attention pooling).
     """
 
+    null_class: ClassVar[bool] = False  # whether `encode_class` also tells of no class, for guidance to steer away from
     tiny: ClassVar[dict[str, Any]] = {}  # what makes a network of this kind small enough for the shared tests
     in_channels: int = 3
     out_channels: int = 3
     patch_size: int = 1
     text_embed_dim: int | None = 4096
     pooling_queries: int = 1
+
+    @property
+    def draws_classes(self) -> bool:
+        """Whether the network is told one of its classes, by `encode_class`."""
+        return getattr(self, "num_classes", None) is not None
 
 
 class UNet(ABC, nn.Module):

@@ -12,7 +12,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from einops import rearrange
@@ -31,6 +31,7 @@ TIME_WIDTH = 256  # of the time's sinusoid, in every published size
 class PatchTransformerConfig(UNetConfig):
     """Settings of DiT and JiT; those of every network are explained at `UNetConfig`."""
 
+    null_class: ClassVar[bool] = True
     text_embed_dim: int | None = None
     side: int = 256  # of the pictures (of latents: the latents) that the network was trained on
     patch_size: int = 16  # pixels a side of what becomes one token

@@ -93,7 +93,9 @@ def loaded_stage(
     """
     if not isinstance(stage, ManagedStage):  # made outside of our loaders, and where its maker put it
         return stage
-    rows = pictures * (2 if stage.reads_text else 1)  # guidance runs with and without the prompt
+    rows = pictures * (
+        2 if stage.reads_text or stage.spec.unet_config.draws_classes else 1
+    )  # guidance runs with and without the prompt
     seen = [side if tile is None else min(side, tile) for side in (height, width)]
     one, run = stage.activation_bytes(*seen), pictures * height * width * RUN_BYTES
     model_management.load_models_gpu(
