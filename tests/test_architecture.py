@@ -17,7 +17,7 @@ FOREIGN = {
     "imagen_core/text/hub_network.py imports transformers",  # for encoders that are not ours, when one is loaded
     "imagen_core/text/captions.py imports ftfy",  # where it is installed
 }
-PARTS = ("imagen_core", "imagen_host", "imagen_train", "nodes")
+PARTS = ("imagen_core", "imagen_host", "imagen_pictures", "imagen_train", "nodes")
 BY_STRING = {"import_module", "__import__", "resolve_name", "run_module"}
 BY_PATH = {"spec_from_file_location", "SourceFileLoader", "run_path"}
 
@@ -124,7 +124,12 @@ def test_core_and_host_do_not_import_each_other_or_training():
         "imagen_host/cli.py imports imagen_train.cli",  # whose commands it adds, where the folder is there
         "imagen_host/prompt_cache.py imports imagen_core.text.prompt_files",  # of the pack that it has loaded
     }
-    assert offenders(files("imagen_train"), lambda name: top(name) in ("nodes",)) == []
+    assert offenders(files("imagen_train"), lambda name: top(name) in ("nodes", "imagen_host")) == []
+
+
+def test_pictures_are_read_without_torch_or_a_host():
+    allowed = {"PIL", "numpy", "imagen_pictures"} | set(sys.stdlib_module_names)
+    assert offenders(files("imagen_pictures"), lambda name: top(name) not in allowed) == []
 
 
 def test_imports_by_string_are_seen():
@@ -177,7 +182,7 @@ def test_only_named_formats_are_ever_decoded():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Image.open", "PIL.Image.open")
         if "formats" not in {keyword.arg for keyword in node.keywords}
     ]
-    assert loose == []  # Pillow has some forty readers; imagen_host/pictures/picture_files.py opens what people name
+    assert loose == []  # Pillow has some forty readers; imagen_pictures/picture_files.py opens what people name
 
 
 @pytest.mark.parametrize("module", ["transformers", "torchvision", "diffusers", "imagen_train", "imagen_host"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("imagen_core", "imagen_host", "nodes", "tests/core", "tests/nodes")
+PARTS = ("imagen_core", "imagen_host", "imagen_pictures", "nodes", "tests/core", "tests/nodes")
 # The shared tests of each kind, by what its toy is called in them.
 SHARED = {
     "sampler": ("tests/core/test_samplers.py", r"\[toy\]|-toy\]|\[toy-"),

@@ -17,8 +17,9 @@ import numpy as np
 from PIL import Image, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
+from imagen_pictures import picture_colours, picture_files
+
 from .. import runtime, whole_files
-from . import picture_colours, picture_files
 
 SUFFIXES = picture_files.SUFFIXES
 check = picture_files.check

@@ -12,8 +12,9 @@ import picture_samples as samples
 import pytest
 from PIL import Image, ImageOps, features
 
-from imagen_host.pictures import picture_files, pictures
-from imagen_host.pictures.picture_files import PictureError
+from imagen_host.pictures import pictures
+from imagen_pictures import picture_files
+from imagen_pictures.picture_files import PictureError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from picture_samples import every_kind, with_right_sums
 
-from imagen_host.pictures import picture_files, pictures
+from imagen_host.pictures import pictures
+from imagen_pictures import picture_files
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TRIED = int(os.environ.get("IMAGEN_FUZZ", "250"))
