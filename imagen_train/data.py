@@ -249,14 +249,15 @@ def to_float(pixels: np.ndarray) -> Tensor:
 class PictureCache:
     """Read access to one kind's pictures; `refresh()` takes in what has been rendered since."""
 
-    def __init__(self, cache_dir: Path, name: str, *, limit: int | None = None):
-        self.kind, self.folder, self.limit = KINDS[name], cache_dir / name, limit
+    def __init__(self, cache_dir: Path, source: str | PictureSource, *, limit: int | None = None):
+        self.kind = KINDS[source] if isinstance(source, str) else source
+        self.folder, self.limit = cache_dir / self.kind.name, limit
         self.captions: list[str] = []
         self.labels: dict[str, list[int]] = {}
         self.chunks: list[np.ndarray] = []
         self.refresh()
         if not self.chunks:
-            raise ValueError(f"no pictures in {self.folder}: run `imagen train pictures --kind {name}` first")
+            raise ValueError(f"no pictures in {self.folder}: run `imagen train pictures --kind {self.kind.name}` first")
 
     def __len__(self) -> int:
         return len(self.captions)

@@ -1,18 +1,23 @@
-"""What does `imagen data ...` offer? Getting openly licensed drawings and the text encoder that training needs."""
+"""What does `imagen data ...` offer? A look at one's own pictures; openly licensed drawings and a text encoder."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
 
 from .options import default_state_root, folder, folder_there
 
+BROKEN_SHOWN = 20  # names of pictures
+
 
 def add_data_commands(subparsers: argparse._SubParsersAction) -> None:
     """Add `data` to a parser's commands."""
-    commands = subparsers.add_parser("data", help="get what imagen-mini is trained on").add_subparsers(
-        required=True, metavar="WHAT"
-    )
+    commands = subparsers.add_parser(
+        "data", help="look at training pictures, and get what imagen-mini is trained on"
+    ).add_subparsers(required=True, metavar="WHAT")
+    _add_check(commands)
     stickers = commands.add_parser(
         "stickers", help="fetch the packages of drawings (npm), render and index them; what is there already is kept"
     )
@@ -28,6 +33,17 @@ def add_data_commands(subparsers: argparse._SubParsersAction) -> None:
     encoder.set_defaults(handler=_encoder)
 
 
+def _add_check(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("check", help="can one train on these pictures? Every one is opened")
+    add = command.add_argument
+    add("place", type=folder, help="a folder of pictures, a Hugging Face dataset, parquet files, or tars of WebDataset")
+    add("--caption", metavar="COLUMN", help="the column of captions (default: caption, text, prompt, ...)")
+    add("--side", type=int, default=64, help="the side that will be trained, in pixels (default: %(default)s)")
+    add("--sheet", type=folder, help="write a contact sheet with captions, a JPEG")
+    add("--json", action="store_true", help="print the figures on one line")
+    command.set_defaults(handler=_check)
+
+
 def _add_folders(command: argparse.ArgumentParser) -> None:
     command.add_argument("--root", type=folder, help="where drawings are kept (default: beside the training states)")
     command.add_argument(
@@ -39,6 +55,23 @@ def _folders(args: argparse.Namespace) -> tuple[Path, Path]:
     """Where drawings and packages lie."""
     root = args.root if args.root else default_state_root() / "stickers"
     return root, args.packages if args.packages else root / "packages"
+
+
+def _check(args: argparse.Namespace) -> int:
+    from .data_check import advice, check, write_sheet
+    from .own_pictures import collection_of
+
+    collection = collection_of(args.place, args.caption)
+    found = check(collection, tiles=64 if args.sheet else 0)
+    figures = found.figures(collection.name, args.side)
+    print(json.dumps(figures, indent=None if args.json else 1))
+    for line in [*found.broken[:BROKEN_SHOWN], *advice(figures, args.side)]:
+        print(line, file=sys.stderr)
+    if len(found.broken) > BROKEN_SHOWN:
+        print(f"... and {len(found.broken) - BROKEN_SHOWN} more that cannot be read", file=sys.stderr)
+    if found.tiles:
+        print(write_sheet(found.tiles, args.sheet), file=sys.stderr)
+    return 0 if found.sizes else 2
 
 
 def _stickers(args: argparse.Namespace) -> int:
