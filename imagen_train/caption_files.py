@@ -9,6 +9,7 @@ Shapes: b images, l text tokens, d text width.
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,12 @@ class CaptionEmbeds:
 def _write(path: Path, values: np.ndarray) -> None:
     with whole(path) as draft, open(draft, "wb") as file:
         np.save(file, values, allow_pickle=False)
+
+
+def encoder_width(folder: Path) -> int:
+    """How wide an encoder's embeddings are, from its config.json."""
+    about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return about["d_model"] if "d_model" in about else about["hidden_size"]
 
 
 def encoder_name(folder: Path) -> str:

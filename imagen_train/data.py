@@ -280,8 +280,10 @@ class PictureCache:
         """(b 3 h w) float32 in [-1, 1]."""
         return to_float(np.stack([self._picture(i) for i in indices]))
 
-    def crops(self, count: int, side: int, generator: torch.Generator, *, tries: int = 3, grid: int = 4) -> Tensor:
-        """`count` crops (b 3 side side), turned at random, each the liveliest of `tries` (one in four: just the first).
+    def crops(
+        self, count: int, side: int, generator: torch.Generator, *, tries: int = 3, grid: int = 4, turn: bool = True
+    ) -> Tensor:
+        """`count` crops (b 3 side side), turned at random if `turn`, each the liveliest of `tries` (one in four: the first).
 
         Offsets are multiples of `grid`, so that shrinking a crop equals cropping the shrunk picture.
         """
@@ -293,7 +295,8 @@ class PictureCache:
             offsets = (torch.randint(steps, (tries, 2), generator=generator) * grid).tolist()
             pick_first = bool(torch.rand((), generator=generator) < 0.25)
             crops = [picture[y : y + side, x : x + side] for y, x in offsets[: 1 if pick_first else tries]]
-            chosen.append(_turned(max(crops, key=_liveliness), int(torch.randint(8, (), generator=generator))))
+            liveliest = max(crops, key=_liveliness)
+            chosen.append(_turned(liveliest, int(torch.randint(8, (), generator=generator))) if turn else liveliest)
         return to_float(np.stack(chosen))
 
 

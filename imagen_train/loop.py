@@ -1,47 +1,32 @@
 """How does any of our networks get trained? One loop: clock, learning rate, EMA, saves, previews, a clean stop.
 
 The loop knows nothing of pictures. A `Task` gives the loss of one step from a generator that depends on (seed, step)
-alone, so a resumed run draws what the uninterrupted one would have drawn. All state is one safetensors file, replaced
-atomically: nothing is ever unpickled.
+alone, so a resumed run draws what the uninterrupted one would have drawn.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-import json
 import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from imagen_core._safetensors import opened, write_safetensors
-from imagen_core.whole_files import whole
-
+from .checkpointing import checkpoint_blocks
+from .course import LoopConfig, ema_decay, progress_of, rate_factor
 from .optim import OptimConfig, Optimizers
 from .options import TrainOptions
 from .parallel import average_gradients, join_workers, of_first, rank, workers
 from .precision import autocast
-from .sheets import write_picture
-
-STATE_FILE = "state.safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preview:
-    """What a task shows of a half-trained network: a picture (3 h w) in [-1,1] or None, and named figures."""
-
-    picture: Tensor | None = None
-    figures: dict[str, float] = field(default_factory=dict)
+from .run_log import Preview, RunLog
+from .run_state import RunState, load_state, save_state
 
 
 class Task(Protocol):
@@ -60,24 +45,11 @@ class Task(Protocol):
         """Sample from the EMA network (eval mode, no gradient)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoopConfig:
-    """The shape of a run in time. `decay_start`: fraction of the run after which the rate falls linearly to zero."""
+@runtime_checkable
+class NamesItsBatch(Protocol):
+    """A task that can say what its last batch was, for the error that stops a run."""
 
-    warmup_steps: int = 100
-    decay_start: float = 0.6
-    ema_half_life: float = 300.0  # steps
-    save_minutes: float = 2.0
-    log_seconds: float = 15.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunState:
-    """Where a run stands; `images` and `seconds` also count earlier runs whose weights this one began from."""
-
-    step: int = 0
-    seconds: float = 0.0
-    images: int = 0
+    def last_batch(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,24 +59,6 @@ class TrainResult:
     model: nn.Module
     state: RunState
     interrupted: bool
-
-
-def progress_of(state: RunState, options: TrainOptions) -> float:
-    """Fraction of the run done, in [0, 1]: of the clock or of the steps, whichever is nearer its end."""
-    of_clock = state.seconds / (60 * options.minutes) if options.minutes else 0.0
-    of_steps = state.step / options.max_steps if options.max_steps else 0.0
-    return min(1.0, max(of_clock, of_steps))
-
-
-def rate_factor(step: int, progress: float, config: LoopConfig) -> float:
-    """Learning-rate factor in [0, 1]: linear warm-up, constant, linear to zero."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    return warm * min(1.0, (1.0 - progress) / max(1e-9, 1.0 - config.decay_start))
-
-
-def ema_decay(step: int, half_life: float) -> float:
-    """Weight that the average keeps at `step` (from 0); early on it averages few steps."""
-    return min(0.5 ** (1.0 / half_life), (1 + step) / (10 + step))
 
 
 @torch.no_grad()
@@ -118,58 +72,6 @@ def update_ema(average: nn.Module, model: nn.Module, decay: float) -> None:
 def step_generator(seed: int, step: int) -> torch.Generator:
     """The randomness of one step, the same whether the run was interrupted or not."""
     return torch.Generator().manual_seed((seed * 1_000_003 + step) * 2_654_435_761 % 2**63)
-
-
-def save_state(
-    folder: Path,
-    model: nn.Module,
-    average: nn.Module,
-    optim: Optimizers,
-    state: RunState,
-    helper: nn.Module | None = None,
-) -> None:
-    """Write weights, average and optimiser state as one file, atomically."""
-    groups = {"model": model.state_dict(), "ema": average.state_dict(), "optim": optim.state_tensors()}
-    if helper is not None:
-        groups["helper"] = helper.state_dict()
-    tensors = {f"{group}/{k}": v.detach().cpu().contiguous() for group, ts in groups.items() for k, v in ts.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    meta = {"step": state.step, "seconds": state.seconds, "images": state.images}
-    with whole(folder / STATE_FILE) as draft:
-        write_safetensors(draft, tensors, {"run": json.dumps(meta)})
-
-
-def load_state(
-    folder: Path, model: nn.Module, average: nn.Module, optim: Optimizers | None, helper: nn.Module | None = None
-) -> RunState:
-    """Fill the networks (and optimiser, and a helper if one was saved) from `save_state`'s file.
-
-    What the networks have and the file lacks stays as it is, so that a run may go on with a grown network.
-
-    ValueError: no state there, or another network's.
-    """
-    path = folder / STATE_FILE
-    if not path.exists():
-        raise ValueError(f"no training state at {path}: start without --resume, or point --state-dir at a run")
-    with opened(path) as file:
-        if "run" not in file.metadata:
-            raise ValueError(f"{path} holds no run's state; point --state-dir at a run")
-        run = json.loads(file.metadata["run"])
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optim": {}, "helper": {}}
-        for name in file.shapes:
-            group, key = name.split("/", 1)
-            groups[group][key] = file.read(name)
-    try:
-        for network, saved in ((model, groups["model"]), (average, groups["ema"])):
-            if unexpected := network.load_state_dict(saved, strict=False).unexpected_keys:
-                raise RuntimeError(f"it also has {unexpected[:3]}")
-        if helper is not None and groups["helper"]:
-            helper.load_state_dict(groups["helper"])
-    except RuntimeError as error:
-        raise ValueError(f"{path} holds another network than this stage's: {error}; use a new --state-dir") from error
-    if optim is not None:
-        optim.load_state_tensors(groups["optim"])
-    return RunState(**run)
 
 
 @contextmanager
@@ -187,53 +89,6 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Log:
-    """Progress bar, log.jsonl and preview pictures of one run."""
-
-    def __init__(self, options: TrainOptions, config: LoopConfig, state: RunState):
-        options.state_dir.mkdir(parents=True, exist_ok=True)
-        self.options, self.every = options, config.log_seconds
-        self.silent = rank() != 0
-        self.bar = tqdm(
-            total=options.max_steps,
-            initial=state.step,
-            unit="step",
-            mininterval=5.0,
-            dynamic_ncols=True,
-            disable=self.silent,
-        )
-        self.losses: list[Tensor] = []
-        self.last = time.monotonic()
-        self.images = 0
-
-    def step(self, loss: Tensor, images: int, state: RunState, progress: float) -> None:
-        """Count one step; every `log_seconds` write the mean loss and the speed."""
-        self.losses.append(loss.detach())
-        self.images += images
-        self.bar.update(1)
-        now = time.monotonic()
-        if now - self.last < self.every and progress < 1:
-            return
-        mean, speed = torch.stack(self.losses).mean().item(), self.images / max(1e-9, now - self.last)
-        self.bar.set_postfix_str(f"loss {mean:.4f}, {speed:.1f} images/s, {progress:.0%} of the run")
-        self.write({**dataclasses.asdict(state), "loss": mean, "rate": speed})
-        self.losses, self.last, self.images = [], now, 0
-
-    def preview(self, preview: Preview, state: RunState) -> None:
-        """Keep a preview's picture and figures."""
-        if preview.picture is not None:
-            write_picture(self.options.state_dir / f"preview_{state.step:07d}.png", preview.picture)
-        if preview.figures:
-            self.write({"step": state.step, "images": state.images, **preview.figures})
-            tqdm.write("  ".join(f"{k} {v:.4g}" for k, v in preview.figures.items()))
-
-    def write(self, record: dict[str, float]) -> None:
-        if self.silent:
-            return
-        with open(self.options.state_dir / "log.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
 
 
 def train(
@@ -280,14 +135,17 @@ class _Run:
         self.task, self.options, self.config, self.state = task, options, config, start
         if options.resume:
             self.state = load_state(options.state_dir, model, self.average, self.optimizers, self.helper)
+        self.batches: list[str] = []
+        if options.checkpointing:
+            checkpoint_blocks(model)
         self.runner = torch.compile(model) if options.compile else model
-        self.log = _Log(options, config, self.state)
+        self.log = RunLog(options, config, self.state)
 
     def until_done(self, asked: Callable[[], bool]) -> bool:
         """Step until a limit or a signal; always saves at the end. True when a signal ended it."""
         began = time.monotonic() - self.state.seconds
         saved = shown = time.monotonic()
-        batch = self.task.batch_size * workers()
+        batch = self.task.batch_size * workers() * self.options.accumulate
         while True:
             progress, stop = of_first(progress_of(self.state, self.options), asked())
             if progress >= 1 or stop:
@@ -305,21 +163,41 @@ class _Run:
         self._save()
         if not stop and math.isfinite(self.options.preview_minutes):
             self._preview()
-        self.log.bar.close()
+        self.log.close()
         return bool(stop)
 
     def _step(self, progress: float) -> Tensor:
         """One optimiser step; returns the loss."""
         step, options = self.state.step, self.options
-        generator = step_generator(options.seed + 1000 * rank(), step)
-        with autocast(options.device, bf16=options.bf16):
-            loss = self.task.loss(self.runner, generator, progress)
-        loss.backward()
+        loss = torch.stack([self._backward(step * options.accumulate + i, progress) for i in range(options.accumulate)])
         average_gradients(self.learning)
+        self._check_finite(step)
         self.optimizers.step(options.rate * rate_factor(step, progress, self.config))
         self.optimizers.zero_grad()
         update_ema(self.average, self.model, ema_decay(step, self.config.ema_half_life))
-        return loss
+        return loss.mean()
+
+    def _backward(self, draw: int, progress: float) -> Tensor:
+        """Add the gradient of batch `draw`, as its part of those that make one step; returns its loss."""
+        options = self.options
+        with autocast(options.device, bf16=options.bf16):
+            loss = self.task.loss(self.runner, step_generator(options.seed + 1000 * rank(), draw), progress)
+        (loss if options.accumulate == 1 else loss / options.accumulate).backward()
+        self.batches = [*self.batches, self.task.last_batch()] if isinstance(self.task, NamesItsBatch) else []
+        return loss.detach()
+
+    def _check_finite(self, step: int) -> None:
+        """Before a bad gradient reaches the weights: save them as they are, and say which pictures it came from."""
+        norms = torch._foreach_norm([p.grad for p in self.learning.parameters() if p.grad is not None])
+        batches, self.batches = self.batches, []
+        if bool(torch.stack(norms).isfinite().all()):
+            return
+        self._save()
+        shown = "; ".join(batches) or "not named by this task"
+        raise ValueError(
+            f"step {step} of {self.options.state_dir} has a gradient that is not a number, from this batch: {shown}."
+            " The weights before it are saved: lower the learning rate or leave these pictures out, and resume"
+        )
 
     def _save(self) -> None:
         if rank() == 0:

@@ -1,4 +1,4 @@
-"""What is minimised? The squared error of x_0, weighted by noise level (Imagen, Eq. 2; arXiv 2303.09556 for the cap).
+"""What is minimised? The squared error of x_0, weighted by noise level (Imagen, Eq. 2; min-SNR: arXiv 2303.09556).
 
 Shapes: b images, c h w a picture.
 """
@@ -29,6 +29,17 @@ def loss_weight(sigma: Tensor, max_weight: float) -> Tensor:
     return sigma.square().clamp(min=1 / max_weight).reciprocal()
 
 
+# Weight on the x_0 error by (alpha, sigma, cap): whichever a network predicts, each is what its name minimises.
+WEIGHTINGS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "capped_v": lambda alpha, sigma, cap: loss_weight(sigma, cap),
+    "min_snr": lambda alpha, sigma, cap: (alpha / sigma).square().clamp(max=cap),  # section 3.4, gamma is the cap
+    "x_0": lambda alpha, sigma, cap: torch.ones_like(sigma),
+    "eps": lambda alpha, sigma, cap: (alpha / sigma).square(),
+    "v": lambda alpha, sigma, cap: sigma.square().reciprocal(),
+    "flow": lambda alpha, sigma, cap: ((alpha + sigma) / sigma).square(),  # of the velocity eps - x_0
+}
+
+
 def aug_weight(sigma: Tensor, strength: float = 30.0) -> Tensor:
     """Weight (b,) of an image whose low-res picture carries noise of `sigma` (b,), so that fine errors count too."""
     return 1 / (1 + strength * sigma.square())
@@ -43,18 +54,21 @@ def diffusion_loss(
     times: Tensor,
     noise: Tensor,
     max_weight: float = 5.0,
+    weighting: str = "capped_v",
     image_weight: Tensor | None = None,
 ) -> Tensor:
     """Mean weighted squared error of x_0 (scalar): network(x_t, time) on x_0 (b c h w) noised to `times` (b,).
 
-    image_weight: (b,), one when None.
+    weighting: one of WEIGHTINGS, max_weight its cap. image_weight: (b,), one when None. What a network puts out beyond
+    the picture's channels, a learned variance, is left as it is.
     """
     alpha, sigma = (per_image(part, x_0) for part in schedule.alpha_sigma(times))  # b 1 1 1
     x_t = diffuse(x_0, noise, alpha, sigma)
     scale = schedule.input_scale(times)
     output = network(x_t if scale is None else x_t * per_image(scale, x_t), schedule.network_time(times)).float()
+    output = output[:, : x_0.shape[1]]
     error = prediction_of(prediction_type).to_x_0(output, x_t, alpha, sigma) - x_0
-    weight = loss_weight(sigma, max_weight)
+    weight = WEIGHTINGS[weighting](alpha, sigma, max_weight)
     if image_weight is not None:
         weight = weight * per_image(image_weight, x_0)
     return (weight * error.square()).mean()

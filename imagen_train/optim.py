@@ -1,4 +1,4 @@
-"""Which optimiser moves which weight? Muon for matrices, AdamW for the rest.
+"""Which optimiser moves which weight? Muon for matrices and AdamW for the rest, or one of AdamW, Adafactor for all.
 
 Muon: momentum, then the update is made (nearly) orthogonal by Newton-Schulz steps (K. Jordan, "Muon: an optimizer for
 hidden layers", 2024). Convolutions are flattened to out x rest. In imagen-mini's experiments it learned 15 % more from
@@ -23,6 +23,9 @@ from .parallel import rank, sum_over_workers, workers
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
+OPTIMISERS = ("muon", "adamw", "adafactor")
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     """Peak learning rates and decays; `loop` multiplies both rates by the schedule's factor in [0, 1]."""
@@ -34,7 +37,11 @@ class OptimConfig:
     adamw_betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.0
     clip_norm: float = 1.0
-    use_muon: bool = True
+    name: str = "muon"  # muon (matrices; adamw moves the rest), adamw, or adafactor, whose state is smallest
+
+    def __post_init__(self) -> None:
+        if self.name not in OPTIMISERS:
+            raise ValueError(f"unknown optimiser {self.name!r}: expected one of {', '.join(OPTIMISERS)}")
 
 
 @torch.no_grad()
@@ -140,20 +147,34 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     return [p for p in params if id(p) in matrices], [p for p in params if id(p) not in matrices]
 
 
+def _for_rest(params: list[nn.Parameter], config: OptimConfig) -> torch.optim.Optimizer:
+    """What moves all that Muon does not. ValueError: a torch without Adafactor."""
+    if config.name != "adafactor":
+        rates = {"lr": config.adamw_lr, "betas": config.adamw_betas, "weight_decay": config.weight_decay}
+        return torch.optim.AdamW(params, **rates, foreach=True)
+    if not hasattr(torch.optim, "Adafactor"):
+        raise ValueError(f"torch {torch.__version__} has no Adafactor, 2.5 and later have: update it, or choose adamw")
+    return torch.optim.Adafactor(params, lr=config.adamw_lr, weight_decay=config.weight_decay)
+
+
+def _fits(value: Tensor, p: nn.Parameter) -> bool:
+    """Whether a saved value is state of `p`: a number, of its shape, or (Adafactor) of it with sides of one."""
+    same_axes = value.ndim == p.ndim and all(a in (1, b) for a, b in zip(value.shape, p.shape, strict=True))
+    return value.ndim == 0 or same_axes
+
+
 class Optimizers:
     """The two optimisers of a model as one: step, zero_grad, a common factor on both learning rates, flat state."""
 
     def __init__(self, model: nn.Module, config: OptimConfig, *, bf16: bool = False):
-        matrices, rest = split_parameters(model) if config.use_muon else ([], [p for p in model.parameters()])
+        matrices, rest = split_parameters(model)
+        if config.name != "muon":
+            matrices, rest = [], [p for p in model.parameters() if p.requires_grad]
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
             self.parts.append(Muon(matrices, config, bf16=bf16))
         if rest:
-            self.parts.append(
-                torch.optim.AdamW(
-                    rest, lr=config.adamw_lr, betas=config.adamw_betas, weight_decay=config.weight_decay, foreach=True
-                )
-            )
+            self.parts.append(_for_rest(rest, config))
         self._peaks = [[g["lr"] for g in part.param_groups] for part in self.parts]
         self._rest, self._clip = rest, config.clip_norm
 
@@ -183,12 +204,12 @@ class Optimizers:
         }
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Inverse of `state_tensors`; what is missing, or of another shape (the network grew), starts afresh."""
+        """Inverse of `state_tensors`; what is missing, or of a shape that does not fit (the network grew), starts afresh."""
         for slot, part, p in self._slots():
             prefix = f"{slot}."
             found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            if any(value.ndim > 0 and value.shape != p.shape for value in found.values()):
+            if not all(_fits(value, p) for value in found.values()):
                 continue
             for key, value in found.items():
-                like_p = value.ndim > 0
+                like_p = value.shape == p.shape and value.ndim > 0
                 part.state[p][key] = torch.empty_like(p).copy_(value) if like_p else value.clone()

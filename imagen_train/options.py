@@ -74,6 +74,15 @@ class TrainOptions:
     rate: float = 1.0
     preview_minutes: float = 5.0
     export: bool = True
+    accumulate: int = 1  # batches a step: their gradients' mean
+    checkpointing: bool = False  # less memory for a third more time
+    tensorboard: bool = False  # also write TensorBoard's files into the state directory
+    text_encoder: Path | None = None  # None: the one in the models folder
+
+    @property
+    def encoder(self) -> Path:
+        """The folder of the text encoder that captions are read by."""
+        return self.text_encoder or self.models_dir / "text_encoder"
 
     def __post_init__(self) -> None:
         if self.minutes is None and self.max_steps is None:

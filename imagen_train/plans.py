@@ -9,7 +9,8 @@ from typing import Any
 from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.unets import EfficientUNetConfig, UNetConfig, UViTConfig
 
-from .loop import LoopConfig
+from .course import LoopConfig
+from .data import PictureSource
 from .optim import OptimConfig
 
 
@@ -22,20 +23,26 @@ class StagePlan:
     """
 
     stage: str
-    pictures: str
+    pictures: str | PictureSource
     unet: UNetConfig
     crop: int
-    held_out: str | None = None  # pictures that previews and their figures are about; None: the training's own
+    held_out: str | PictureSource | None = (
+        None  # pictures that previews and their figures are about; None: the training's own
+    )
     schedule: CosineSchedule = CosineSchedule(logsnr_min=-12.0, logsnr_max=12.0)
     prediction_type: str = "x_0"
     time_power: float = 1.0
     uniform_from: float = 0.67
-    max_weight: float = 5.0
+    weighting: str = "capped_v"  # of the error by noise level, one of losses.WEIGHTINGS
+    max_weight: float = 5.0  # its cap, where it has one
     null_fraction: float = 0.1  # captions dropped (Imagen, section 2.2)
     max_aug_level: float = 0.5
     clean_fraction: float = 0.25  # how often the low-res picture gets no noise at all
     mixture: dict[str, float] = field(default_factory=dict)  # super-resolution: other sets, and their share of a batch
     batch_size: int = 64
+    flip: bool = False  # whether half of the pictures are mirrored, captions or not
+    turn: bool = True  # super-resolution: whether crops are turned and mirrored at random
+    prompts: tuple[str, ...] = ()  # that previews draw; none: captions of the pictures
     layout_rates: dict[str, float] = field(default_factory=dict)  # how often a layout is drawn, 1 where not named
     layout_weights: dict[str, float] = field(default_factory=dict)  # what its error counts, 1 where not named
     route: float = 0.0  # of a U-ViT's positions, around all its blocks but two while training (arXiv 2501.04765) ...

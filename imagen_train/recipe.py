@@ -23,8 +23,8 @@ import torch
 
 from .classifier import Classifier, save_classifier
 from .data import KINDS, render_chunk, render_pictures
-from .loop import STATE_FILE
 from .options import TrainOptions
+from .run_state import STATE_FILE
 from .text_encoder import FOLDER, TextModel, TextModelConfig, export_encoder
 from .trainables import TRAINABLES
 

@@ -72,7 +72,7 @@ def task_of(plan: StagePlan, options: TrainOptions) -> BaseTask | SuperResolutio
     """What a plan's network learns: to enlarge, or to draw what the text encoder in the models folder reads."""
     if stage_spec(plan).enlarges:
         return SuperResolutionTask(plan, options)
-    return BaseTask(plan, options, load_text_encoder(options.models_dir / "text_encoder", device=options.device))
+    return BaseTask(plan, options, load_text_encoder(options.encoder, device=options.device))
 
 
 def train_stage(plan: StagePlan, options: TrainOptions) -> TrainResult:

@@ -59,6 +59,7 @@ class _StageTask:
         self.held_out = PictureCache(options.cache_dir, plan.held_out) if plan.held_out else None
         self.helper: nn.Module | None = None
         self.calls = 0
+        self.indices: list[int] = []  # of the last batch's pictures
 
     def _time_and_noise(self, shape: torch.Size, generator: torch.Generator, progress: float) -> tuple[Tensor, Tensor]:
         power = self.plan.time_power if progress < self.plan.uniform_from else 1.0
@@ -82,8 +83,19 @@ class _StageTask:
             times=times,
             noise=noise,
             max_weight=self.plan.max_weight,
+            weighting=self.plan.weighting,
             image_weight=image_weight,
         )
+
+    def last_batch(self) -> str:
+        """The last batch's pictures by number and caption."""
+        return ", ".join(f"{i} ({self.cache.captions[i]:.60})" for i in self.indices)
+
+    def _mirrored(self, x_0: Tensor, generator: torch.Generator) -> Tensor:
+        """x_0 (b 3 h w), half of it mirrored where the plan says so."""
+        if not self.plan.flip:
+            return x_0
+        return x_0.flip(3).where(torch.rand(x_0.shape[0], 1, 1, 1, generator=generator).to(x_0.device) < 0.5, x_0)
 
     @property
     def shown(self) -> PictureCache:
@@ -100,7 +112,7 @@ class BaseTask(_StageTask):
     def __init__(self, plan: StagePlan, options: TrainOptions, encoder: T5TextEncoder):
         super().__init__(plan, options)
         with torch.autocast(self.device.type, enabled=False):
-            self.texts = CaptionEmbeds(self.cache, encoder, encoder_name(options.models_dir / "text_encoder"))
+            self.texts = CaptionEmbeds(self.cache, encoder, encoder_name(options.encoder))
         self._take_in()
         if options.teacher is not None:
             self.helper = Teaching(load_classifier(options.teacher), plan.teach_width or plan.unet.width)
@@ -131,9 +143,10 @@ class BaseTask(_StageTask):
             self.cache.refresh()
             self._take_in()
         chosen = self._chosen(generator)
-        indices, weight = chosen.tolist(), None if self.weights is None else self.weights[chosen].to(self.device)
+        self.indices = chosen.tolist()
+        indices, weight = self.indices, None if self.weights is None else self.weights[chosen].to(self.device)
         dropped = torch.rand(self.batch_size, generator=generator) < self.plan.null_fraction
-        x_0 = self.cache.pictures(indices).to(self.device)
+        x_0 = self._mirrored(self.cache.pictures(indices).to(self.device), generator)
         times, noise = self._time_and_noise(x_0.shape, generator, progress)
         cond = model.encode_text(_to(self.texts.of(indices, dropped), self.device))
         if self.plan.route:
@@ -152,7 +165,7 @@ class BaseTask(_StageTask):
 
     def preview(self, model: nn.Module) -> Preview:
         """Twenty-four captions drawn from fixed seeds, and the x_0 error of held-out pictures at three times."""
-        captions = self.shown.captions[:24]
+        captions = list(self.plan.prompts) or self.shown.captions[:24]
         drawn = sample_base(
             self.stage(model),
             Prompt(text=_to(self.texts.encoder.encode(captions), self.device)),
@@ -161,6 +174,8 @@ class BaseTask(_StageTask):
                 steps=20,
                 guidance=ClassifierFreeGuidance(scale=self.plan.defaults["guidance_scale"]),
             ),
+            height=self.plan.crop,
+            width=self.plan.crop,
         )
         return Preview(picture=grid(drawn, columns=6, scale=2), figures=self._errors(model))
 
@@ -200,7 +215,13 @@ class SuperResolutionTask(_StageTask):
         """A batch (b 3 s s), the plan's own set first."""
         counts = {cache: round(self.batch_size * share) for cache, share in self.others.items()}
         parts = {self.cache: self.batch_size - sum(counts.values()), **counts}
-        return torch.cat([cache.crops(count, self.plan.crop, generator) for cache, count in parts.items() if count])
+        return torch.cat(
+            [
+                cache.crops(count, self.plan.crop, generator, turn=self.plan.turn)
+                for cache, count in parts.items()
+                if count
+            ]
+        )
 
     def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:
         """Loss of one batch of crops, their low-res versions noised by a random aug_level."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -23,6 +22,12 @@ class PictureStage(TrainableStage):
     def plan(self, options: TrainOptions) -> StagePlan:
         """The plan that is shipped, for what lies in the models folder."""
 
+    def _text_width(self, options: TrainOptions) -> int:
+        """How wide the embeddings of the text encoder are that captions are read by."""
+        from ..caption_files import encoder_width
+
+        return encoder_width(options.encoder)
+
     def _train(self, options: TrainOptions, settings: StagePlan | None) -> Outcome:
         from ..stages import train_stage
 
@@ -33,9 +38,3 @@ class PictureStage(TrainableStage):
         from ..stages import export_saved
 
         return export_saved(self.plan(options), options)
-
-
-def text_width(options: TrainOptions) -> int:
-    """How wide the embeddings of the text encoder in the models folder are."""
-    config = json.loads((options.models_dir / "text_encoder" / "config.json").read_text())
-    return config["d_model"] if "d_model" in config else config["hidden_size"]

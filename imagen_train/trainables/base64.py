@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..options import TrainOptions
-from ._pictures import PictureStage, text_width
+from ._pictures import PictureStage
 
 if TYPE_CHECKING:
     from ..plans import StagePlan
@@ -21,7 +21,7 @@ class Base64(PictureStage):
     def plan(self, options: TrainOptions) -> StagePlan:
         from ..plans import base64_plan
 
-        return base64_plan(text_width(options))
+        return base64_plan(self._text_width(options))
 
 
 class Things64(PictureStage):
@@ -33,4 +33,4 @@ class Things64(PictureStage):
     def plan(self, options: TrainOptions) -> StagePlan:
         from ..plans import things64_plan
 
-        return things64_plan(text_width(options))
+        return things64_plan(self._text_width(options))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import math
 import os
 import signal
 from pathlib import Path
@@ -12,9 +14,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from imagen_core.conditioning import TextEmbeds
+from imagen_core.unets import build_unet
+from imagen_train.checkpointing import checkpoint_blocks
 from imagen_train.loop import LoopConfig, Preview, RunState, ema_decay, load_state, rate_factor, train, update_ema
-from imagen_train.optim import OptimConfig, Optimizers, orthogonalize, split_parameters
+from imagen_train.losses import WEIGHTINGS
+from imagen_train.optim import OPTIMISERS, OptimConfig, Optimizers, orthogonalize, split_parameters
 from imagen_train.options import TrainOptions
+from imagen_train.plans import base64_plan
+from imagen_train.run_log import told
 
 
 class Regression:
@@ -148,3 +156,110 @@ def test_muon_step_has_the_length_of_its_rate():
     values = torch.linalg.svdvals(before - net.weight)
     assert values.max() < 0.02 * 0.5 * 1.3
     assert all(not k.endswith("closure") for k in optimizers.state_tensors())
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_every_optimiser_learns_and_goes_on_bit_for_bit(name, tmp_path):
+    optim = OptimConfig(name=name, adamw_lr=0.1 if name == "adafactor" else 0.02)  # relative to the weights
+    whole = train(_net(), Regression(), _options(tmp_path / "a", max_steps=60), optim=optim)
+    train(_net(), Regression(stop_at=25), _options(tmp_path / "b", max_steps=60), optim=optim)
+    rest = train(_net(), Regression(), _options(tmp_path / "b", max_steps=60, resume=True), optim=optim)
+    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+    assert (whole.model(x) - x.flip(1)).square().mean() < 0.7 * x.square().mean()
+    assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), rest.model.parameters(), strict=True))
+    with pytest.raises(ValueError, match="unknown optimiser"):
+        OptimConfig(name=name + "x")
+
+
+def test_accumulated_batches_move_the_weights_as_their_mean_does(tmp_path):
+    class Recorded(Regression):
+        def loss(self, model, generator, progress):
+            loss = super().loss(model, generator, progress)
+            self.grads.append(torch.autograd.grad(loss, model[0].weight, retain_graph=True)[0])
+            return loss
+
+    task, net = Recorded(), nn.Sequential(nn.Linear(4, 4))
+    task.grads = []
+    before = net[0].weight.detach().clone()
+    optim = OptimConfig(name="adamw", adamw_lr=0.1, adamw_betas=(0.0, 0.0), clip_norm=1e9)
+    config = LoopConfig(warmup_steps=0, decay_start=1.0)
+    result = train(net, task, _options(tmp_path, max_steps=1, accumulate=3), optim=optim, config=config)
+    mean = torch.stack(task.grads).mean(0)
+    assert len(task.grads) == 3 and result.state.images == 24
+    torch.testing.assert_close(before - net[0].weight, 0.1 * mean / (mean.abs() + 1e-8))  # Adam's first step
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_and_names_the_batch(tmp_path):
+    class Poisoned(Regression):
+        def loss(self, model, generator, progress):
+            return super().loss(model, generator, progress) * (math.nan if self.calls == 4 else 1.0)
+
+        def last_batch(self) -> str:
+            return f"picture {self.calls}"
+
+    net = _net()
+    with pytest.raises(ValueError, match="step 3 .* not a number, from this batch: picture 4. .* resume"):
+        train(net, Poisoned(), _options(tmp_path))
+    saved = _net()
+    assert load_state(tmp_path, saved, _net(), None).step == 3
+    assert all(
+        torch.equal(a, b) and a.isfinite().all() for a, b in zip(saved.parameters(), net.parameters(), strict=True)
+    )
+
+
+def test_checkpointed_blocks_give_the_same_gradient():
+    torch.manual_seed(0)
+    small = {"channels": 16, "width": 32, "depth": 3, "per_head_channels": 16, "time_embed_dim": 32}
+    plain = build_unet(dataclasses.replace(base64_plan(32).unet, **small, pooling_queries=2)).train()
+    with torch.no_grad():
+        for p in plain.parameters():
+            p.add_(0.05 * torch.randn_like(p))  # no branch at zero
+    wrapped = copy.deepcopy(plain)
+    assert checkpoint_blocks(wrapped) >= 3 and wrapped.state_dict().keys() == plain.state_dict().keys()
+    x, time, text = torch.randn(2, 3, 16, 16), torch.tensor([100.0, 900.0]), torch.randn(2, 5, 32)
+    for network in (plain, wrapped):
+        cond = network.encode_text(TextEmbeds(embeds=text, mask=torch.ones(2, 5, dtype=torch.bool)))
+        network(x, time, cond).square().mean().backward()
+    for a, b in zip(plain.parameters(), wrapped.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_each_weighting_is_the_error_that_its_name_says():
+    generator = torch.Generator().manual_seed(0)
+    x_0, noise, wrong = torch.randn(3, 64, generator=generator, dtype=torch.float64)
+    alpha, sigma = torch.tensor(0.6).double(), torch.tensor(0.8).double()
+    x_t = alpha * x_0 + sigma * noise
+    guess = x_0 + 0.1 * wrong
+    eps = (x_t - alpha * guess) / sigma
+    error = {
+        "x_0": guess - x_0,
+        "eps": eps - noise,
+        "v": (alpha * eps - sigma * guess) - (alpha * noise - sigma * x_0),
+        "flow": (eps - guess) - (noise - x_0),
+    }
+    for name, difference in error.items():
+        weighted = WEIGHTINGS[name](alpha, sigma, 5.0) * (guess - x_0).square()
+        torch.testing.assert_close(weighted, difference.square())
+    snr = (alpha / sigma) ** 2
+    assert WEIGHTINGS["min_snr"](alpha, sigma, 5.0) == snr and WEIGHTINGS["min_snr"](alpha, sigma, 0.25) == 0.25
+
+
+def test_half_a_cosine_falls_to_zero():
+    config = LoopConfig(warmup_steps=0, decay_start=0.5, decay="cosine")
+    shape = [rate_factor(9, progress, config) for progress in (0.2, 0.5, 0.75, 1.0)]
+    assert shape == pytest.approx([1.0, 1.0, 0.5, 0.0])
+    with pytest.raises(ValueError, match="expected one of linear, cosine"):
+        LoopConfig(decay="sine")
+
+
+def test_the_time_that_is_left_is_told():
+    assert told(600.0, 0.25) == "25% of the run, 30 min left" and told(60.0, 0.75) == "75%, 20 s left"
+
+
+def test_tensorboard_gets_the_figures(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(_net(), Regression(), _options(tmp_path, max_steps=3, tensorboard=True))
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert {"loss", "rate", "weight"} <= set(events.Tags()["scalars"]) and events.Tags()["images"] == ["preview"]

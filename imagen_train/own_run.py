@@ -1,0 +1,154 @@
+"""How does a config become a trained stage? Pictures prepared, plan and options made, trained, exported, reported."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from imagen_core.checkpoints.native import read_spec
+from imagen_core.schedules import schedule_from_config
+from imagen_core.unets import UNetConfig, unet_config_from_dict
+
+from .caption_files import encoder_width
+from .course import LoopConfig
+from .loop import TrainResult
+from .optim import OptimConfig
+from .options import TrainOptions, default_models_dir
+from .own_pictures import collection_of
+from .parallel import join_workers, of_first, rank
+from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
+from .prepared import Prepared, prepare
+from .report import write_report
+from .run_config import RunConfig
+from .run_state import STATE_FILE
+from .stages import train_stage
+
+TRAINING, CACHE = "training", "cache"
+
+
+def encoder_folder(config: RunConfig) -> Path:
+    """The folder of the text encoder that reads the captions. ValueError: none is there."""
+    folder = config.text_encoder or default_models_dir() / "text_encoder"
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"text_encoder: there is none in {folder}; name a folder with its config.json and weights")
+    return folder
+
+
+def network_of(config: RunConfig, like: StagePlan) -> UNetConfig:
+    """The network's settings: a checkpoint's, those of [network] (which may change imagen-mini's), or imagen-mini's."""
+    if config.from_weights is not None:
+        return read_spec(config.from_weights).unet_config
+    given = dict(config.network or {})
+    if "kind" not in given:
+        known = {field.name for field in dataclasses.fields(like.unet)}
+        if unknown := set(given) - known:
+            raise ValueError(
+                f"[network] has no setting {sorted(unknown)[0]!r}: imagen-mini's has {', '.join(sorted(known))}"
+            )
+        return dataclasses.replace(like.unet, **{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+    given.setdefault("text_embed_dim", like.unet.text_embed_dim)
+    if given["text_embed_dim"] != like.unet.text_embed_dim:
+        wanted = like.unet.text_embed_dim or "left out: stages that enlarge are trained without text"
+        raise ValueError(f"[network]: text_embed_dim is {given['text_embed_dim']}, and must be {wanted}")
+    try:
+        return unet_config_from_dict(given)
+    except ValueError as error:
+        raise ValueError(f"[network]: {error}") from error
+
+
+def plan_of(config: RunConfig, prepared: Prepared) -> StagePlan:
+    """The plan of a config's stage, on pictures that are prepared."""
+    shipped = {"sr256": sr256_plan, "sr1024": sr1024_plan}
+    like = shipped[config.stage]() if config.stage in shipped else base64_plan(encoder_width(encoder_folder(config)))
+    data, told, moves, samples = config.data, config.diffusion, config.optimiser, config.samples
+    return dataclasses.replace(
+        like,
+        pictures=prepared.shown.kind,
+        held_out=prepared.held_out.kind if prepared.held_out else None,
+        unet=network_of(config, like),
+        crop=data.side if config.stage == "base64" else data.crop or min(64, data.side),
+        schedule=schedule_from_config(dict(told.schedule)),
+        prediction_type=told.predict,
+        weighting=told.weighting,
+        max_weight=told.cap,
+        time_power=told.time_power,
+        null_fraction=told.drop_captions,
+        max_aug_level=told.max_aug_level,
+        mixture={},
+        batch_size=config.run.batch_size,
+        flip=data.flip,
+        turn=False,
+        prompts=samples.prompts,
+        layout_rates={},
+        layout_weights={},
+        optim=OptimConfig(
+            name=moves.name,
+            muon_lr=moves.muon_rate,
+            adamw_lr=moves.rate,
+            weight_decay=moves.weight_decay,
+            clip_norm=moves.clip,
+        ),
+        loop=LoopConfig(
+            warmup_steps=moves.warmup_steps,
+            decay_start=moves.decay_start,
+            decay=moves.decay,
+            ema_half_life=moves.ema_half_life,
+            save_minutes=config.run.save_minutes,
+        ),
+        defaults={
+            **like.defaults,
+            "steps": samples.steps,
+            "sampler": samples.sampler,
+            "guidance_scale": samples.guidance_scale if config.stage == "base64" else 1.0,
+        },
+    )
+
+
+def options_of(config: RunConfig, cache_dir: Path, *, resume: bool) -> TrainOptions:
+    """The options of a config's run. ValueError: there is a run already, or none to go on with."""
+    run, state = config.run, config.out / TRAINING
+    if not resume and (state / STATE_FILE).exists():
+        raise ValueError(f"{state} holds a run: go on with --resume, name another `out`, or delete it")
+    return TrainOptions(
+        state_dir=state,
+        cache_dir=cache_dir,
+        models_dir=config.out,
+        minutes=run.minutes,
+        max_steps=run.steps,
+        resume=resume,
+        from_weights=config.from_weights,
+        device=run.device,
+        threads=run.threads,
+        bf16=run.bf16 or run.device.startswith("cuda"),
+        compile=run.compile,
+        seed=run.seed,
+        preview_minutes=run.preview_minutes,
+        accumulate=run.accumulate,
+        checkpointing=run.checkpointing,
+        tensorboard=run.tensorboard,
+        text_encoder=encoder_folder(config),
+    )
+
+
+def _prepared_once(config: RunConfig) -> Prepared:
+    """The pictures, made ready by the first process while others wait."""
+
+    def ready() -> Prepared:
+        collection = collection_of(config.data.path, config.data.caption)
+        return prepare(collection, config.out / CACHE, side=config.data.side, held_out=config.data.held_out)
+
+    first = ready() if rank() == 0 else None
+    of_first(0.0)
+    return first or ready()
+
+
+def train_own(config: RunConfig, *, resume: bool = False) -> TrainResult:
+    """Train, export to `out`/STAGE.safetensors and write `out`/report.html, whether the run ended or was stopped."""
+    join_workers(config.run.device)
+    prepared = _prepared_once(config)
+    plan = plan_of(config, prepared)
+    options = options_of(config, prepared.shown.folder.parent, resume=resume)
+    result = train_stage(plan, options)
+    if rank() == 0:
+        write_report(options.state_dir, config.out / "report.html", title=config.out.name)
+    return result
