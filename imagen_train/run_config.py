@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from imagen_core.checkpoints.native import STAGES
+from imagen_core.losses import WEIGHTINGS
 from imagen_core.predictions import PREDICTIONS
 from imagen_core.samplers import SAMPLERS
 from imagen_core.schedules import schedule_from_config
 
 from .course import DECAYS
-from .losses import WEIGHTINGS
 from .optim import OPTIMISERS
 from .tables import from_table, read_toml
 

@@ -15,6 +15,7 @@ from imagen_core import StageSpec
 from imagen_core.conditioning import Signals, TextEmbeds
 from imagen_core.draw import Draw
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
+from imagen_core.losses import aug_weight, diffusion_loss, draw_times
 from imagen_core.sampling import sample_base, super_resolve
 from imagen_core.schedules import schedule_to_config
 from imagen_core.stage import Prompt, Stage
@@ -24,7 +25,6 @@ from .caption_files import CaptionEmbeds, encoder_name
 from .classifier import load_classifier
 from .data import PictureCache
 from .loop import Preview
-from .losses import aug_weight, diffusion_loss, draw_times
 from .metrics import bicubic, psnr
 from .options import TrainOptions
 from .plans import StagePlan

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from imagen_core.conditioning import TextEmbeds
+from imagen_core.losses import WEIGHTINGS
 from imagen_core.unets import build_unet
 from imagen_train.checkpointing import checkpoint_blocks
 from imagen_train.loop import LoopConfig, Preview, RunState, ema_decay, load_state, rate_factor, train, update_ema
-from imagen_train.losses import WEIGHTINGS
 from imagen_train.optim import OPTIMISERS, OptimConfig, Optimizers, orthogonalize, split_parameters
 from imagen_train.options import TrainOptions
 from imagen_train.plans import base64_plan

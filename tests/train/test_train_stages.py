@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from imagen_core.losses import diffusion_loss, draw_times, loss_weight
 from imagen_core.predictions import PREDICTIONS, prediction_of
 from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.schedules.flow import FlowSchedule
@@ -21,7 +22,6 @@ from imagen_train import cli, data
 from imagen_train.caption_files import CaptionEmbeds
 from imagen_train.classifier import Classifier, save_classifier
 from imagen_train.data import PictureCache, PictureKind, render_pictures
-from imagen_train.losses import diffusion_loss, draw_times, loss_weight
 from imagen_train.metrics import bicubic, psnr
 from imagen_train.options import TrainOptions
 from imagen_train.plans import StagePlan, base64_plan, sr256_plan, sr1024_plan

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from imagen_core.parameterization import diffuse, per_image
-from imagen_core.predictions import prediction_of
-from imagen_core.schedules import Schedule
+from .parameterization import diffuse, per_image
+from .predictions import prediction_of
+from .schedules import Schedule
 
 
 def draw_times(count: int, generator: torch.Generator, *, power: float, t_min: float = 1e-3) -> Tensor:
