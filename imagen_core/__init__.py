@@ -23,6 +23,7 @@ from .hints import FITS, HINTS, Hint
 from .inpainting import InitImage
 from .inspection import inspect_checkpoint
 from .inversion import invert
+from .lora import Lora, LoraSettings, find_loras, fit_lora, read_lora, save_lora, with_lora
 from .noise import BatchNoise
 from .predictions import PREDICTIONS, prediction_of
 from .progress import CURVES, in_interval, progress_at
@@ -68,6 +69,8 @@ __all__ = [
     "Hint",
     "InitImage",
     "LoadedAdapter",
+    "Lora",
+    "LoraSettings",
     "Prediction",
     "Prompt",
     "Sampler",
@@ -85,9 +88,11 @@ __all__ = [
     "encode_prompt",
     "find_adapters",
     "find_files",
+    "find_loras",
     "find_stages",
     "find_text_encoders",
     "fingerprint",
+    "fit_lora",
     "in_interval",
     "inspect_checkpoint",
     "invert",
@@ -102,6 +107,7 @@ __all__ = [
     "movable_weights",
     "prediction_of",
     "progress_at",
+    "read_lora",
     "read_spec",
     "rescale_guidance",
     "resize",
@@ -109,10 +115,12 @@ __all__ = [
     "sample_base",
     "save_adapter",
     "save_checkpoint",
+    "save_lora",
     "settings_of",
     "sigma_ve_table",
     "sigma_ve_to_t",
     "super_resolve",
     "t_to_sigma_ve",
     "trained_in_half",
+    "with_lora",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from imagen_core.checkpoints.native import read_spec
+from imagen_core import read_spec
 from imagen_core.schedules import schedule_from_config
 from imagen_core.unets import UNetConfig, unet_config_from_dict
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imagen_core.checkpoints.native import STAGES
+from imagen_core.checkpoints.stage_spec import STAGES
 from imagen_core.losses import WEIGHTINGS
 from imagen_core.predictions import PREDICTIONS
 from imagen_core.samplers import SAMPLERS

@@ -56,6 +56,10 @@ class Schedule(ABC):
         """What x_t is multiplied by on its way into the network, in the shape of `t`; None where it enters as it is."""
         return None
 
+    def trained(self, t: Tensor) -> Tensor:
+        """Times drawn for training, each moved to the nearest that the network knows; here all are known."""
+        return t
+
     def snap(self, t: Tensor) -> Tensor:
         """Move strictly decreasing times to the nearest ones that a network was trained on; here all are."""
         return t

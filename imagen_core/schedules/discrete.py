@@ -97,6 +97,11 @@ class DiscreteSchedule(Schedule):
         """The timestep, t (num_timesteps - 1), as a float."""
         return t * (self.num_timesteps - 1)
 
+    def trained(self, t: Tensor) -> Tensor:
+        """Each time at the nearest integer timestep."""
+        last = self.num_timesteps - 1
+        return (t * last).round() / last
+
     def snap(self, t: Tensor) -> Tensor:
         """Strictly decreasing times (n,) to the nearest integer timesteps that are all different."""
         last = self.num_timesteps - 1

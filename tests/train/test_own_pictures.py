@@ -185,11 +185,11 @@ def test_preparing_goes_on_where_it_was_killed(folder, tmp_path, monkeypatch):
 
 
 def test_captions_are_encoded_into_files_beside_the_pictures(folder, tmp_path, models):
-    from imagen_core.text.t5 import T5TextEncoder
+    from imagen_core import load_text_encoder
 
     _beside(folder)
     shown = prepare(collection_of(folder), tmp_path, side=8).shown
-    encoder = T5TextEncoder.from_folder(models / "text_encoder")
+    encoder = load_text_encoder(models / "text_encoder")
     embeds = CaptionEmbeds(shown, encoder, "tiny").of([0], torch.tensor([False])).embeds[0]
     torch.testing.assert_close(embeds, encoder.encode(["a red square"]).embeds[0], atol=2e-3, rtol=2e-3)
     with pytest.raises(ValueError, match="no picture of .* can be trained on"):

@@ -1,0 +1,179 @@
+"""Is a LoRA learned, kept in the layout that ComfyUI reads, and laid over weights as its formula says?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from imagen_core import (
+    LoraSettings,
+    Prompt,
+    Stage,
+    StageSpec,
+    TextEmbeds,
+    build_unet,
+    find_loras,
+    fit_lora,
+    read_lora,
+    save_lora,
+    with_lora,
+)
+from imagen_core.schedules import SCHEDULES
+from imagen_core.unets import BaseUNetConfig, DeepFloydUNetConfig, EfficientUNetConfig
+
+BASE = BaseUNetConfig(
+    image_size=8, channels=16, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(4,), per_head_channels=16,
+    text_embed_dim=16,
+)  # fmt: skip
+DEEPFLOYD = DeepFloydUNetConfig(
+    channels=(32, 32), num_res_blocks=(1, 1), attention=(False, True), per_head_channels=32, text_width=32,
+    text_embed_dim=64, pooling_heads=4,
+)  # fmt: skip
+SETTINGS = LoraSettings(rank=2, steps=12, batch_size=2, learning_rate=0.02)
+
+
+def _stage(config=BASE, schedule: str = "cosine", prediction_type: str = "x_0", stage: str = "base64") -> Stage:
+    torch.manual_seed(0)
+    unet = build_unet(config).eval().requires_grad_(False)
+    for parameter in unet.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    spec = StageSpec(
+        stage=stage, unet_config=config, schedule_config={"name": schedule}, prediction_type=prediction_type
+    )
+    return Stage(unet=unet, schedule=SCHEDULES[schedule](), spec=spec)
+
+
+def _prompts(width: int = 16, tokens: int = 3, negative: bool = False) -> list[Prompt]:
+    torch.manual_seed(1)
+    texts = [
+        TextEmbeds(embeds=torch.randn(1, tokens, width), mask=torch.ones(1, tokens, dtype=torch.bool)) for _ in range(4)
+    ]
+    return [Prompt(text=text, negative=texts[-1] if negative else None) for text in texts[:2]]
+
+
+def _pictures(side: int = 8) -> torch.Tensor:
+    return torch.stack([torch.full((3, side, side), -0.5), torch.full((3, side, side), 0.7)])
+
+
+@pytest.mark.parametrize("targets", ["linear", "all"])
+def test_it_learns_inside_inference_mode_and_leaves_the_base_alone(targets):
+    with torch.inference_mode():  # as hosts load and run
+        stage = _stage()
+        before = {name: weight.clone() for name, weight in stage.unet.state_dict().items()}
+        losses: list[float] = []
+        lora = fit_lora(
+            stage,
+            _pictures(),
+            _prompts(),
+            dataclasses.replace(SETTINGS, targets=targets),
+            lambda step, total, loss: losses.append(loss),
+        )
+    assert len(losses) == 12 and sum(losses[-4:]) < 0.8 * sum(losses[:4])
+    assert all(torch.equal(weight, before[name]) for name, weight in stage.unet.state_dict().items())
+    assert not any(module._forward_hooks for module in stage.unet.modules())
+    kernels = {change.down.ndim for change in lora.changes.values()}
+    assert kernels == ({2} if targets == "linear" else {2, 4}) and lora.training["pictures"] == 2
+    again = fit_lora(stage, _pictures(), _prompts(), dataclasses.replace(SETTINGS, targets=targets))
+    assert all(torch.equal(lora.changes[name].up, again.changes[name].up) for name in lora.changes)
+
+
+def test_merged_weights_are_the_formula_and_the_rest_is_shared(tmp_path):
+    stage = _stage()
+    lora = fit_lora(stage, _pictures(), _prompts(), dataclasses.replace(SETTINGS, steps=2, targets="all"))
+    path = save_lora(tmp_path / "loras" / "a.safetensors", lora, dtype=torch.float32)
+    stored = load_file(path)
+    merged = with_lora(stage, read_lora(path), 0.5)
+    weights, changed = stage.unet.state_dict(), merged.unet.state_dict()
+    # What ComfyUI's loader does for a weight called diffusion_model.NAME.weight in its model.
+    names = {f"diffusion_model.{key.removesuffix('.weight')}": key for key in weights if key.endswith(".weight")}
+    layers = {key.removesuffix(".lora_up.weight") for key in stored if key.endswith(".lora_up.weight")}
+    assert layers and layers <= names.keys() and len(stored) == 3 * len(layers)
+    for layer in layers:
+        up, down = stored[f"{layer}.lora_up.weight"], stored[f"{layer}.lora_down.weight"]
+        scale = 0.5 * stored[f"{layer}.alpha"].item() / down.shape[0]
+        key = names[layer]
+        expected = weights[key] + scale * torch.mm(up.flatten(1), down.flatten(1)).reshape(weights[key].shape)
+        torch.testing.assert_close(changed[key], expected, rtol=1e-5, atol=1e-7)
+    untouched = set(weights) - {names[layer] for layer in layers}
+    assert untouched and all(changed[key].data_ptr() == weights[key].data_ptr() for key in untouched)
+    nothing = with_lora(stage, lora, 0.0).unet.state_dict()
+    assert all(torch.equal(nothing[key], weights[key]) for key in weights)
+    assert list(find_loras(tmp_path)) == [path]
+
+
+def test_what_was_learned_beside_the_layers_is_what_is_merged():
+    from imagen_core.lora.fitting import LowRankLayer, beside, key_of, layers_to_change
+    from imagen_core.lora.low_rank import Lora, LowRank
+
+    stage, generator = _stage(), torch.Generator().manual_seed(0)
+    layers = layers_to_change(stage.unet, dataclasses.replace(SETTINGS, targets="all"))
+    changes = torch.nn.ModuleDict({key_of(name): LowRankLayer(layer, 2, generator) for name, layer in layers.items()})
+    for change in changes.values():
+        torch.nn.init.normal_(change.up, std=0.1)
+    x, time, text = torch.randn(2, 3, 8, 8), torch.tensor([100.0, 700.0]), _prompts()[0].text
+    lora = Lora(
+        changes={
+            name: LowRank(up=changes[key_of(name)].up, down=changes[key_of(name)].down, alpha=2.0) for name in layers
+        }
+    )
+    with torch.no_grad():
+        plain = stage.unet(x, time, stage.unet.encode_text(text))
+        with beside(layers, changes):
+            learned = stage.unet(x, time, stage.unet.encode_text(text))
+        network = with_lora(stage, lora).unet
+        merged = network(x, time, network.encode_text(text))
+    torch.testing.assert_close(learned, merged, rtol=1e-4, atol=1e-5)
+    assert (learned - plain).abs().max() > 0.01
+
+
+def test_deepfloyds_network_learns_at_its_own_timesteps_without_its_variance():
+    stage = _stage(DEEPFLOYD, "discrete", "eps")
+    settings = dataclasses.replace(SETTINGS, steps=2, drop_captions=0.5)
+    lora = fit_lora(stage, _pictures(16), _prompts(64, 77, negative=True), settings)
+    assert any(name.endswith("text_kv") for name in lora.changes) and any(
+        c.up.abs().max() > 0 for c in lora.changes.values()
+    )
+    times = stage.schedule.trained(torch.rand(50)) * 999
+    torch.testing.assert_close(times, times.round(), rtol=0, atol=1e-3)
+
+
+def test_stopped_in_a_report_nothing_stays_on_the_network():
+    stage = _stage()
+
+    def stop(step: int, total: int, loss: float) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        fit_lora(stage, _pictures(), _prompts(), SETTINGS, stop)
+    assert not any(module._forward_hooks for module in stage.unet.modules())
+
+
+def test_what_does_not_fit_is_said(tmp_path):
+    stage = _stage()
+    lora = fit_lora(stage, _pictures(), _prompts(), dataclasses.replace(SETTINGS, steps=1))
+    wider = dataclasses.replace(BASE, channels=32)
+    with pytest.raises(ValueError, match="this LoRA was made for another network"):
+        with_lora(_stage(wider), lora)
+    with pytest.raises(ValueError, match="this LoRA changes .* load it on its own base"):
+        with_lora(_stage(wider), dataclasses.replace(lora, base=None))
+    with pytest.raises(ValueError, match="1 captions for 2 pictures"):
+        fit_lora(stage, _pictures(), _prompts()[:1], SETTINGS)
+    enlarger = EfficientUNetConfig(
+        channels=(16,), num_res_blocks=(1,), strides=(1,), self_attention=(False,), text_cross_attention=(False,),
+        text_embed_dim=None,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="sr256 does not"):
+        fit_lora(_stage(enlarger, stage="sr256"), _pictures(), _prompts(), SETTINGS)
+    with pytest.raises(ValueError, match="step 0: the loss is nan, from pictures"):
+        fit_lora(stage, _pictures() * float("nan"), _prompts(), SETTINGS)
+    for wrong in ({"rank": 0}, {"targets": "none"}, {"learning_rate": 2.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            LoraSettings(**wrong)
+    path = save_lora(tmp_path / "nan.safetensors", lora)
+    bad = dataclasses.replace(next(iter(lora.changes.values())), alpha=1.0, up=torch.full((3, 2), float("nan")))
+    save_lora(path, dataclasses.replace(lora, changes={"stem": bad}))
+    with pytest.raises(ValueError, match="'diffusion_model.stem' holds NaN"):
+        read_lora(path)
