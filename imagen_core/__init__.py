@@ -32,7 +32,7 @@ from .sampling import low_res_conditioning, sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
 from .settings import make_guidance, make_thresholding
 from .stage import Prompt, Stage, encode_prompt, load_stage
-from .super_resolution import resize, resize_longest_side
+from .super_resolution import fit, resize, resize_longest_side
 from .text.listing import find_text_encoders
 from .text.loading import load_text_encoder
 from .text.movable import movable_weights
@@ -92,6 +92,7 @@ __all__ = [
     "find_stages",
     "find_text_encoders",
     "fingerprint",
+    "fit",
     "fit_lora",
     "in_interval",
     "inspect_checkpoint",

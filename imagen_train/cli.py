@@ -18,6 +18,7 @@ from .options import (
     folder_there,
     train_options,
 )
+from .own_cli import add_own_commands
 from .trainables import TRAINABLES
 
 PICTURES = (
@@ -56,7 +57,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
         add_train_options(command)
         trainable.add_options(command)
         command.set_defaults(handler=_train, stage=stage)
-    _add_own(train)
+    add_own_commands(train)
     _add_pictures(train)
     _add_mini(train)
     command = train.add_parser("export", help="put a stage's averaged weights in the models folder as they are by now")
@@ -79,18 +80,6 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     sheet.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     sheet.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     sheet.set_defaults(handler=_sheet)
-
-
-def _add_own(train: argparse._SubParsersAction) -> None:
-    own = train.add_parser("run", help="a stage on one's own pictures, as a TOML file says (docs/training.md)")
-    own.add_argument("config", type=file_there, metavar="CONFIG.toml", help="what is trained on what, for how long")
-    own.add_argument("--resume", action="store_true", help="go on from the last save")
-    own.add_argument("--check", action="store_true", help="say whether the file is right, and train nothing")
-    own.set_defaults(handler=_own)
-    report = train.add_parser("report", help="curves and pictures of a run, as one page that opens offline")
-    report.add_argument("state_dir", type=folder_there, help="the folder with the run's log.jsonl")
-    report.add_argument("--out", type=folder, help="the page (default: report.html in that folder)")
-    report.set_defaults(handler=_report)
 
 
 def _add_pictures(train: argparse._SubParsersAction) -> None:
@@ -221,30 +210,6 @@ def _train(args: argparse.Namespace) -> int:
     if outcome.interrupted:
         print(f"stopped and saved; go on with --resume --state-dir {options.state_dir}", file=sys.stderr)
         return 130
-    return 0
-
-
-def _own(args: argparse.Namespace) -> int:
-    from .run_config import read_run_config
-
-    config = read_run_config(args.config)
-    if args.check:
-        print(f"{args.config} is right")
-        return 0
-    from .own_run import train_own
-
-    result = train_own(config, resume=args.resume)
-    if result.interrupted:
-        print(f"stopped and saved; go on with: imagen train run {args.config} --resume", file=sys.stderr)
-        return 130
-    print(config.out / f"{config.stage}.safetensors")
-    return 0
-
-
-def _report(args: argparse.Namespace) -> int:
-    from .report import write_report
-
-    print(write_report(args.state_dir, args.out or args.state_dir / "report.html", title=args.state_dir.name))
     return 0
 
 

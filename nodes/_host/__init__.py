@@ -6,12 +6,15 @@ The only folder that imports ComfyUI's modules or the embedded host's.
 from .clip import text_encoder_of
 from .files import (
     CONTROL_KINDS,
+    LORA_KINDS,
     TEXT_KINDS,
     UNET_KINDS,
     control_names,
     fingerprint,
+    lora_names,
     model_folders,
     model_path,
+    new_lora_path,
     stage_names,
     text_encoder_names,
     tokenizer_places,
@@ -19,12 +22,13 @@ from .files import (
 from .input_pictures import load_picture, picture_fingerprint, picture_names, problem_with_picture
 from .memory import device, load_device, loaded, managed, unet_dtype
 from .pictures import empty_latent, image_from_core, image_from_latent, image_to_core, latent_from_image, mask_to_core
-from .progress import layer_reporter, step_reporter
+from .progress import layer_reporter, step_reporter, training_reporter
 from .which import IN_COMFYUI, throw_if_interrupted
 
 __all__ = [
     "CONTROL_KINDS",
     "IN_COMFYUI",
+    "LORA_KINDS",
     "TEXT_KINDS",
     "UNET_KINDS",
     "control_names",
@@ -39,10 +43,12 @@ __all__ = [
     "load_device",
     "load_picture",
     "loaded",
+    "lora_names",
     "managed",
     "mask_to_core",
     "model_folders",
     "model_path",
+    "new_lora_path",
     "picture_fingerprint",
     "picture_names",
     "problem_with_picture",
@@ -52,5 +58,6 @@ __all__ = [
     "text_encoder_of",
     "throw_if_interrupted",
     "tokenizer_places",
+    "training_reporter",
     "unet_dtype",
 ]

@@ -15,7 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ...imagen_core import LoadedAdapter, Stage, T5TextEncoder, movable_weights
-from .castable import castable, fetched_one_by_one
+from .castable import castable, fetched_one_by_one, unnoted
 
 CASTABLE = {
     plain: getattr(ops.disable_weight_init, plain.__name__)
@@ -57,7 +57,7 @@ def managed_stage(stage: Stage) -> ManagedStage:
 
 def _patcher(network: nn.Module) -> NetworkPatcher:
     offload = model_management.unet_offload_device()
-    return NetworkPatcher(castable(network, CASTABLE), model_management.get_torch_device(), offload)
+    return NetworkPatcher(castable(unnoted(network), CASTABLE), model_management.get_torch_device(), offload)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

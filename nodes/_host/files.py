@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -22,6 +23,8 @@ if folder_paths is not None:  # a user's extra_model_paths.yaml may have named f
 UNET_KINDS = ("diffusion_models", "diffusers")
 TEXT_KINDS = ("text_encoders", "diffusers")
 CONTROL_KINDS = ("controlnet",)
+LORA_KINDS = ("loras",)
+FILE_NAME = re.compile(r"[\w][\w .-]{0,99}")  # of a file that a node writes: no folders, nothing hidden
 
 
 def model_folders(*kinds: str) -> list[Path]:
@@ -45,6 +48,25 @@ def text_encoder_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
 def control_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
     """Names, as `stage_names` gives them, of what `find` finds in each folder for ControlNets."""
     return _names_found(find, CONTROL_KINDS)
+
+
+def lora_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
+    """Names, as `stage_names` gives them, of what `find` finds in each folder for LoRAs."""
+    return _names_found(find, LORA_KINDS)
+
+
+def new_lora_path(name: str) -> Path:
+    """A file for a LoRA that is not there yet, called `name` or `name` and a number, where the host keeps LoRAs.
+
+    Raises ValueError for a name that is none.
+    """
+    if not FILE_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name for a file: use letters, digits, blanks, dots and dashes")
+    folder = (
+        Path(folder_paths.get_folder_paths("loras")[0]) if folder_paths is not None else model_folders()[0] / "loras"
+    )
+    numbers = ("", *(f"_{number}" for number in range(2, 10_000)))
+    return next(path for suffix in numbers if not (path := folder / f"{name}{suffix}.safetensors").exists())
 
 
 def tokenizer_places() -> list[Path]:

@@ -52,6 +52,18 @@ def step_reporter(steps: int) -> StepReporter:
     return StepReporter(steps)
 
 
+def training_reporter(steps: int) -> Callable[[int, int, float], None]:
+    """For a small training run: progress, and a place to be stopped at, each step."""
+    bar = ProgressBar(steps)
+    throw_if_interrupted()
+
+    def report(step: int, total: int, loss: float) -> None:
+        bar.update_absolute(step, total)
+        throw_if_interrupted()
+
+    return report
+
+
 def layer_reporter() -> Callable[[int, int], None]:
     """For a network that takes long a layer: progress, and a place to be stopped at. One bar each time it runs."""
     bars: list[ProgressBar] = []

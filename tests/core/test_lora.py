@@ -21,6 +21,7 @@ from imagen_core import (
     save_lora,
     with_lora,
 )
+from imagen_core.losses import diffusion_loss
 from imagen_core.schedules import SCHEDULES
 from imagen_core.unets import BaseUNetConfig, DeepFloydUNetConfig, EfficientUNetConfig
 
@@ -32,7 +33,7 @@ DEEPFLOYD = DeepFloydUNetConfig(
     channels=(32, 32), num_res_blocks=(1, 1), attention=(False, True), per_head_channels=32, text_width=32,
     text_embed_dim=64, pooling_heads=4,
 )  # fmt: skip
-SETTINGS = LoraSettings(rank=2, steps=12, batch_size=2, learning_rate=0.02)
+SETTINGS = LoraSettings(rank=2, steps=30, batch_size=4, learning_rate=0.03, drop_captions=0.0)
 
 
 def _stage(config=BASE, schedule: str = "cosine", prediction_type: str = "x_0", stage: str = "base64") -> Stage:
@@ -58,6 +59,22 @@ def _pictures(side: int = 8) -> torch.Tensor:
     return torch.stack([torch.full((3, side, side), -0.5), torch.full((3, side, side), 0.7)])
 
 
+def _error(stage: Stage) -> float:
+    """The loss of the two pictures at many times, always with the same noise."""
+    generator = torch.Generator().manual_seed(5)
+    x_0, text = _pictures().repeat(32, 1, 1, 1), _prompts()
+    embeds = torch.cat([prompt.text.embeds for prompt in text]).repeat(32, 1, 1)
+    told = stage.unet.encode_text(TextEmbeds(embeds=embeds, mask=torch.ones(64, 3, dtype=torch.bool)))
+    return diffusion_loss(
+        lambda x_t, time: stage.unet(x_t, time, told),
+        x_0,
+        schedule=stage.schedule,
+        prediction_type=stage.spec.prediction_type,
+        times=torch.linspace(0.05, 0.95, 64),
+        noise=torch.randn(x_0.shape, generator=generator),
+    ).item()
+
+
 @pytest.mark.parametrize("targets", ["linear", "all"])
 def test_it_learns_inside_inference_mode_and_leaves_the_base_alone(targets):
     with torch.inference_mode():  # as hosts load and run
@@ -71,7 +88,7 @@ def test_it_learns_inside_inference_mode_and_leaves_the_base_alone(targets):
             dataclasses.replace(SETTINGS, targets=targets),
             lambda step, total, loss: losses.append(loss),
         )
-    assert len(losses) == 12 and sum(losses[-4:]) < 0.8 * sum(losses[:4])
+    assert len(losses) == 30 and _error(with_lora(stage, lora)) < {"linear": 0.95, "all": 0.6}[targets] * _error(stage)
     assert all(torch.equal(weight, before[name]) for name, weight in stage.unet.state_dict().items())
     assert not any(module._forward_hooks for module in stage.unet.modules())
     kernels = {change.down.ndim for change in lora.changes.values()}
