@@ -130,7 +130,8 @@ def test_what_was_learned_beside_the_layers_is_what_is_merged():
     changes = torch.nn.ModuleDict({key_of(name): LowRankLayer(layer, 2, generator) for name, layer in layers.items()})
     for change in changes.values():
         torch.nn.init.normal_(change.up, std=0.1)
-    x, time, text = torch.randn(2, 3, 8, 8), torch.tensor([100.0, 700.0]), _prompts()[0].text
+    x, time, one = torch.randn(2, 3, 8, 8), torch.tensor([100.0, 700.0]), _prompts()[0].text
+    text = TextEmbeds(embeds=one.embeds.repeat(2, 1, 1), mask=one.mask.repeat(2, 1))
     lora = Lora(
         changes={
             name: LowRank(up=changes[key_of(name)].up, down=changes[key_of(name)].down, alpha=2.0) for name in layers
