@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from imagen_core import read_spec
 from imagen_core.schedules import schedule_from_config
@@ -19,7 +20,7 @@ from .parallel import join_workers, of_first, rank
 from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
 from .prepared import Prepared, prepare
 from .report import write_report
-from .run_config import RunConfig
+from .run_config import OptimiserTable, RunConfig
 from .run_state import STATE_FILE
 from .stages import train_stage
 
@@ -60,7 +61,7 @@ def plan_of(config: RunConfig, prepared: Prepared) -> StagePlan:
     """The plan of a config's stage, on pictures that are prepared."""
     shipped = {"sr256": sr256_plan, "sr1024": sr1024_plan}
     like = shipped[config.stage]() if config.stage in shipped else base64_plan(encoder_width(encoder_folder(config)))
-    data, told, moves, samples = config.data, config.diffusion, config.optimiser, config.samples
+    data, told = config.data, config.diffusion
     return dataclasses.replace(
         like,
         pictures=prepared.shown.kind,
@@ -78,30 +79,41 @@ def plan_of(config: RunConfig, prepared: Prepared) -> StagePlan:
         batch_size=config.run.batch_size,
         flip=data.flip,
         turn=False,
-        prompts=samples.prompts,
+        prompts=config.samples.prompts,
         layout_rates={},
         layout_weights={},
-        optim=OptimConfig(
-            name=moves.name,
-            muon_lr=moves.muon_rate,
-            adamw_lr=moves.rate,
-            weight_decay=moves.weight_decay,
-            clip_norm=moves.clip,
-        ),
-        loop=LoopConfig(
-            warmup_steps=moves.warmup_steps,
-            decay_start=moves.decay_start,
-            decay=moves.decay,
-            ema_half_life=moves.ema_half_life,
-            save_minutes=config.run.save_minutes,
-        ),
-        defaults={
-            **like.defaults,
-            "steps": samples.steps,
-            "sampler": samples.sampler,
-            "guidance_scale": samples.guidance_scale if config.stage == "base64" else 1.0,
-        },
+        optim=_optim_of(config.optimiser),
+        loop=_loop_of(config),
+        defaults={**like.defaults, **_recommended(config)},
     )
+
+
+def _optim_of(table: OptimiserTable) -> OptimConfig:
+    return OptimConfig(
+        name=table.name,
+        muon_lr=table.muon_rate,
+        adamw_lr=table.rate,
+        weight_decay=table.weight_decay,
+        clip_norm=table.clip,
+    )
+
+
+def _loop_of(config: RunConfig) -> LoopConfig:
+    table = config.optimiser
+    return LoopConfig(
+        warmup_steps=table.warmup_steps,
+        decay_start=table.decay_start,
+        decay=table.decay,
+        ema_half_life=table.ema_half_life,
+        save_minutes=config.run.save_minutes,
+    )
+
+
+def _recommended(config: RunConfig) -> dict[str, Any]:
+    """What the checkpoint says that it likes to be sampled with."""
+    samples, draws = config.samples, config.stage == "base64"
+    scale = samples.guidance_scale if draws else 1.0
+    return {"steps": samples.steps, "sampler": samples.sampler, "guidance_scale": scale}
 
 
 def options_of(config: RunConfig, cache_dir: Path, *, resume: bool) -> TrainOptions:
