@@ -40,6 +40,7 @@ class Tokens:
     keys_values: tuple[tuple[Tensor, Tensor], ...]  # one (keys, values) pair a layer, each (b n l k), in their order
     mask: Tensor | None = None  # (b l) bool, True where a token is real; None promises that all are
     weight: float | Tensor = 1.0  # of what is read, where they have a softmax of their own; or one an image, (b 1 1 1)
+    where: Tensor | None = None  # (b 1 h w) in [0, 1] over the picture in whole cells: which positions read them
 
     @property
     def length(self) -> int:

@@ -6,7 +6,6 @@ Shapes: b images, c h w a feature map, m transformer positions.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from .conditioning import Signals, Tokens, Window
 from .progress import check_interval, strength_at
-from .super_resolution import resize
+from .super_resolution import on_grid, resize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +66,11 @@ class Steering:
         """The mask over a feature's positions: (b 1 h w) of a map, (b m 1) of positions in a row."""
         if feature.ndim == 4:
             return resize(self.mask, tuple(feature.shape[-2:]))
-        return _on_grid(self.mask, feature.shape[1])
+        return on_grid(self.mask, feature.shape[1])
 
     def _lighter(self, tokens: Tokens) -> Tokens:
         weight = self.strength.view(-1, 1, 1, 1) * tokens.weight
-        return dataclasses.replace(tokens, weight=weight)
-
-
-def _on_grid(mask: Tensor, positions: int) -> Tensor:
-    """A mask (b 1 h w) on the grid of so many square cells that covers it, row by row: (b m 1)."""
-    height, width = mask.shape[-2:]
-    cell = math.isqrt(height * width // positions)
-    return resize(mask, (height // cell, width // cell)).flatten(2).mT
+        return dataclasses.replace(tokens, weight=weight.to(tokens.keys_values[0][0].dtype), where=self.mask)
 
 
 def in_force(told: Signals, times: Sequence[float]) -> Signals:

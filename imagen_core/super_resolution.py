@@ -5,6 +5,7 @@ Shapes: b batch, c h w a picture in [-1, 1].
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -43,6 +44,13 @@ def _overlap(old: int, new: int, like: Tensor) -> Tensor:
     rows = torch.arange(old, dtype=torch.float64)
     covered = torch.minimum(edges[1:, None], rows + 1) - torch.maximum(edges[:-1, None], rows)  # new old
     return (covered.clamp(min=0) * (new / old)).to(like)
+
+
+def on_grid(mask: Tensor, positions: int) -> Tensor:
+    """A mask (b 1 h w) on the grid of so many square cells that covers it, row by row: (b m 1)."""
+    height, width = mask.shape[-2:]
+    cell = math.isqrt(height * width // positions)
+    return resize(mask, (height // cell, width // cell)).flatten(2).mT
 
 
 def upsample(image: Tensor, size: tuple[int, int], method: str) -> Tensor:

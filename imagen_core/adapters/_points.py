@@ -28,11 +28,20 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """A network's points, in the order in which it comes to them, and the pixels that its coarsest cell covers."""
+class Reader:
+    """A layer that reads text, or what stands beside it: its heads, and the width of its keys and values."""
 
-    points: dict[str, Point]
-    multiple: int
+    heads: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What an adapter must know of a network to be built for it."""
+
+    points: dict[str, Point]  # in the order in which the network comes to them
+    multiple: int  # pixels that its coarsest cell covers
+    readers: tuple[Reader, ...]  # in the order of `Tokens.keys_values`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +69,13 @@ def layout_of(config: UNetConfig) -> Layout:
         pixels = {"pixels": x_t, "aug_level": torch.empty(1)} if enlarges(config) else {}
         listening = _Listening(vector=text.vector, tokens=text.tokens, **pixels)
         network(x_t, torch.empty(1), listening)
-    return Layout({name: _point(shape, side) for name, shape in listening.shapes.items()}, network.multiple)
+    points = {name: _point(shape, side) for name, shape in listening.shapes.items()}
+    return Layout(points=points, multiple=network.multiple, readers=_readers(text))
+
+
+def _readers(text: Signals) -> tuple[Reader, ...]:
+    pairs = () if text.tokens is None else text.tokens.keys_values  # of (b n l k)
+    return tuple(Reader(heads=keys.shape[1], width=keys.shape[1] * keys.shape[3]) for keys, _ in pairs)
 
 
 def enlarges(config: UNetConfig) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..conditioning import Signals, Tokens
+from ..super_resolution import on_grid
 from .group_norm import group_norm
 
 
@@ -40,7 +41,9 @@ def attend(queries: Tensor, own: Sequence[Tensor], told: Signals, index: int) ->
     for other in told.beside if index >= 0 else ():  # decoupled attention: IP-Adapter (arXiv 2308.06721, Eq. 5)
         keys, values = (part.to(queries.dtype) for part in other.keys_values[index])
         mask = None if other.mask is None else other.mask[:, None, None, :]
-        read = read + other.weight * F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        beside = other.weight * F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        where = 1.0 if other.where is None else on_grid(other.where, queries.shape[2])[:, None].to(beside.dtype)
+        read = read + where * beside
     return rearrange(read, "b n m k -> b m (n k)")
 
 

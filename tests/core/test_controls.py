@@ -26,10 +26,11 @@ from imagen_core import (
 )
 from imagen_core.adapters import Given
 from imagen_core.adapters._points import layout_of
-from imagen_core.conditioning import joined
+from imagen_core.conditioning import Signals, joined
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
 from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.steering import Steered, in_force
+from imagen_core.unets.attention import attend
 from imagen_core.unets.dit import DiTConfig
 
 HINTED = [name for name, kind in ADAPTERS.items() if kind.takes_hint]
@@ -51,8 +52,7 @@ def stage_of(config):
 def trained(name, stage, seed=5):
     """An adapter whose layers that start at zero are not zero any more."""
     torch.manual_seed(seed)
-    kind = ADAPTERS[name]
-    network = build_adapter(name, kind.config_cls(kinds=KINDS, **kind.config_cls.tiny), stage.spec.unet_config)
+    network = build_adapter(name, settings_of(name), stage.spec.unet_config)
     for parameter in network.requires_grad_(False).parameters():
         if parameter.abs().max() == 0:
             parameter.normal_(0, 0.1)
@@ -62,6 +62,16 @@ def trained(name, stage, seed=5):
 @pytest.fixture(params=HINTED)
 def name(request):
     return request.param
+
+
+@pytest.fixture(params=ADAPTERS)
+def any_name(request):
+    return request.param
+
+
+def settings_of(name):
+    kind = ADAPTERS[name].config_cls
+    return kind(**kind.tiny, **({"kinds": KINDS} if name in HINTED else {}))
 
 
 @pytest.fixture(params=CONFIGS)
@@ -87,18 +97,15 @@ def drawn(stage, *controls, seeds=(3, 4), scale=2.0, **sizes):
     return sample_base(stage, prompt, draw, **{"height": 16, "width": 16, **sizes})
 
 
-def test_an_untrained_adapter_changes_nothing(stage, name):
-    kind = ADAPTERS[name]
-    config = kind.config_cls(kinds=KINDS, **kind.config_cls.tiny)
-    network = build_adapter(name, config, stage.spec.unet_config).requires_grad_(False)
-    if name == "controlnet":
-        network.begin_as(stage.unet)
+def test_an_untrained_adapter_changes_nothing(stage, any_name):
+    network = build_adapter(any_name, settings_of(any_name), stage.spec.unet_config).requires_grad_(False)
+    network.begin_as(stage.unet)
     fresh = LoadedAdapter(network=network, spec=AdapterSpec.of(network, stage))
     assert torch.equal(drawn(stage, Control(adapter=fresh, picture=PALETTE)), drawn(stage))
 
 
-def test_a_trained_one_changes_pictures_of_any_size_and_at_strength_0_none(stage, name):
-    control = Control(adapter=trained(name, stage), picture=PALETTE)
+def test_a_trained_one_changes_pictures_of_any_size_and_at_strength_0_none(stage, any_name):
+    control = Control(adapter=trained(any_name, stage), picture=PALETTE)
     plain = drawn(stage)
     assert torch.equal(drawn(stage, replace(control, strength=0.0)), plain)
     full, half = (drawn(stage, replace(control, strength=s)) for s in (1.0, 0.5))
@@ -107,8 +114,8 @@ def test_a_trained_one_changes_pictures_of_any_size_and_at_strength_0_none(stage
         assert (drawn(stage, control, height=13, width=22) - drawn(stage, height=13, width=22)).abs().max() > 1e-4
 
 
-def test_it_works_in_its_part_of_the_way_only(base, name):
-    control = Control(adapter=trained(name, base), picture=PALETTE)
+def test_it_works_in_its_part_of_the_way_only(base, any_name):
+    control = Control(adapter=trained(any_name, base), picture=PALETTE)
     plain = drawn(base)
     # Two steps of a cosine schedule begin at pure noise: one call at progress 0, and one in between.
     early, late, never = (
@@ -119,17 +126,17 @@ def test_it_works_in_its_part_of_the_way_only(base, name):
     assert not torch.equal(early, late) and torch.equal(never, plain)
 
 
-def test_controls_add_up_in_any_order(base, name):
-    one = Control(adapter=trained(name, base), picture=PALETTE)
+def test_controls_add_up_in_any_order(base, any_name):
+    one = Control(adapter=trained(any_name, base), picture=PALETTE)
     other = Control(adapter=trained("t2i_adapter", base, seed=9), picture=-PALETTE, strength=0.5)
     both = drawn(base, one, other)
     torch.testing.assert_close(both, drawn(base, other, one), atol=1e-5, rtol=1e-4)
     assert (both - drawn(base, one)).abs().max() > 1e-4 and (both - drawn(base, other)).abs().max() > 1e-4
 
 
-def test_a_batch_is_each_alone_with_its_own_hint_and_mask(base, name):
+def test_a_batch_is_each_alone_with_its_own_hint_and_mask(base, any_name):
     hints, masks = torch.cat([PALETTE, -PALETTE]), torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-    control = Control(adapter=trained(name, base), picture=hints, mask=masks)
+    control = Control(adapter=trained(any_name, base), picture=hints, mask=masks)
     both = drawn(base, control)
     alone = drawn(base, replace(control, picture=hints[1:], mask=masks[1:]), seeds=(4,))
     torch.testing.assert_close(both[1:], alone, atol=1e-5, rtol=1e-4)
@@ -164,9 +171,9 @@ def test_the_null_branch_can_be_left_alone(base, name):
     assert (drawn(base, control) - drawn(base, replace(control, apply_to_null=True))).abs().max() > 1e-4
 
 
-def test_branches_joined_are_each_alone(base, name):
+def test_branches_joined_are_each_alone(base, any_name):
     """Prompts of other lengths are padded in the copy's own text too."""
-    control = Control(adapter=trained(name, base), picture=PALETTE)
+    control = Control(adapter=trained(any_name, base), picture=PALETTE)
     prompt = Prompt(text=make_text(1), negative=make_text(1, length=2, real=(2,), seed=7))
     told = base.encode_prompt(prompt, 2)
     steering = control.steering(base, base.texts(prompt), told, 2, (16, 16))
@@ -178,6 +185,28 @@ def test_branches_joined_are_each_alone(base, name):
         both = network(x_t.repeat(2, 1, 1, 1), time.repeat(2), joined(steered))
     torch.testing.assert_close(both, alone, atol=1e-5, rtol=1e-4)
     assert in_force(steered[0], [0.5]) == steered[0]
+
+
+def test_an_image_prompt_is_read_where_its_mask_says_and_the_null_branch_reads_none(base):
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., :8] = 1.0
+    control = Control(adapter=trained("image_prompt", base), picture=PALETTE, mask=mask)
+    told = base.encode_prompt(Prompt(text=make_text(1)), 2)
+    steering = control.steering(base, base.texts(Prompt(text=make_text(1))), told, 2, (16, 16))
+    x_t, time, _ = make_inputs(base.unet)
+    cond, null = (steering[branch].signals(x_t, time).beside[0] for branch in ("cond", "null"))
+    queries = torch.randn(2, 2, 16, 8, generator=torch.Generator().manual_seed(0))  # a grid of 4 x 4
+    own = (queries, queries)
+    plain = attend(queries, own, Signals(), 0)
+    change = (attend(queries, own, Signals(beside=(cond,)), 0) - plain).unflatten(1, (4, 4)).abs()
+    assert change[:, :, 2:].max() == 0 and change[:, :, :2].max() > 1e-3
+    nothing = base_tokens(trained("image_prompt", base).network, torch.zeros(2, 3, 16, 16))
+    assert torch.equal(null.keys_values[0][0], nothing.keys_values[0][0])
+    assert (cond.keys_values[0][0] - nothing.keys_values[0][0]).abs().max() > 1e-3
+
+
+def base_tokens(network, picture):
+    return network.told(Given(picture=picture, kind=torch.zeros(len(picture)))).beside[0]
 
 
 def test_kinds_of_a_union_are_told_apart(base, name):
@@ -203,8 +232,8 @@ def test_points_are_where_features_are_added(stage):
     ).points.keys()
 
 
-def test_files_keep_everything(base, name, tmp_path):
-    made = trained(name, base)
+def test_files_keep_everything(base, any_name, tmp_path):
+    made = trained(any_name, base)
     path = tmp_path / "control.safetensors"
     save_adapter(path, made.network, made.spec, dtype=torch.float32)
     read = load_adapter(path)
