@@ -54,6 +54,12 @@ def adapter_plan(base: Path, hints: tuple[str, ...]) -> ControlPlan:
     return ControlPlan(base=base, adapter="t2i_adapter", config=config, time_power=0.5, optim=FRESH_RATES)
 
 
+def image_prompt_plan(base: Path) -> ControlPlan:
+    """An image prompt; half of the captions dropped, so that the picture says it all as often as not."""
+    config = ADAPTERS["image_prompt"].config_cls()
+    return ControlPlan(base=base, adapter="image_prompt", config=config, optim=FRESH_RATES)
+
+
 def _known(hints: tuple[str, ...]) -> tuple[str, ...]:
     if unknown := [hint for hint in hints if hint not in HINTS]:
         raise ValueError(f"no hint is called {', '.join(unknown)}: expected some of {', '.join(sorted(HINTS))}")

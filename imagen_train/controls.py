@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from imagen_core import (
+    ADAPTERS,
     HINTS,
     AdapterSpec,
     Control,
@@ -83,8 +84,7 @@ class ControlTask:
         """Loss of one batch of pictures under hints made of them."""
         self._look_for_more()
         x_0, text, base = self._batch(generator)
-        hints, kind = hints_of(x_0, self.plan.config.kinds, generator)
-        told = model.told(Given(picture=hints, kind=kind, text=text, base=base))
+        told = model.told(self._given(x_0, text, base, generator))
         channels = x_0.shape[1]  # a learned variance lies behind them, and learns nothing here
 
         def network(x_t: Tensor, time: Tensor) -> Tensor:
@@ -99,6 +99,10 @@ class ControlTask:
             noise=torch.randn(x_0.shape, generator=generator).to(self.device),
             max_weight=self.plan.max_weight,
         )
+
+    def _given(self, x_0: Tensor, text: TextEmbeds | None, base: Signals, generator: torch.Generator) -> Given:
+        hints, kind = hints_of(x_0, self.plan.config.kinds, generator)
+        return Given(picture=hints, kind=kind, text=text, base=base)
 
     def _look_for_more(self) -> None:
         self.calls += 1
@@ -167,6 +171,15 @@ def start_adapter(plan: ControlPlan, stage: Stage, options: TrainOptions) -> Ada
     return network.begin_as(stage.unet)
 
 
+def task_of(plan: ControlPlan, stage: Stage, options: TrainOptions) -> ControlTask:
+    """What is learned: to follow a hint, or to show what a reference shows."""
+    if ADAPTERS[plan.adapter].takes_hint:
+        return ControlTask(plan, stage, options)
+    from .image_prompts import ImagePromptTask
+
+    return ImagePromptTask(plan, stage, options)
+
+
 def train_control(plan: ControlPlan, options: TrainOptions, path: Path) -> TrainResult:
     """Train a control by its plan and write it to `path`; stopped by a signal, it is saved but not written there."""
     stage = load_stage(plan.base, device=options.device)
@@ -175,7 +188,7 @@ def train_control(plan: ControlPlan, options: TrainOptions, path: Path) -> Train
             f"{plan.base} enlarges and reads text: controls are trained for stages that draw, or read none"
         )
     plan = with_pictures(plan, stage.spec.stage)
-    task = ControlTask(plan, stage, options)
+    task = task_of(plan, stage, options)
     result = train(start_adapter(plan, stage, options), task, options, optim=plan.optim, config=plan.loop)
     if options.export and not result.interrupted and rank() == 0:
         path.parent.mkdir(parents=True, exist_ok=True)

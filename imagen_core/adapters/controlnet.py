@@ -97,7 +97,9 @@ class ControlNet(Adapter):
             pixels=given.base.pixels,
             aug_level=given.base.aug_level,
         )
-        return told if given.text is None else told + self._read(given, len(hint))
+        if given.text is not None:
+            return told + self._read(given, len(hint))
+        return told + Signals(vector=given.base.vector)  # a class, where the network draws classes
 
     def _read(self, given: Given, batch: int) -> Signals:
         embeds = dataclasses.replace(given.text, embeds=given.text.embeds.to(self.dtype))

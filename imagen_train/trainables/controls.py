@@ -1,4 +1,4 @@
-"""Trainables: what makes a frozen stage follow a hint, as a ControlNet and as a T2I-Adapter."""
+"""Trainables: what makes a frozen stage follow a hint (ControlNet, T2I-Adapter) or a reference (image prompt)."""
 
 from __future__ import annotations
 
@@ -22,22 +22,27 @@ class _Control(TrainableStage):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
         add("--base", type=file_there, required=True, help="the stage that it shall steer; it stays as it is")
-        add("--hint", default="edges,palette", help="kinds of hints, separated by commas (default: %(default)s)")
         add("--pictures", help="a set of pictures in the cache (default: the stage's own)")
         add("--held-out", help="the set that previews are about (default: the stage's own, or --pictures)")
 
     def settings(self, args: argparse.Namespace) -> ControlPlan:
         named = {"pictures": args.pictures, "held_out": args.held_out} if args.pictures else {}
-        return dataclasses.replace(self.plan(args, tuple(args.hint.split(","))), **named)
+        return dataclasses.replace(self.plan(args), **named)
 
     @abstractmethod
-    def plan(self, args: argparse.Namespace, hints: tuple[str, ...]) -> ControlPlan: ...
+    def plan(self, args: argparse.Namespace) -> ControlPlan: ...
 
     def _train(self, options: TrainOptions, settings: ControlPlan) -> Outcome:
         from ..controls import train_control
 
         result = train_control(settings, options, self.finished(options))
         return Outcome(seconds=result.state.seconds, interrupted=result.interrupted)
+
+
+def _add_hint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--hint", default="edges,palette", help="kinds of hints, separated by commas (default: %(default)s)"
+    )
 
 
 class ControlNet(_Control):
@@ -47,12 +52,13 @@ class ControlNet(_Control):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
+        _add_hint(parser)
         parser.add_argument("--depth", type=int, help="blocks of a transformer that are copied (default: all)")
 
-    def plan(self, args: argparse.Namespace, hints: tuple[str, ...]) -> ControlPlan:
+    def plan(self, args: argparse.Namespace) -> ControlPlan:
         from ..control_plans import control_plan
 
-        return control_plan(args.base, hints, depth=args.depth)
+        return control_plan(args.base, tuple(args.hint.split(",")), depth=args.depth)
 
 
 class Adapter(_Control):
@@ -60,7 +66,22 @@ class Adapter(_Control):
     about = "a T2I-Adapter for a stage: small, asked once a picture (needs --base and pictures)"
     file = "adapter.safetensors"
 
-    def plan(self, args: argparse.Namespace, hints: tuple[str, ...]) -> ControlPlan:
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        super().add_options(parser)
+        _add_hint(parser)
+
+    def plan(self, args: argparse.Namespace) -> ControlPlan:
         from ..control_plans import adapter_plan
 
-        return adapter_plan(args.base, hints)
+        return adapter_plan(args.base, tuple(args.hint.split(",")))
+
+
+class ImagePrompt(_Control):
+    name = "image_prompt"
+    about = "an image prompt for a stage that reads text: a picture's tokens beside it (needs --base and pictures)"
+    file = "image_prompt.safetensors"
+
+    def plan(self, args: argparse.Namespace) -> ControlPlan:
+        from ..control_plans import image_prompt_plan
+
+        return image_prompt_plan(args.base)
