@@ -12,6 +12,9 @@ from .checkpoints.formats import find_stages, is_stage_checkpoint, load_checkpoi
 from .checkpoints.readers.native import save_checkpoint
 from .checkpoints.stage_spec import StageSpec
 from .classes import Classes
+from .clip.config import ACTIVATIONS as CLIP_ACTIVATIONS
+from .clip.loading import find_clips, load_clip
+from .clip.model import Clip, clip_ranking
 from .conditioning import Signals, TextEmbeds
 from .control import Control
 from .denoiser import Denoiser, Prediction
@@ -44,6 +47,7 @@ from .unets import UNETS, build_unet
 from .variance_exploding import sigma_ve_table, sigma_ve_to_t, t_to_sigma_ve
 
 __all__ = [
+    "CLIP_ACTIVATIONS",
     "ADAPTERS",
     "CURVES",
     "FITS",
@@ -61,6 +65,7 @@ __all__ = [
     "BatchNoise",
     "Classes",
     "Control",
+    "Clip",
     "Denoiser",
     "Draw",
     "Fingerprint",
@@ -85,8 +90,10 @@ __all__ = [
     "build_adapter",
     "build_unet",
     "check_fits",
+    "clip_ranking",
     "encode_prompt",
     "find_adapters",
+    "find_clips",
     "find_files",
     "find_loras",
     "find_stages",
@@ -100,6 +107,7 @@ __all__ = [
     "is_stage_checkpoint",
     "load_adapter",
     "load_checkpoint",
+    "load_clip",
     "load_stage",
     "load_text_encoder",
     "low_res_conditioning",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -14,6 +15,7 @@ from ._safetensors import safetensors_header
 from ._settings_file import read_settings
 from .checkpoints.formats import opened
 from .checkpoints.stage_spec import StageSpec
+from .clip.loading import is_clip, open_clip
 from .text.hub_network import OWN_KINDS
 from .text.loading import kind_of_folder, open_bert_folder
 from .text.t5_weights import open_weights as open_text_encoder
@@ -25,7 +27,8 @@ def inspect_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a file or folder holds, as JSON-able data.
 
     Always: path, kind (its reader's title: "Imagen stage", "DeepFloyd IF stage"; or "T5 text encoder", "BERT text
-    encoder"), parameters (their number), formats (how many are stored in each number format, "F16": n), bytes and files.
+    encoder", "CLIP text and vision encoder"), parameters (their number), formats (how many are stored in each number
+    format, "F16": n), bytes and files.
     Of a stage besides: stage, network (its settings), schedule, prediction_type, learned_variance, defaults,
     low_res_resize, aug_zero_is_clean, training, naming. Of anything else: settings. Raises FileNotFoundError, or
     ValueError for a damaged file and for what is none of these.
@@ -35,6 +38,8 @@ def inspect_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(f"No checkpoint at {path}; check the name")
     if _is_text_encoder(path):
         return _text_encoder(path)
+    if is_clip(path):
+        return _clip(path)
     with opened(path, kind=None) as (stored, reader, reading):
         weights = stored.weights
         sizes = [(weights.dtypes[key], math.prod(shape)) for key, shape in weights.shapes.items()]
@@ -64,6 +69,17 @@ def _text_encoder(path: Path) -> dict[str, Any]:
         (formats[archive.path][name], math.prod(archive.shapes[name])) for archive, name in weights.places.values()
     ]
     return _found(path, f"{kind.upper()} text encoder", sizes, weights.files) | {"settings": vars(config)}
+
+
+def _clip(path: Path) -> dict[str, Any]:
+    config, places = open_clip(path)
+    formats = {file: _number_formats(file) for file in {place.archive.path for place in places.values()}}
+    stored = {
+        (place.archive.path, place.name): math.prod(place.archive.shapes[place.name]) for place in places.values()
+    }
+    sizes = [(formats[file][name], count) for (file, name), count in stored.items()]
+    towers = " and ".join(name for name in ("text", "vision") if getattr(config, name) is not None)
+    return _found(path, f"CLIP {towers} encoder", sizes, [*formats]) | {"settings": dataclasses.asdict(config)}
 
 
 def _number_formats(file: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ SHARE = {"min": 0.0, "max": 1.0, "step": 0.01}
 
 
 # Those that the prompt and the null prompt suffice for; what else a guidance asks for has an input of its own.
-METHODS = {name: method for name, method in GUIDANCE.items() if set(method.asks) <= {"null"}}
+METHODS = {name: method for name, method in GUIDANCE.items() if set(method.asks) == {"null"}}
 KNOWN = {"scale", "start", "end", "rescale", "eta", "momentum", "norm_threshold"}
 METHOD_TIP = (
     "classifier_free: the paper's. apg: adaptive projected guidance, which leaves out the part of the pull that only "

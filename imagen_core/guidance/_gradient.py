@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,31 +21,59 @@ from ._base import Guidance
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientGuidance(Guidance):
-    """x_0 += scale sigma^2 / alpha grad log p(y | x_t). A subclass says what p is; 0 is off, 1 the exact conditional."""
+class ByGradient(Guidance):
+    """A guidance that changes x_0 after thresholding alone; 0 is off."""
 
     asks: ClassVar[tuple[str, ...]] = ()
     off: ClassVar[float] = 0.0
     scale: float = 1.0
 
+    def combine(self, x_0: Mapping[str, Tensor], at: Point, *, memory: Any = None) -> Tensor:
+        return x_0["cond"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientGuidance(ByGradient):
+    """x_0 += scale sigma^2 / alpha grad log p(y | x_t). A subclass says what p is; 1 is the exact conditional."""
+
     @abstractmethod
     def log_probability(self, at: Point) -> Tensor:
         """log p(y | x_t) of each image by itself, (b,), differentiable in at.x_t (see `thawed` for weights)."""
 
-    def combine(self, x_0: Mapping[str, Tensor], at: Point, *, memory: Any = None) -> Tensor:
-        return x_0["cond"]
+    def shift(self, x_0: Tensor, at: Point) -> Tensor:
+        def of(x_t: Tensor) -> Tensor:
+            point = {each.name: _plain(getattr(at, each.name)) for each in dataclasses.fields(at)}
+            return self.log_probability(Point(**{**point, "x_t": x_t}))
+
+        return x_0 + self.scale * at.sigma**2 / at.alpha * gradient(of, at.x_t)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanGuidance(ByGradient):
+    """x_0 += scale sigma^2 grad log p(y | x_0): of what understands clean pictures only, and is shown the predicted one.
+
+    The chain rule asks for d x_0 / d x_t, a pass backwards through the network. Of Gaussian data of unit variance it is
+    alpha, as Pseudoinverse-Guided Diffusion takes it (Song et al., ICLR 2023, section 3.2), and sigma^2 / alpha times
+    that is what stands here: exact for such data, bounded at every t, and three times as fast.
+    """
+
+    @abstractmethod
+    def log_probability_clean(self, x_0: Tensor) -> Tensor:
+        """log p(y | x_0) of each image (b c h w) in [-1, 1] by itself, (b,), differentiable (see `thawed`)."""
 
     def shift(self, x_0: Tensor, at: Point) -> Tensor:
-        return x_0 + self.scale * at.sigma**2 / at.alpha * self._gradient(at)
+        return x_0 + self.scale * at.sigma**2 * gradient(self.log_probability_clean, x_0)
 
-    def _gradient(self, at: Point) -> Tensor:
-        # Hosts run nodes in inference mode, whose tensors autograd refuses; copies made outside of it are plain ones.
-        with torch.inference_mode(False), torch.enable_grad():
-            point = {each.name: _plain(getattr(at, each.name)) for each in dataclasses.fields(at)}
-            x_t = point["x_t"].requires_grad_()
-            # Images do not see each other, so that the gradient of the sum is each one's own.
-            (gradient,) = torch.autograd.grad(self.log_probability(Point(**point)).sum(), x_t)
-        return gradient
+
+def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """d function(x) / dx, of a function whose value (b,) is each image's own.
+
+    Hosts run nodes in inference mode, whose tensors autograd refuses; a copy made outside of it is a plain one.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        x = x.clone().requires_grad_()
+        (found,) = torch.autograd.grad(function(x).sum(), x)  # images do not see each other: the sum's is each one's
+    return found
 
 
 def _plain(value: Tensor | float) -> Tensor | float:

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .._walk import find_models
+from ..clip.names import towers_in
 from .archives import SafetensorsArchive
 from .t5_weights import is_encoder
 
 FOLDER_KINDS = (
     "t5",
     "bert",
+    "clip",
+    "clip_text_model",
     "mt5",
     "umt5",
     "roberta",
@@ -44,7 +47,7 @@ def _is_encoder_file(file: Path) -> bool:
     if file.suffix == ".safetensors":
         try:
             archive = SafetensorsArchive(file)
-            return is_encoder(archive) and archive.unread is None
+            return (is_encoder(archive) or "text" in towers_in(archive.shapes)) and archive.unread is None
         except (ValueError, OSError):
             return "t5" in file.name.lower()
     if file.suffix == ".gguf":

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import torch
 
+from ..clip.config import KINDS as CLIP_KINDS
+from ..clip.names import towers_in
+from ..clip.text_encoder import load_clip_text_encoder
 from .archives import open_archive
 from .bert_config import BertConfig, bert_config_from_json
 from .bert_network import BertNetwork
@@ -17,7 +20,7 @@ from .prompt_files import PromptFiles, cache_directory
 from .t5 import T5TextEncoder
 from .t5_config import DEFAULT_MAX_TOKENS, T5Config, read_json
 from .t5_network import T5Network
-from .t5_weights import WeightsInMemory, WeightsOnDisk, fingerprint, open_weights, weight_files
+from .t5_weights import WeightsInMemory, WeightsOnDisk, fingerprint, is_encoder, open_weights, weight_files
 from .tokenizer import Tokenizer, find_tokenizer, load_tokenizer, tokenizer_file, tokenizer_of_gguf
 
 LARGE = 2**30  # bytes of files: an encoder above it is read from the disk each time, and its prompts are kept there
@@ -38,12 +41,12 @@ def load_text_encoder(
     prompt_cache: str = "off",
     on_layer: Callable[[int, int], None] | None = None,
 ) -> T5TextEncoder:
-    """Open a T5, a BERT, or what else transformers knows. T5 and BERT: headers are read and checked now; a weight is
-    read when a prompt first needs it.
+    """Open a T5, a BERT, a CLIP's text tower, or what else transformers knows. T5 and BERT: headers are read and checked
+    now; a weight is read when a prompt first needs it.
 
     path: a Hugging Face folder (config.json, model*.safetensors or shards, in whatever float type or int8 with a scale
         a row; tokenizer in it or in the `tokenizer` folder beside it), a pipeline's folder with such a text_encoder/ in
-        it, or one T5's .safetensors (t5xxl_fp16, t5xxl_fp8_e4m3fn, scaled fp8) or .gguf.
+        it, one T5's .safetensors (t5xxl_fp16, t5xxl_fp8_e4m3fn, scaled fp8) or .gguf, or a CLIP's (clip_l; `load_clip`).
     tokenizer: tokenizer.json, spiece.model or a folder with one. None: the file's own, else beside it, else the first
         of `tokenizer_places` that fits.
     dtype: of the arithmetic, whatever the file holds. float32 is the default everywhere: T5 runs once a prompt.
@@ -64,7 +67,14 @@ def load_text_encoder(
             raise ValueError(f"{name} is {choice!r}; expected one of {', '.join(choices)}.")
     if (path / "text_encoder" / "config.json").is_file():  # a whole pipeline's folder
         path = path / "text_encoder"
-    kind = kind_of_folder(path) if path.is_dir() else "t5"
+    kind = kind_of_folder(path) if path.is_dir() else kind_of_file(path)
+    if kind in CLIP_KINDS:
+        places = [*([path.parent / "tokenizer"] if path.is_dir() else []), *map(Path, tokenizer_places)]
+        given = None if tokenizer is None else Path(tokenizer)
+        clip, clip_tokenizer = load_clip_text_encoder(
+            path, tokenizer=given, tokenizer_places=places, device=device, dtype=dtype
+        )
+        return T5TextEncoder(clip, clip_tokenizer, max_tokens=clip.config.max_positions)
     if kind not in OWN_KINDS:
         hub_network, hub_tokenizer = load_hub_encoder(path, kind, device=device, dtype=dtype)
         return T5TextEncoder(hub_network, hub_tokenizer, max_tokens=_max_tokens(path / "tokenizer_config.json"))
@@ -97,6 +107,14 @@ def load_text_encoder(
 def kind_of_folder(folder: Path) -> str:
     """The model that a folder's config.json describes: "t5", "bert", or another that transformers may know."""
     return str(read_json(folder / "config.json").get("model_type", "t5"))
+
+
+def kind_of_file(file: Path) -> str:
+    """ "clip" for a single .safetensors with a CLIP's text tower and no T5; all others are opened as a T5's."""
+    if file.suffix.lower() != ".safetensors":
+        return "t5"
+    archive = open_archive(file)
+    return "clip" if not is_encoder(archive) and "text" in towers_in(archive.shapes) else "t5"
 
 
 def open_bert_folder(

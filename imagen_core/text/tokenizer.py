@@ -12,7 +12,10 @@ import numpy as np
 if TYPE_CHECKING:
     from .archives import GgufArchive
 
-TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
+TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "vocab.json")  # the last is CLIP's, with merges.txt beside it
+# What CLIP's words are before they are cut into pieces (arXiv 2103.00020, section 2.4, as its authors published it).
+CLIP_WORDS = r"""<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
+CLIP_MARKS = ("<|startoftext|>", "<|endoftext|>")
 _NORMAL, _USER_DEFINED = 1, 4  # kinds of tokens in a .gguf that text may contain
 
 
@@ -113,8 +116,32 @@ def _from_json(path: Path) -> _FastTokenizer:
         raise ValueError(f"{path} cannot be read as a tokenizer ({error}); download or copy it again.") from error
 
 
+def _from_vocabulary(path: Path) -> _FastTokenizer:
+    """CLIP's vocab.json and the merges.txt beside it: byte pairs of lower-case words that end in </w>."""
+    from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
+    from tokenizers import Tokenizer as FastTokenizer
+
+    try:
+        pieces = models.BPE.from_file(
+            str(path), str(path.with_name("merges.txt")), end_of_word_suffix="</w>", unk_token=CLIP_MARKS[1]
+        )
+        tokenizer = FastTokenizer(pieces)
+    except Exception as error:  # the library raises bare Exception
+        raise ValueError(f"{path} and its merges.txt cannot be read ({error}); download or copy them again.") from error
+    if any(tokenizer.token_to_id(mark) is None for mark in CLIP_MARKS):
+        raise ValueError(f"{path} is no CLIP's vocabulary: it has no {CLIP_MARKS[0]}; get the model's tokenizer.json.")
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = pre_tokenizers.Split(Regex(CLIP_WORDS), behavior="removed", invert=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("</w>", " ")])
+    tokenizer.add_special_tokens([AddedToken(mark, normalized=False) for mark in CLIP_MARKS])
+    return _FastTokenizer(tokenizer)
+
+
 def load_tokenizer(path: Path) -> Tokenizer:
-    """From tokenizer.json, spiece.model, or a folder with one; FileNotFoundError, or ValueError for a broken file."""
+    """From tokenizer.json, spiece.model, vocab.json, or a folder with one; FileNotFoundError, or ValueError where broken."""
     if path.is_dir():
         found = tokenizer_file(path)
         if found is None:
@@ -124,6 +151,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
         path = found
     if not path.is_file():
         raise FileNotFoundError(f"No tokenizer at {path}; check the name, or put the encoder's own tokenizer there.")
+    if path.name == "vocab.json":
+        return _from_vocabulary(path)
     return _from_json(path) if path.suffix == ".json" else _SentencePieceTokenizer(path)
 
 

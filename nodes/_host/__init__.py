@@ -5,10 +5,12 @@ The only folder that imports ComfyUI's modules or the embedded host's.
 
 from .clip import text_encoder_of
 from .files import (
+    CLIP_KINDS,
     CONTROL_KINDS,
     LORA_KINDS,
     TEXT_KINDS,
     UNET_KINDS,
+    clip_names,
     control_names,
     fingerprint,
     lora_names,
@@ -26,11 +28,13 @@ from .progress import layer_reporter, step_reporter, training_reporter
 from .which import IN_COMFYUI, throw_if_interrupted
 
 __all__ = [
+    "CLIP_KINDS",
     "CONTROL_KINDS",
     "IN_COMFYUI",
     "LORA_KINDS",
     "TEXT_KINDS",
     "UNET_KINDS",
+    "clip_names",
     "control_names",
     "device",
     "empty_latent",

@@ -25,6 +25,7 @@ TEXT_KINDS = ("text_encoders", "diffusers")
 CONTROL_KINDS = ("controlnet",)
 LORA_KINDS = ("loras",)
 FILE_NAME = re.compile(r"[\w][\w .-]{0,99}")  # of a file that a node writes: no folders, nothing hidden
+CLIP_KINDS = ("clip_vision", "text_encoders", "diffusers")
 
 
 def model_folders(*kinds: str) -> list[Path]:
@@ -69,10 +70,15 @@ def new_lora_path(name: str) -> Path:
     return next(path for suffix in numbers if not (path := folder / f"{name}{suffix}.safetensors").exists())
 
 
+def clip_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
+    """Names, as `stage_names` gives them, of what `find` finds in each folder for CLIPs."""
+    return _names_found(find, CLIP_KINDS)
+
+
 def tokenizer_places() -> list[Path]:
     """Files and folders where a T5's tokenizer may lie when none is beside it; ComfyUI ships one of its own."""
     searched = model_folders(*TEXT_KINDS)
-    found = [path for folder in searched for path in find_files(folder, "spiece.model", "tokenizer.json")]
+    found = [path for folder in searched for path in find_files(folder, "spiece.model", "tokenizer.json", "vocab.json")]
     shipped = [] if folder_paths is None else [Path(folder_paths.base_path, "comfy", "text_encoders", "t5_tokenizer")]
     return [*sorted(found), *shipped]
 
