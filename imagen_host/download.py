@@ -19,7 +19,8 @@ from .places import home, place
 WEIGHTS = (".safetensors", ".gguf")
 PICKLES = (".bin", ".pt", ".ckpt", ".pth", ".msgpack", ".h5")
 SETTINGS = (".json", ".yml", ".yaml", ".model", ".md", ".txt")  # configs, tokenizers, the model card
-PARTS = ("unet", "text_encoder", "tokenizer", "scheduler", "image_noising_scheduler")  # of a pipeline, what we read
+# Of a pipeline, what we read.
+PARTS = ("unet", "transformer", "text_encoder", "tokenizer", "scheduler", "image_noising_scheduler")
 UNREAD = re.compile(r"(^|/)(optimizer|training_args|flax_|tf_|rust_)|\.8bit\.|^(onnx|openvino|coreml)/")
 
 

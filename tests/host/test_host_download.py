@@ -44,6 +44,12 @@ def weights(names):
     return [name for name in names if name.endswith((".safetensors", ".gguf"))]
 
 
+def test_of_a_transformers_pipeline_the_transformer_is_fetched():
+    network = ["transformer/config.json", "transformer/diffusion_pytorch_model.safetensors"]
+    names = ["model_index.json", "scheduler/scheduler_config.json", *network, "vae/diffusion_pytorch_model.safetensors"]
+    assert choose(names) == sorted(names[:-1])
+
+
 def test_of_a_pipeline_only_what_is_read_and_one_twin():
     chosen = choose(PIPELINE)
     assert weights(chosen) == [

@@ -1,7 +1,15 @@
 """Classes by number, from the node to the core."""
 
+import importlib.util
+
 import pytest
-from pack import CORE, NODES
+import torch
+from pack import CORE, NODES, ROOT
+from safetensors.torch import save_file
+
+_spec = importlib.util.spec_from_file_location("stored_jit", ROOT / "tests" / "core" / "stored" / "jit.py")
+layout = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(layout)
 
 
 def test_numbers_become_classes():
@@ -11,3 +19,23 @@ def test_numbers_become_classes():
     for wrong in ("", "dog", "1,,2", "-1", "1.5"):
         with pytest.raises(ValueError, match="expected the number of a class"):
             make(wrong)
+
+
+def test_a_published_jit_draws_through_the_nodes(tmp_path):
+    """The authors' names, a class, a picture: the file's bytes are random, the way is the published one's."""
+    path = tmp_path / "jit.safetensors"
+    torch.manual_seed(0)
+    save_file({key: torch.randn(shape) * 0.1 for key, shape in layout.shapes()[0].items()}, path)
+    stage = CORE.load_stage(path)
+    asked = NODES["ImagenClassLabel"]().make("1, 2")[0]
+    settings = {
+        "seed": 0,
+        "steps": 3,
+        "guidance_scale": 2.0,
+        "sampler": "heun",
+        "width": 32,
+        "height": 32,
+        "batch_size": 2,
+    }
+    image = NODES["ImagenBaseSample64"]().sample(stage, asked, **settings)[0]
+    assert image.shape == (2, 32, 32, 3) and torch.isfinite(image).all() and (image[0] - image[1]).abs().max() > 0.01
