@@ -202,33 +202,34 @@ def row(cell: Cell) -> str:
 
 def plot(cells: list[Cell]) -> str:
     """Frechet distance over patch size, both logarithmic, one line a prediction: SVG."""
-    patches, distances = sorted({cell.patch for cell in cells}), [cell.frechet for cell in cells]
-    low, high = np.log(min(distances)) - 0.2, np.log(max(distances)) + 0.2
+    patches, logs = sorted({cell.patch for cell in cells}), [np.log(cell.frechet) for cell in cells]
+    low, high = min(logs) - 0.1, max(logs) + 0.1
 
     def place(cell: Cell) -> tuple[float, float]:
-        x = 70 + 330 * patches.index(cell.patch) / max(1, len(patches) - 1)
+        x = 40 + 330 * patches.index(cell.patch) / max(1, len(patches) - 1)
         return x, 260 - 220 * (np.log(cell.frechet) - low) / (high - low)
 
     lines = [
-        '<svg xmlns="http://www.w3.org/2000/svg" width="520" height="310" font-family="sans-serif" font-size="13">',
-        '<rect width="520" height="310" fill="white"/>',
+        '<svg xmlns="http://www.w3.org/2000/svg" width="560" height="310" font-family="sans-serif" font-size="13">',
+        '<rect width="560" height="310" fill="white"/>',
         '<text x="10" y="20">Frechet distance (lower is better)</text>',
-        '<text x="180" y="302">patch side, in pixels</text>',
+        '<text x="150" y="304">side of a patch, in pixels</text>',
     ]
-    for patch in patches:
-        x = 70 + 330 * patches.index(patch) / max(1, len(patches) - 1)
-        lines.append(f'<text x="{x - 5:.0f}" y="282">{patch}</text>')
-    for prediction, name in PREDICTIONS.items():
-        points = [(place(cell), cell) for cell in cells if cell.prediction == prediction]
-        path = " ".join(f"{x:.1f},{y:.1f}" for (x, y), _ in points)
-        color = COLORS[prediction]
+    lines += [f'<text x="{place(cell)[0] - 5:.0f}" y="284">{cell.patch}</text>' for cell in cells[:: len(PREDICTIONS)]]
+    lowest = 0.0  # of the names so far: they keep apart
+    for prediction in sorted(PREDICTIONS, key=lambda name: place(_last(cells, name))[1]):
+        points = [(*place(cell), cell) for cell in cells if cell.prediction == prediction]
+        path, color = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points), COLORS[prediction]
         lines.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
-        for (x, y), cell in points:
-            lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"/>')
-            lines.append(f'<text x="{x + 7:.1f}" y="{y - 6:.1f}" fill="{color}">{cell.frechet:.0f}</text>')
-        (x, y), _ = points[-1]
-        lines.append(f'<text x="{x + 45:.1f}" y="{y + 4:.1f}" fill="{color}">{name}-prediction</text>')
+        lines += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"/>' for x, y, _ in points]
+        lowest = max(lowest + 17, points[-1][1] + 4)
+        name = f"{PREDICTIONS[prediction]}-prediction, {points[-1][2].frechet:.0f}"
+        lines.append(f'<text x="385" y="{lowest:.1f}" fill="{color}">{name}</text>')
     return "\n".join([*lines, "</svg>\n"])
+
+
+def _last(cells: list[Cell], prediction: str) -> Cell:
+    return [cell for cell in cells if cell.prediction == prediction][-1]
 
 
 def sheet(samples: dict[tuple[str, int], Tensor]) -> Image.Image:
