@@ -7,8 +7,9 @@ Text-to-image in four calls: `load_text_encoder`, `load_stage`, `encode_prompt`,
 from ._discovery import settings_of
 from ._walk import find_files
 from .adapters import ADAPTERS, build_adapter
-from .checkpoints.adapter_files import AdapterSpec, LoadedAdapter, find_adapters, load_adapter, save_adapter
+from .checkpoints.adapter_files import LoadedAdapter, find_adapters, load_adapter
 from .checkpoints.formats import find_stages, is_stage_checkpoint, load_checkpoint, read_spec, trained_in_half
+from .checkpoints.readers.control import AdapterSpec, save_adapter
 from .checkpoints.readers.native import save_checkpoint
 from .checkpoints.stage_spec import StageSpec
 from .classes import Classes
@@ -30,11 +31,12 @@ from .lora import Lora, LoraSettings, find_loras, fit_lora, read_lora, save_lora
 from .noise import BatchNoise
 from .predictions import PREDICTIONS, prediction_of
 from .progress import CURVES, in_interval, progress_at
+from .prompts import Prompt, TypedPrompt, encode_prompt, typed_prompt
 from .samplers import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, Sampler
 from .sampling import low_res_conditioning, sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
 from .settings import make_guidance, make_thresholding
-from .stage import Prompt, Stage, encode_prompt, load_stage
+from .stage import Stage, load_stage
 from .super_resolution import fit, resize, resize_longest_side
 from .text.listing import find_text_encoders
 from .text.loading import load_text_encoder
@@ -87,6 +89,7 @@ __all__ = [
     "TextEmbeds",
     "Thresholding",
     "Tiling",
+    "TypedPrompt",
     "build_adapter",
     "build_unet",
     "check_fits",
@@ -131,5 +134,6 @@ __all__ = [
     "super_resolve",
     "t_to_sigma_ve",
     "trained_in_half",
+    "typed_prompt",
     "with_lora",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ._discovery import to_config
 from ._safetensors import safetensors_header
 from ._settings_file import read_settings
 from .checkpoints.formats import opened
@@ -18,6 +19,7 @@ from .checkpoints.stage_spec import StageSpec
 from .clip.loading import is_clip, open_clip
 from .text.hub_network import OWN_KINDS
 from .text.loading import kind_of_folder, open_bert_folder
+from .text.reading import reading_to_dict
 from .text.t5_weights import open_weights as open_text_encoder
 from .text.t5_weights import weight_files
 from .unets import unet_config_to_dict
@@ -29,9 +31,9 @@ def inspect_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     Always: path, kind (its reader's title: "Imagen stage", "DeepFloyd IF stage"; or "T5 text encoder", "BERT text
     encoder", "CLIP text and vision encoder"), parameters (their number), formats (how many are stored in each number
     format, "F16": n), bytes and files.
-    Of a stage besides: stage, network (its settings), schedule, prediction_type, learned_variance, defaults,
-    low_res_resize, aug_zero_is_clean, training, naming. Of anything else: settings. Raises FileNotFoundError, or
-    ValueError for a damaged file and for what is none of these.
+    Of a stage besides: stage, network (its settings), schedule, prediction_type, learned_variance, defaults, text, space,
+    low_res_resize, aug_zero_is_clean, training, naming. Of anything else: settings. Raises FileNotFoundError, or ValueError
+    for a damaged file and for what is none of these.
     """
     path = Path(path)
     if not path.exists():
@@ -117,6 +119,8 @@ def _of_spec(spec: Any) -> dict[str, Any]:
         "schedule": spec.schedule_config,
         "prediction_type": spec.prediction_type,
         "learned_variance": spec.learned_variance,
+        "text": reading_to_dict(spec.text),
+        "space": to_config(spec.space),
         "low_res_resize": spec.low_res_resize,
         "aug_zero_is_clean": spec.aug_zero_is_clean,
         "defaults": spec.defaults,

@@ -6,6 +6,7 @@ Shapes: b images, c channels, h w pixels. Pictures are in [-1, 1].
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,9 +19,12 @@ from .draw import Draw
 from .guidance.classifier_free import ClassifierFreeGuidance
 from .inpainting import sample_from
 from .noise import BatchNoise
+from .prompts import Prompt, TypedPrompt
 from .samplers import RESPACINGS, Sampler
+from .samplers._base import Callback
 from .settings import make_thresholding
-from .stage import Prompt, Stage, to_device
+from .spaces import Space
+from .stage import Stage, to_device
 from .super_resolution import augment, upsample
 from .thresholding import Thresholding
 from .thresholding.dynamic import DynamicThresholding
@@ -32,13 +36,20 @@ MAX_TILED_PIXELS = 4 * MAX_PIXELS  # in tiles only the picture itself grows: noi
 
 @torch.inference_mode()
 def sample_base(
-    stage: Stage, prompt: Prompt | Classes | None, draw: Draw, *, height: int = 64, width: int = 64
+    stage: Stage,
+    prompt: Prompt | TypedPrompt | Classes | None,
+    draw: Draw,
+    *,
+    height: int | None = None,
+    width: int | None = None,
 ) -> Tensor:
     """Draw one picture a seed (Imagen, section 2.3): (b c h w) in [-1, 1], float32, on the CPU.
 
-    Guidance is classifier-free at 5 where `draw` names none. Raises ValueError for a stage of another kind or a prompt
-    or picture that does not fit it.
+    Of a stage that draws no pixels, what its space hands out. height, width: in pixels, those that the stage was trained
+    at where None. Guidance is classifier-free at 5 where `draw` names none. Raises ValueError for a stage of another
+    kind, or a prompt or picture that does not fit it.
     """
+    height, width = height or stage.spec.native_side, width or stage.spec.native_side
     if min(height, width) < 1:
         raise ValueError(f"a picture of {width}x{height} has no pixels: ask for at least 1x1")
     draw = draw.or_else(steps=25, guidance=ClassifierFreeGuidance(scale=5.0))
@@ -55,7 +66,7 @@ def sample_base(
 def super_resolve(
     stage: Stage,
     low_res: Tensor,
-    prompt: Prompt | None,
+    prompt: Prompt | TypedPrompt | None,
     draw: Draw,
     *,
     factor: float = 4.0,
@@ -97,15 +108,19 @@ def low_res_conditioning(stage: Stage, low_res: Tensor, aug_level: float, noise:
     return Signals(pixels=upsampled, aug_level=level)
 
 
-def _shape(stage: Stage, height: int, width: int) -> tuple[int, int, int]:
-    return stage.spec.unet_config.in_channels, height, width
+def _shape(stage: Stage, height: int, width: int) -> tuple[int, ...]:
+    return stage.spec.space.shape(stage.spec.unet_config.in_channels, height, width)
 
 
 def _check_role(stage: Stage, *, draws: bool) -> None:
     if draws and stage.spec.enlarges:
-        raise ValueError(f"a base64 checkpoint draws from text, and this is {stage.spec.stage}: load a base64 one")
+        raise ValueError(
+            f"this is {stage.spec.stage}, which enlarges a picture: to draw one load a base stage, such as base64"
+        )
     if not draws and not stage.spec.enlarges:
-        raise ValueError("a base64 checkpoint draws from text and enlarges nothing: load an sr256 or sr1024 one")
+        raise ValueError(
+            f"this is {stage.spec.stage}, which draws and enlarges nothing: load an sr stage, such as sr256 or sr1024"
+        )
 
 
 def _check_low_res(low_res: Tensor, draw: Draw, factor: float, aug_level: float) -> None:
@@ -131,13 +146,13 @@ def _check_size(height: int, width: int, factor: float, *, tiled: bool) -> None:
 
 
 def default_thresholding(stage: Stage) -> Thresholding:
-    """What a stage is sampled with when nobody says otherwise: as its checkpoint asks, or the paper's dynamic 99.5 %."""
+    """What a stage is sampled with when nobody says otherwise: as its checkpoint asks, or as its space does."""
     asked = stage.spec.defaults
     if "thresholding" in asked:
         limit = {"limit": asked["threshold_limit"]} if "threshold_limit" in asked else {}
         return make_thresholding(asked["thresholding"], **limit)
     if "percentile" not in asked:
-        return DynamicThresholding()
+        return stage.spec.space.thresholding()
     return DynamicThresholding(percentile=asked["percentile"], maximum=asked.get("threshold_maximum"))
 
 
@@ -159,7 +174,7 @@ def _others(draw: Draw, told: Callable[[Stage], dict[str, Signals]]) -> Others:
 def denoiser_of(
     stage: Stage,
     told: Callable[[Stage], dict[str, Signals]],
-    prompt: Prompt | None,
+    prompt: Prompt | TypedPrompt | None,
     draw: Draw,
     count: int,
     size: tuple[int, int],
@@ -192,10 +207,17 @@ def _started(x_T: Tensor, draw: Draw, stage: Stage) -> Tensor:
     return to_device(draw.x_T, stage)
 
 
+def _previewing(callback: Callback | None, space: Space) -> Callback | None:
+    """The callback, shown what can be looked at."""
+    if callback is None or space.holds_pictures:
+        return callback
+    return lambda step, total, prediction: callback(step, total, replace(prediction, x_0=space.preview(prediction.x_0)))
+
+
 def _run(
     stage: Stage,
     told: Callable[[Stage], dict[str, Signals]],
-    prompt: Prompt | None,
+    prompt: Prompt | TypedPrompt | None,
     draw: Draw,
     x_T: Tensor,
     noise: BatchNoise,
@@ -204,13 +226,16 @@ def _run(
 
     told: what a stage is told, by branch.
     """
+    if draw.init is not None and not stage.spec.space.holds_pictures:
+        raise ValueError(f"a stage that draws {stage.spec.space.name} cannot start from a picture: take init_image out")
     x_T = _started(x_T, draw, stage)
     denoise = denoiser_of(stage, told, prompt, draw, len(x_T), tuple(x_T.shape[-2:]))
     times = times_of(stage, draw)
-    run = {"noise": lambda: noise(tuple(x_T.shape[1:]), stage.device), "callback": draw.callback}
+    callback = _previewing(draw.callback, stage.spec.space)
+    run = {"noise": lambda: noise(tuple(x_T.shape[1:]), stage.device), "callback": callback}
     if draw.init is None:
         x_0 = draw.sampler.sample(denoise, x_T, times, **run)
     else:
         fitted = draw.init.fitted(len(x_T), tuple(x_T.shape[-2:]), stage.device)
         x_0 = sample_from(fitted, draw.sampler, denoise, x_T, times, **run)
-    return x_0.clamp(-1.0, 1.0).float().cpu()
+    return stage.spec.space.finish(x_0)

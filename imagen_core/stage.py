@@ -15,43 +15,9 @@ from .checkpoints.stage_spec import StageSpec
 from .classes import Classes
 from .conditioning import Signals, TextEmbeds, repeated
 from .predictor import Predictor
+from .prompts import Prompt, TypedPrompt
 from .schedules import Schedule, schedule_from_config
 from .steering import Steered
-from .text.captions import prepared
-from .text.t5 import T5TextEncoder
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """An encoded prompt and what guidance steers away from: a negative prompt, or None for the null prompt."""
-
-    text: TextEmbeds
-    negative: TextEmbeds | None = None
-
-
-def encode_prompt(
-    text_encoder: T5TextEncoder,
-    text: str,
-    negative_text: str = "",
-    *,
-    pad_to: int | None = None,
-    clean: str = "auto",
-) -> Prompt:
-    """Encode one prompt and what to steer away from. Warns where a long text was cut.
-
-    Without `pad_to`, an empty negative text is None: the null prompt, zeroed embeddings. With it (77), both are read as
-    DeepFloyd IF was trained: lower case, no blanks at the ends, exactly `pad_to` tokens, and T5's own "" as the null.
-    clean: whether both are cleaned as IF's captions were: "on", "off", or "auto": where there is `pad_to`.
-    """
-    text, negative_text = (
-        prepared(each, for_deepfloyd=pad_to is not None, clean=clean) for each in (text, negative_text)
-    )
-    if pad_to is None:
-        negative = text_encoder.encode([negative_text]) if negative_text.strip() else None
-        return Prompt(text=text_encoder.encode([text]), negative=negative)
-    both = text_encoder.encode([text, negative_text], pad_to=pad_to)
-    prompt, negative = (TextEmbeds(embeds=both.embeds[i : i + 1], mask=both.mask[i : i + 1]) for i in range(2))
-    return Prompt(text=prompt, negative=negative)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +53,23 @@ class Stage:
     def activation_bytes(self, height: int, width: int) -> int:
         """What one picture of this size takes while the U-Net runs, in bytes, besides the weights."""
         config, low_res = self.spec.unet_config, self.spec.enlarges
-        return activation_bytes(config, height, width, low_res=low_res, dtype=self.dtype)
+        _, *sides = self.spec.space.shape(config.in_channels, height, width)
+        return activation_bytes(config, *sides, low_res=low_res, dtype=self.dtype)
 
     @property
     def reads_text(self) -> bool:
         """Whether the network was built to read a prompt at all."""
-        return self.spec.unet_config.text_embed_dim is not None
+        return "text" in self.spec.inputs
 
-    def encode_prompt(self, prompt: Prompt | Classes | None, batch: int) -> dict[str, Signals]:
+    def read(self, prompt: Prompt | TypedPrompt | None) -> Prompt:
+        """A prompt as this stage reads it. Raises ValueError where there is none."""
+        if prompt is None:
+            raise ValueError(
+                f"the {self.spec.stage} stage reads text, and got no prompt: connect an Imagen Text Encode node"
+            )
+        return prompt.as_read(self.spec.text)
+
+    def encode_prompt(self, prompt: Prompt | TypedPrompt | Classes | None, batch: int) -> dict[str, Signals]:
         """What `batch` images are told of the prompt, as "cond", and as "null" of what guidance steers away from.
 
         For a stage without text there is only "cond", and nothing in it; one that draws classes is told those.
@@ -110,14 +85,11 @@ class Stage:
             return {"cond": Signals()}
         return {branch: self._told(text, batch) for branch, text in self.texts(prompt).items()}
 
-    def texts(self, prompt: Prompt | None) -> dict[str, TextEmbeds]:
+    def texts(self, prompt: Prompt | TypedPrompt | None) -> dict[str, TextEmbeds]:
         """The prompt by branch, encoded but not yet read by the network; nothing for a stage without text."""
         if not self.reads_text:
             return {}
-        if prompt is None:
-            raise ValueError(
-                f"the {self.spec.stage} stage reads text, and got no prompt: connect an Imagen Text Encode node"
-            )
+        prompt = self.read(prompt)
         negative = prompt.negative or TextEmbeds.null(1, self.spec.unet_config.text_embed_dim)
         return {"cond": prompt.text, "null": negative}
 
@@ -158,7 +130,7 @@ def load_stage(
 ) -> Stage:
     """Load one stage, ready to sample: a `.safetensors` of this pack, or DeepFloyd IF's as a file or model folder.
 
-    expected_stage: "base64", "sr256" or "sr1024"; another stage's file is refused. Raises FileNotFoundError, and
+    expected_stage: such as "base64" or "sr256"; another stage's file is refused. Raises FileNotFoundError, and
     ValueError for a pickle, a truncated file, a missing shard, or what is no stage, each saying what to do.
     """
     unet, spec = load_checkpoint(path, expected_stage=expected_stage, dtype=dtype)

@@ -53,7 +53,9 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     }
     text = [f"{name:14} {value}" for name, value in facts.items() if value]
     groups = {
-        name: found[name] for name in ("network", "schedule", "defaults", "training", "settings") if name in found
+        name: found[name]
+        for name in ("network", "schedule", "space", "text", "defaults", "training", "settings")
+        if name in found
     }
     if "prediction_type" in found:
         names = ("prediction_type", "learned_variance", "low_res_resize", "aug_zero_is_clean")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from imagen_core import LoraSettings, encode_prompt, fit_lora, load_stage, load_text_encoder, save_lora
+from imagen_core import LoraSettings, fit_lora, load_stage, load_text_encoder, save_lora, typed_prompt
 
 from .own_pictures import collection_of
 from .prepared import prepare
@@ -30,8 +30,7 @@ def train_lora(
     stage = load_stage(base, device=device)
     encoder = load_text_encoder(text_encoder, device=device)
     shown = prepare(collection_of(pictures), cache_dir, side=side).shown
-    pad_to = encoder.padding("auto")
-    prompts = [encode_prompt(encoder, caption, pad_to=pad_to) for caption in shown.captions]
+    prompts = [stage.read(typed_prompt(encoder, caption)) for caption in shown.captions]
     with tqdm(total=settings.steps, unit="step", mininterval=2.0, disable=None) as bar:
 
         def report(step: int, total: int, loss: float) -> None:

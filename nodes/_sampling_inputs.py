@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..imagen_core import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, Draw, InitImage, Tiling, make_guidance
+from ..imagen_core import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, Draw, InitImage, Tiling, TypedPrompt, make_guidance
 from . import _host, _sockets
 
 SAMPLER_TIP = (
@@ -156,9 +156,16 @@ def draw_of(
     )
 
 
-def loaded(unet, draw, height, width):
-    """The stage, ready to draw pictures of this size, with whatever stages its guidance asks, and its controls."""
+def loaded(unet, texts, draw, height, width):
+    """The stage, ready to draw pictures of this size, with whatever stages its guidance asks, and its controls.
+
+    The stages read the prompts first: a text encoder that came to the device later would send them away again.
+    """
     others = [stage for guidance in draw.guidances for stage in guidance.others.values()]
+    for stage in (unet, *others):
+        for text in texts:
+            if isinstance(text, TypedPrompt) and stage.reads_text:
+                stage.read(text)
     others += [control.adapter for control in draw.controls]
     tile = draw.tiling.size if draw.tiling else None
     return _host.loaded(unet, pictures=len(draw.seeds), height=height, width=width, beside=others, tile=tile)

@@ -20,7 +20,11 @@ class ImagenBaseSample64:
 
     @classmethod
     def INPUT_TYPES(cls):
-        side = {"default": 64, "min": 16, "max": 1024, "step": 4, "advanced": True}
+        side = {"default": 64, "min": 0, "max": 1024, "step": 4, "advanced": True}
+        side_tip = (
+            "In pixels; 0: as the stage was trained, 64 for imagen-mini and DeepFloyd IF. Sizes other than its own are a "
+            "gamble."
+        )
         scale_tip = (
             "How strongly the prompt pulls (the paper's w; cfg elsewhere). 1 is off and twice as fast; 2 suits imagen-mini, "
             "larger models take 3 to 7. Higher follows the prompt with less variety."
@@ -33,10 +37,10 @@ class ImagenBaseSample64:
                 "steps": _sampling_inputs.steps_input(20),
                 "guidance_scale": _sampling_inputs.guidance_scale_input(3.0, scale_tip),
                 "sampler": _sampling_inputs.sampler_input(),
-                "width": ("INT", {**side, "tooltip": "In pixels. The network was trained at 64; others are a gamble."}),
+                "width": ("INT", {**side, "tooltip": side_tip}),
                 "height": (
                     "INT",
-                    {**side, "tooltip": "In pixels. The network was trained at 64; others are a gamble."},
+                    {**side, "tooltip": side_tip},
                 ),
                 "batch_size": (
                     "INT",
@@ -83,5 +87,6 @@ class ImagenBaseSample64:
             control,
             sampler_options,
         )
-        unet = _sampling_inputs.loaded(unet, draw, height, width)
+        height, width = height or unet.spec.native_side, width or unet.spec.native_side
+        unet = _sampling_inputs.loaded(unet, [text], draw, height, width)
         return (_host.image_from_core(sample_base(unet, text, draw, height=height, width=width)),)

@@ -66,7 +66,7 @@ class ImagenRedraw:
             thresholding=threshold,
             callback=_host.step_reporter(2 * steps),
         )
-        unet = _sampling_inputs.loaded(unet, draw, height, width)
+        unet = _sampling_inputs.loaded(unet, [text, new_text], draw, height, width)
         back = invert(unet, text, pictures, draw)
         again = draw.from_noise(back.x_T, _host.step_reporter(steps))
         drawn = sample_base(unet, new_text, again, height=height, width=width)

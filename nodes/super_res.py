@@ -114,5 +114,5 @@ class ImagenSuperRes:
         )
         draw = _sampling_inputs.in_tiles(draw, tile_size, overlap)
         height, width = (side * factor for side in low_res.shape[-2:])
-        unet = _sampling_inputs.loaded(unet, draw, height, width)
+        unet = _sampling_inputs.loaded(unet, [text], draw, height, width)
         return (_host.image_from_core(super_resolve(unet, low_res, text, draw, aug_level=aug_level, factor=factor)),)

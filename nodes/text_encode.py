@@ -1,15 +1,15 @@
 """ImagenTextEncode: a prompt, and what to steer away from, through a frozen text encoder."""
 
-from ..imagen_core import encode_prompt
+from ..imagen_core import typed_prompt
 from . import _sockets
 
 
 class ImagenTextEncode:
     DISPLAY_NAME = "Imagen Text Encode"
     DESCRIPTION = (
-        "Encodes a prompt with the frozen text encoder, once; the result serves every stage. With the negative prompt "
-        "empty, guidance steers away from the null prompt: zeroed embeddings as in the paper, or what DeepFloyd IF's T5 "
-        "gives for an empty text."
+        "Encodes a prompt with the frozen text encoder, once, as the stage reads prompts that draws it; the result serves "
+        "every stage. With the negative prompt empty, guidance steers away from the null prompt: zeroed embeddings as in "
+        "the paper, or what DeepFloyd IF's T5 gives for an empty text."
     )
     CATEGORY = "imagen/conditioning"
     SEARCH_ALIASES = ["prompt", "clip text encode", "t5 encode", "bert encode", "positive", "negative"]
@@ -52,8 +52,8 @@ class ImagenTextEncode:
                         "default": "auto",
                         "advanced": True,
                         "tooltip": "How many tokens are read. 77: as DeepFloyd IF was trained, the prompt in lower case, "
-                        "cut or padded to exactly 77. none: as long as the prompt, for imagen-mini. auto: 77 for "
-                        "T5-XXL, none for any other encoder.",
+                        "cut or padded to exactly 77. none: as long as the prompt, for imagen-mini. auto: as the "
+                        "stage that draws was trained; it is encoded when that stage first asks for it.",
                     },
                 ),
                 "clean_prompt": (
@@ -63,12 +63,11 @@ class ImagenTextEncode:
                         "advanced": True,
                         "tooltip": "Whether both texts are cleaned as the captions were that DeepFloyd IF was trained on: "
                         "out go web addresses, tags, file names, long numbers, Chinese characters, 'free shipping' and "
-                        "the like. auto: on exactly where 77 tokens are read. off: as typed, in lower case there.",
+                        "the like. auto: on exactly for stages that were trained so. off: as typed, in lower case there.",
                     },
                 ),
             },
         }
 
     def encode(self, text_encoder, text, negative_text, padding="auto", clean_prompt="auto"):
-        pad_to = text_encoder.padding(padding)
-        return (encode_prompt(text_encoder, text, negative_text, pad_to=pad_to, clean=clean_prompt),)
+        return (typed_prompt(text_encoder, text, negative_text, padding=padding, clean=clean_prompt),)

@@ -1,6 +1,6 @@
 """ImagenTextFromCLIP: a prompt through the T5-XXL that ComfyUI has loaded already."""
 
-from ..imagen_core import encode_prompt
+from ..imagen_core import typed_prompt
 from . import _host, _sockets
 from .text_encode import ImagenTextEncode
 
@@ -28,4 +28,4 @@ class ImagenTextFromCLIP:
 
     def encode(self, clip, text, negative_text, padding="auto", clean_prompt="auto"):
         encoder = _host.text_encoder_of(clip)
-        return (encode_prompt(encoder, text, negative_text, pad_to=encoder.padding(padding), clean=clean_prompt),)
+        return (typed_prompt(encoder, text, negative_text, padding=padding, clean=clean_prompt),)

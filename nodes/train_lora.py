@@ -1,6 +1,6 @@
 """ImagenTrainLoRA: a few pictures teach a stage something new."""
 
-from ..imagen_core import LoraSettings, encode_prompt, fit, fit_lora, save_lora, with_lora
+from ..imagen_core import LoraSettings, fit, fit_lora, save_lora, typed_prompt, with_lora
 from . import _host, _sockets
 
 
@@ -133,8 +133,7 @@ class ImagenTrainLoRA:
         )
         path = _host.new_lora_path(name)
         pictures = fit(_host.image_to_core(images), (side, side))
-        pad_to = text_encoder.padding("auto")
-        prompts = [encode_prompt(text_encoder, text, pad_to=pad_to) for text in _one_each(captions, len(pictures))]
+        prompts = [unet.read(typed_prompt(text_encoder, text)) for text in _one_each(captions, len(pictures))]
         base = _host.loaded(unet, pictures=4 * batch_size, height=side, width=side)  # what a way back keeps
         lora = fit_lora(base, pictures, prompts, settings, _host.training_reporter(steps))
         save_lora(path, lora)

@@ -20,6 +20,7 @@ SHARED = {
     "unet": ("tests/core/test_unets.py", r"\[toy"),
     "signals of a unet": ("tests/core/test_conditioning.py", r"\[toy"),
     "reader": ("tests/core/test_readers.py", r"\[toy\]"),
+    "space": ("tests/core/test_discovery.py", r"\[space-toy\]"),
     "settings": ("tests/core/test_discovery.py", r"toy\]"),
     "node": ("tests/nodes/test_node_manners.py", r"ImagenToy"),
     "sampler in a node": ("tests/nodes/test_node_sampling.py", r"\[toy\]"),

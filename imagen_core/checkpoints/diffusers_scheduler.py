@@ -71,9 +71,9 @@ class SchedulerFacts:
     defaults: dict[str, Any] = field(default_factory=dict)
 
 
-def published_facts(stage: str) -> SchedulerFacts:
-    """How the authors sampled "base64" (I) or "sr256" (II)."""
-    return SchedulerFacts(defaults={"percentile": 0.95, "threshold_maximum": 1.5 if stage == "base64" else 1.0})
+def published_facts(*, enlarges: bool) -> SchedulerFacts:
+    """How DeepFloyd IF's authors sampled stage I, or stage II, which enlarges."""
+    return SchedulerFacts(defaults={"percentile": 0.95, "threshold_maximum": 1.0 if enlarges else 1.5})
 
 
 def read_scheduler(path: Path) -> SchedulerFacts:

@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from .._walk import find_models
+from .._weight_files import is_shard
 from .key_map import load_weights
 from .plausible import built_empty
 from .readers import Reader, Reading, reader_of, readers
 from .stage_spec import StageSpec
 from .stored import PUBLISHED, Stored, stored_at
-from .weights import is_shard, open_weights
+from .weights import open_weights
 
 
 class Opened(NamedTuple):

@@ -1,50 +1,66 @@
-"""What does a checkpoint say of itself: its network, its schedule, what it puts out and how it likes to be sampled?"""
+"""What does a checkpoint say of itself: its network, its schedule, how it reads text and how it likes to be sampled?"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..predictions import prediction_of
+from ..spaces import Pixels, Space
+from ..text.reading import TextReading
 from ..unets import UNetConfig
 
-STAGES = ("base64", "sr256", "sr1024")
 LOW_RES_RESIZES = ("area_bilinear", "align_corners")
+_STAGE = re.compile(r"(base|sr)([1-9]\d{0,3})")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageSpec:
-    """What a checkpoint says of itself.
+    """One stage of a cascade; ValueError where its parts contradict each other."""
 
-    stage: one of STAGES. schedule_config: as `schedule_to_config` writes it. prediction_type: a key of PREDICTIONS.
-    defaults: values that suit sampling (steps, sampler, guidance_scale, aug_level, ...). training: how it was made.
-    low_res_resize: how a super-resolution stage wants its small picture enlarged: "area_bilinear" is
-    `super_resolution.resize`, "align_corners" is bilinear from corner to corner (DeepFloyd IF). aug_zero_is_clean:
-    whether aug_level 0 leaves that picture untouched; False where it still gets the schedule's first noise (DeepFloyd).
-    """
-
-    stage: str
+    stage: str  # what people call it: its role and the side of the pictures it was trained to make, base64, sr256 ...
     unet_config: UNetConfig
-    schedule_config: dict[str, Any]
-    prediction_type: str
-    learned_variance: bool = False
-    defaults: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    low_res_resize: str = "area_bilinear"
-    aug_zero_is_clean: bool = True
+    schedule_config: dict[str, Any]  # as `schedule_to_config` writes it
+    prediction_type: str  # what the network puts out, a key of PREDICTIONS
+    learned_variance: bool = False  # whether it puts out each step's variance besides
+    defaults: dict[str, Any] = field(default_factory=dict)  # that suit sampling: steps, sampler, guidance_scale ...
+    training: dict[str, Any] = field(default_factory=dict)  # how it was made
+    text: TextReading = TextReading()  # how it reads a prompt, if it does
+    space: Space = Pixels()  # where it draws
+    low_res_resize: str = "area_bilinear"  # how its small picture is enlarged, see `super_resolution.upsample`
+    aug_zero_is_clean: bool = (
+        True  # whether aug_level 0 leaves that picture untouched, or adds the schedule's first noise
+    )
+
+    def __post_init__(self) -> None:
+        if _STAGE.fullmatch(self.stage) is None:
+            raise ValueError(
+                f"unknown stage {self.stage!r}: expected base or sr and the side of its pictures, such as base64, sr256"
+            )
+        if self.enlarges and "low_res" not in self.inputs:
+            raise ValueError(f"a {self.stage} stage enlarges pictures, and this network is shown none: call it base")
+        prediction_of(self.prediction_type)
+        if self.low_res_resize not in LOW_RES_RESIZES:
+            known = ", ".join(LOW_RES_RESIZES)
+            raise ValueError(f"unknown low_res_resize {self.low_res_resize!r}: expected one of {known}")
+
+    @property
+    def role(self) -> str:
+        """ "base" draws from a prompt or a class, "sr" makes a small picture larger."""
+        return _STAGE.fullmatch(self.stage)[1]
+
+    @property
+    def native_side(self) -> int:
+        """The side in pixels of the pictures that it was trained to make, also where it draws their latents."""
+        return int(_STAGE.fullmatch(self.stage)[2])
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What enters the network besides the noisy picture and the time, see `UNetConfig.inputs`."""
+        return self.unet_config.inputs
 
     @property
     def enlarges(self) -> bool:
-        """Whether it makes a small picture larger; else it draws from the prompt alone."""
-        return self.stage != "base64"
-
-    def __post_init__(self) -> None:
-        if self.stage not in STAGES:
-            raise ValueError(f"Unknown stage {self.stage!r}; expected one of {STAGES}.")
-        prediction_of(self.prediction_type)
-        if self.low_res_resize not in LOW_RES_RESIZES:
-            raise ValueError(f"Unknown low_res_resize {self.low_res_resize!r}; expected one of {LOW_RES_RESIZES}.")
-
-
-# Fields that files of format_version 1 need not have: what they mean when absent.
-LATER_FIELDS = {"low_res_resize": StageSpec.low_res_resize, "aug_zero_is_clean": StageSpec.aug_zero_is_clean}
+        """Whether it makes a small picture larger."""
+        return self.role == "sr"

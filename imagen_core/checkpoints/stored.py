@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from .._settings_file import read_settings
-from .weights import Variant, Weights, open_weights, shards_of, weight_sets
+from .._weight_files import Variant, all_there, shards_of, weight_sets
+from .weights import Weights, open_weights
 
 PUBLISHED = "diffusion_pytorch_model"  # what diffusers calls the weights of any network
 ORIGINAL = "pytorch_model"
@@ -73,7 +74,7 @@ def _find_in(path: Path, dtype: torch.dtype) -> tuple[Path, list[Path]]:
     for folder, name in tried:
         sets = weight_sets(folder, name, ".safetensors") or weight_sets(folder, name, ".bin")
         if sets:
-            return folder, _closest(sets, dtype).files
+            return folder, all_there(_closest(sets, dtype).files)
     places = ", ".join(f"{inner}/" for inner in INSIDE if inner)
     raise ValueError(
         f"{path} holds no stage: expected {PUBLISHED}.safetensors in it or in its {places}, or config.yml with "

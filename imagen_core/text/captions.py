@@ -14,6 +14,8 @@ import urllib.parse
 import warnings
 from collections.abc import Iterable
 
+from .reading import TextReading
+
 CLEAN = ("auto", "on", "off")
 MOST_CHARACTERS = 4000  # ten times what 77 tokens hold; some rules take time with the square of a text's length
 _VOID = frozenset(
@@ -84,22 +86,22 @@ _ENDS = _rules(
 )
 
 
-def prepared(text: str, *, for_deepfloyd: bool, clean: str = "auto") -> str:
-    """A prompt as its encoder reads it. for_deepfloyd: whether it is read as IF's were, and so at least in lower case.
+def prepared(text: str, reading: TextReading, *, clean: str = "auto") -> str:
+    """A prompt as it goes to the encoder.
 
-    clean: "on", "off", or "auto": where `for_deepfloyd`. Warns where cleaning leaves nothing of a text. ValueError for
-    another choice.
+    clean: "on", "off", or "auto": where the stage's captions were. Warns where cleaning leaves nothing of a text.
+    ValueError for another choice.
     """
     if clean not in CLEAN:
         raise ValueError(f"clean_prompt is {clean!r}; expected one of {', '.join(CLEAN)}")
-    if clean == "on" or (clean == "auto" and for_deepfloyd):
+    if clean == "on" or (clean == "auto" and reading.cleaned):
         cleaned = cleaned_caption(text)
         if text.strip() and not cleaned:
             warnings.warn(
                 f"Cleaning left nothing of the prompt {text.strip()[:40]!r}: set clean_prompt to off.", stacklevel=3
             )
         return cleaned
-    return text.lower().strip() if for_deepfloyd else text
+    return text.lower().strip() if reading.lower_case else text
 
 
 def cleaned_caption(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -59,6 +60,7 @@ def load_text_encoder(
     Raises FileNotFoundError for a missing file, ValueError naming a file that is damaged, of another model, or a
     pickle.
     """
+    reopen = partial(load_text_encoder, **locals())  # with its own arguments
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no text encoder at {path}: check the name, or put the file or folder there")
@@ -74,10 +76,12 @@ def load_text_encoder(
         clip, clip_tokenizer = load_clip_text_encoder(
             path, tokenizer=given, tokenizer_places=places, device=device, dtype=dtype
         )
-        return T5TextEncoder(clip, clip_tokenizer, max_tokens=clip.config.max_positions)
+        return T5TextEncoder(clip, clip_tokenizer, max_tokens=clip.config.max_positions, reopen=reopen)
     if kind not in OWN_KINDS:
         hub_network, hub_tokenizer = load_hub_encoder(path, kind, device=device, dtype=dtype)
-        return T5TextEncoder(hub_network, hub_tokenizer, max_tokens=_max_tokens(path / "tokenizer_config.json"))
+        return T5TextEncoder(
+            hub_network, hub_tokenizer, max_tokens=_max_tokens(path / "tokenizer_config.json"), reopen=reopen
+        )
     if kind == "bert":
         weights, config, pieces, pieces_file = open_bert_folder(path, variant, tokenizer)
     else:
@@ -101,6 +105,7 @@ def load_text_encoder(
         max_tokens=min(_max_tokens(pieces_file), getattr(config, "max_positions", MOST_TOKENS)),
         files=None if directory is None else PromptFiles(directory),
         fingerprint="" if directory is None else f"{fingerprint(used)} {config}",
+        reopen=reopen,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -19,9 +19,6 @@ from .own_network import Batch
 from .prompt_files import PromptFiles, PromptKey
 from .t5_config import DEFAULT_MAX_TOKENS
 from .tokenizer import Tokenizer
-
-XXL_DIM = 4096  # the width of T5-XXL
-IF_TOKENS = 77  # what DeepFloyd IF's networks were trained to read, pads included
 
 
 class EncoderConfig(Protocol):
@@ -47,7 +44,8 @@ class EncoderNetwork(Protocol):
 class T5TextEncoder:
     """encoder.encode(texts) -> TextEmbeds. Repeated prompts come from memory, and from `files` if given.
 
-    embed_dim: d. max_tokens: longest prompt, its end mark included. fingerprint: names the weights in `files`.
+    embed_dim: d. max_tokens: longest prompt, its end mark included. fingerprint: names the weights in `files`. reopen: makes
+    the same encoder again from its files; None where there are none.
     """
 
     def __init__(
@@ -59,11 +57,12 @@ class T5TextEncoder:
         remember: int = 64,
         files: PromptFiles | None = None,
         fingerprint: str = "",
+        reopen: Callable[[], T5TextEncoder] | None = None,
     ) -> None:
         self.network, self.tokenizer, self.max_tokens = network, tokenizer, max_tokens
         self.embed_dim: int = network.config.d_model
         self.remembered = EncodedPrompts(remember)
-        self.files, self.fingerprint = files, fingerprint
+        self.files, self.fingerprint, self.reopen = files, fingerprint, reopen
         if tokenizer.size > network.config.vocab_size:
             raise ValueError(
                 f"the tokenizer knows {tokenizer.size} tokens and the text encoder {network.config.vocab_size}: they do "
@@ -97,16 +96,6 @@ class T5TextEncoder:
         for key, encoding in fresh.items():
             self.remembered.put(key, encoding)
         return self._stacked([(known | fresh)[key] for key in keys])
-
-    def padding(self, choice: str = "auto") -> int | None:
-        """`pad_to` for a choice: "none", a number of tokens, or "auto": 77 for T5-XXL (IF reads it so), else none."""
-        if choice == "auto":
-            return IF_TOKENS if self.embed_dim == XXL_DIM else None
-        if choice == "none":
-            return None
-        if not choice.isdecimal() or int(choice) < 1:
-            raise ValueError(f"padding is {choice!r}; expected auto, none, or a number of tokens such as {IF_TOKENS}.")
-        return int(choice)
 
     def _key(self, text: str, limit: int, pad_to: int | None) -> PromptKey:
         precision = f"{str(self.network.dtype).removeprefix('torch.')} {self.device.type}"

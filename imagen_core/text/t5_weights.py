@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .._foreign import what_is
+from .._weight_files import all_there, weight_sets
 from .archives import Archive, GgufArchive, SafetensorsArchive, open_archive
 from .stored_weight import StoredWeight
-from .t5_config import T5Config, config_from_json, config_from_shapes, expected_shapes, read_json
+from .t5_config import T5Config, config_from_json, config_from_shapes, expected_shapes
 
 _MARK = "encoder.block.0.layer.0.SelfAttention.q.weight"  # what every T5 file has; may follow a prefix
 _LLAMA_CPP = {  # the names of llama.cpp, which published .gguf files use
@@ -85,49 +86,17 @@ class WeightsInMemory(Mapping[str, StoredWeight]):
 def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
     """model.safetensors or its shards; of `variant` ("fp16": model.fp16...), or of the only variant there is.
 
-    Raises FileNotFoundError naming a missing file or shard, ValueError for a pickle.
+    Raises FileNotFoundError where there is none, ValueError naming a missing shard, and for a pickle.
     """
-    variants = [variant] if variant else [None, *_variants(folder)]
-    for infix in variants:
-        stem = "model" if infix is None else f"model.{infix}"
-        if (folder / f"{stem}.safetensors").is_file():
-            return [folder / f"{stem}.safetensors"]
-        if shards := _shards(folder, stem, infix):
-            return shards
+    sets = {each.infix: each.files for each in weight_sets(folder, "model", ".safetensors")}
+    sets.pop("8bit", None)  # bitsandbytes' integers
+    chosen = variant or next(iter(sets), "")  # "" is the first of them
+    if chosen in sets:
+        return all_there(sets[chosen])
     if any(folder.glob("*.bin")):
-        raise ValueError(f"{folder} holds weights as a pickle (.bin), which is refused; get model.safetensors instead.")
+        raise ValueError(f"{folder} holds weights as a pickle (.bin), which is refused; get model.safetensors instead")
     wanted = "model.safetensors" if variant is None else f"model.{variant}.safetensors"
-    raise FileNotFoundError(f"{folder} has no {wanted}; put the encoder's weights there.")
-
-
-def _variants(folder: Path) -> list[str]:
-    """The infixes in the folder, such as fp16; never "8bit", which holds bitsandbytes' integers."""
-    found = {match[1] for file in folder.glob("model.*.safetensors") if (match := _VARIANT.fullmatch(file.name))}
-    return sorted(found - {"8bit"})
-
-
-_VARIANT = re.compile(r"model\.([a-z]+\d+)(?:-\d+-of-\d+)?\.safetensors")
-
-
-def _shards(folder: Path, stem: str, variant: str | None) -> list[Path]:
-    """The shards that the index, or the first shard's own number, announces; [] if there is no shard."""
-    names = [f"{stem}.safetensors.index.json"] + ([f"model.safetensors.index.{variant}.json"] if variant else [])
-    index = next((folder / name for name in names if (folder / name).is_file()), None)
-    present = sorted(folder.glob(f"{stem}-*-of-*.safetensors"))
-    if index is not None:
-        mapping = read_json(index).get("weight_map")
-        if not isinstance(mapping, dict) or not mapping:
-            raise ValueError(f"{index} has no weight_map; download or copy it again.")
-        announced = sorted({folder / Path(str(name)).name for name in mapping.values()})
-    elif present:
-        count = present[0].stem.rpartition("-of-")[2]
-        announced = [folder / f"{stem}-{i + 1:0{len(count)}}-of-{count}.safetensors" for i in range(int(count))]
-    else:
-        return []
-    for file in announced:
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing: it is one of {len(announced)} shards; get it too.")
-    return announced
+    raise FileNotFoundError(f"{folder} has no {wanted}; put the encoder's weights there")
 
 
 def is_encoder(archive: Archive) -> bool:

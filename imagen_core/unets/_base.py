@@ -32,9 +32,14 @@ class UNetConfig:
     pooling_queries: int = 1
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """What enters besides x_t and the time, some of: text, class, low_res, aug_level, known, mask."""
+        return () if self.text_embed_dim is None else ("text",)
+
+    @property
     def draws_classes(self) -> bool:
         """Whether the network is told one of its classes, by `encode_class`."""
-        return getattr(self, "num_classes", None) is not None
+        return "class" in self.inputs
 
 
 class UNet(ABC, nn.Module):

@@ -72,6 +72,10 @@ class EfficientUNetConfig(UNetConfig):
             raise ValueError(f"residual_smoothing is an aug_level in [0, 1], got {self.residual_smoothing}.")
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        return super().inputs + (("low_res", "aug_level") if self.low_res_conditioning else ())
+
+    @property
     def embed_dim(self) -> int:
         return self.time_embed_dim or 4 * self.channels[0]
 

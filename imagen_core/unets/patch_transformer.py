@@ -52,6 +52,10 @@ class PatchTransformerConfig(UNetConfig):
             raise ValueError(f"side {self.side} is no multiple of patch_size={self.patch_size}; change either")
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        return ("class",)
+
+    @property
     def grid(self) -> int:
         """Positions a side of the pictures that it was trained on."""
         return self.side // self.patch_size

@@ -222,17 +222,12 @@ def conditionings(
     Raises ValueError for a stage that lacks its prompt or its small picture, or has one that it cannot use.
     """
     if (low_res is None) == stage.spec.enlarges:
-        problem = (
-            "draws from text and takes no low_res" if low_res is not None else "enlarges a picture: connect low_res"
-        )
+        problem = "draws and takes no low_res" if low_res is not None else "enlarges a picture: connect low_res"
         raise ValueError(f"the {stage.spec.stage} stage {problem}")
-    if prompt is None and stage.reads_text:
-        raise ValueError(
-            f"the {stage.spec.stage} stage reads text, and got no prompt: connect an Imagen Text Encode node"
-        )
     options = {} if low_res is None else {LOW_RES: low_res, AUG_LEVEL: aug_level, AUG_SEED: aug_seed}
     if not stage.reads_text:  # a CONDITIONING holds text, so there is one token that nobody reads
         return [[torch.zeros(1, 1, 1), options]], [[torch.zeros(1, 1, 1), options]]
+    prompt = stage.read(prompt)
     negative = prompt.negative or TextEmbeds.null(1, stage.spec.unet_config.text_embed_dim)
     return tuple([[text.embeds, options | _mask_option(text.mask)]] for text in (prompt.text, negative))
 

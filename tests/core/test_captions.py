@@ -12,6 +12,7 @@ from t5_files import make_folder
 from imagen_core import encode_prompt
 from imagen_core.text.captions import CLEAN, MOST_CHARACTERS, cleaned_caption, prepared
 from imagen_core.text.loading import load_text_encoder
+from imagen_core.text.reading import AS_DEEPFLOYD, TextReading
 
 ODD = (
     """
@@ -114,12 +115,12 @@ def test_auto_is_on_exactly_where_deepfloyd_reads():
         (False, "on"): "a red cube",
         (False, "off"): odd,
     }
-    assert {case: prepared(odd, for_deepfloyd=case[0], clean=case[1]) for case in cases} == cases
+    assert {case: prepared(odd, AS_DEEPFLOYD if case[0] else TextReading(), clean=case[1]) for case in cases} == cases
     assert {choice for _, choice in cases} == set(CLEAN)
     with pytest.raises(ValueError, match="clean_prompt is 'maybe'"):
-        prepared("a", for_deepfloyd=True, clean="maybe")
+        prepared("a", AS_DEEPFLOYD, clean="maybe")
     with pytest.warns(UserWarning, match="left nothing of the prompt 'free download'.*clean_prompt to off"):
-        assert prepared("free download", for_deepfloyd=True) == ""
+        assert prepared("free download", AS_DEEPFLOYD) == ""
 
 
 def test_both_texts_of_a_prompt_are_cleaned(tmp_path):

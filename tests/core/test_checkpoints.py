@@ -236,9 +236,9 @@ def altered(path, *, metadata=None, tensors=None, drop_metadata=()):
 @pytest.mark.parametrize(
     ("metadata", "words"),
     [
-        ({"format_version": "2"}, ("'2'", "update")),
+        ({"format_version": "3"}, ("'3'", "update")),
         ({"format_version": "new"}, ("'new'",)),
-        ({"stage": "base32"}, ("base32", "base64")),
+        ({"stage": "bass32"}, ("bass32", "base64")),
         ({"unet": "{"}, ("'unet'", "JSON")),
         ({"unet": "[]"}, ("'unet'", "dict")),
         ({"unet": '{"kind": "base", "colour": 1}'}, ("colour",)),

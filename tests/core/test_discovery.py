@@ -13,6 +13,7 @@ from imagen_core.guidance import GUIDANCE
 from imagen_core.predictions import PREDICTIONS
 from imagen_core.samplers import SAMPLERS, SPACINGS
 from imagen_core.schedules import SCHEDULES, schedule_from_config, schedule_to_config
+from imagen_core.spaces import SPACES
 from imagen_core.thresholding import THRESHOLDINGS
 
 REGISTRIES = {
@@ -21,6 +22,7 @@ REGISTRIES = {
     "thresholding": THRESHOLDINGS,
     "sampler": SAMPLERS,
     "prediction": PREDICTIONS,
+    "space": SPACES,
 }
 EVERYTHING = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
 

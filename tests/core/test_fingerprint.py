@@ -59,8 +59,8 @@ def test_other_weights_and_other_shapes_are_one_sentence(base):
     wider = dataclasses.replace(CONFIG, channels=32)
     with pytest.raises(ValueError, match="this control was made for another network: load it beside its own base"):
         check_fits(known, stage_of(0, wider), "this control")
-    with pytest.raises(ValueError, match="for a base64 stage, and this is sr256: load"):
-        check_fits(known, stage_of(0, wider, "sr256"), "this control")
+    with pytest.raises(ValueError, match="for a base64 stage, and this is base256: load"):
+        check_fits(known, stage_of(0, wider, "base256"), "this control")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"stage": "base64", "layout": "a", "weights": ["much"]}'])

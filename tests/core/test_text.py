@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from t5_files import make_folder
 from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
+from imagen_core import TypedPrompt, encode_prompt, typed_prompt
 from imagen_core.conditioning import TextEmbeds
-from imagen_core.stage import encode_prompt
 from imagen_core.text.cache import EncodedPrompts
 from imagen_core.text.loading import load_text_encoder
 
@@ -73,10 +73,13 @@ def test_prompt_for_deepfloyd_is_read_in_lower_case_and_its_null_is_an_empty_tex
 
 
 def test_padding_choices(encoder):
-    assert encoder.padding("auto") is None and encoder.padding("none") is None and encoder.padding("77") == 77
+    lengths = {
+        choice: typed_prompt(encoder, "a", padding=choice).text.embeds.shape[1] for choice in ("none", "77", "5")
+    }
+    assert lengths == {"none": 2, "77": 77, "5": 5} and isinstance(typed_prompt(encoder, "a"), TypedPrompt)
     for choice in ("long", "0", "-3"):
         with pytest.raises(ValueError, match="padding"):
-            encoder.padding(choice)
+            typed_prompt(encoder, "a", padding=choice)
     with pytest.raises(ValueError, match="pad_to is 0"):
         encoder.encode(["a"], pad_to=0)
 

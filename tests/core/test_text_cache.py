@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from t5_files import make_folder, plain
 
-from imagen_core.stage import encode_prompt
+from imagen_core import encode_prompt
 from imagen_core.text import loading
 from imagen_core.text.cache import Encoding
 from imagen_core.text.loading import load_text_encoder

@@ -278,7 +278,7 @@ def test_missing_shard_is_named(folder, tmp_path, with_index):
     shards[-1].unlink()
     if not with_index:
         next(encoder.glob("*index*.json")).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{shards[-1].name} is missing.*{len(shards)} shards"):
+    with pytest.raises(ValueError, match=f"lacks 1 of {len(shards)} files.*{shards[-1].name}"):
         load_text_encoder(encoder)
 
 

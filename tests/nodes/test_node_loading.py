@@ -86,6 +86,6 @@ def test_the_shipped_text_encoder_reads_any_text_and_warns_where_it_cuts(folder)
     encoder = NODES["ImagenLoadTextEncoder"]().load("imagen-mini/text_encoder")[0]
     encode = NODES["ImagenTextEncode"]().encode
     for text in ("", "\N{GRINNING FACE} \u05e9\u05dc\u05d5\u05dd", "A RED SPHERE"):
-        assert encode(encoder, text, "")[0].text.embeds.isfinite().all()
+        assert encode(encoder, text, "", "none")[0].text.embeds.isfinite().all()
     with pytest.warns(UserWarning, match="cut"):
-        encode(encoder, "a red sphere " * 200, "")
+        encode(encoder, "a red sphere " * 200, "", "none")

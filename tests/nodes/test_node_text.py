@@ -4,6 +4,7 @@ import gc
 import json
 import shutil
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "core"))
 from t5_files import make_folder, plain, write_gguf  # noqa: E402
 
 LOAD, ENCODE = NODES["ImagenLoadTextEncoder"], NODES["ImagenTextEncode"]
+READING = sys.modules[f"{CORE.__name__}.text.reading"]
+AS_DEEPFLOYD = READING.AS_DEEPFLOYD
 ARCHIVES = sys.modules[f"{CORE.__name__}.text.archives"]
 
 
@@ -67,14 +70,30 @@ def test_a_broken_file_says_so_when_loaded(models):
 
 def test_padding_widget(models):
     encoder = LOAD().load("tiny-t5")[0]
-    assert ENCODE().encode(encoder, "a red cube", "")[0].negative is None  # a saved graph without the widget
-    for padding, tokens in (("auto", 4), ("none", 4), ("77", 77)):
+    for padding, tokens in (("none", 4), ("77", 77)):
         text = ENCODE().encode(encoder, "a red cube", "", padding)[0]
         assert text.text.embeds.shape == (1, tokens, 32)
+        assert text.as_read(AS_DEEPFLOYD) is text, "what somebody chose stays"
     assert text.negative.embeds.shape == (1, 77, 32)
-    wide = LOAD().load("tiny-t5")[0]
-    wide.embed_dim = 4096  # as T5-XXL's
-    assert ENCODE().encode(wide, "a red cube", "", "auto")[0].text.embeds.shape[1] == 77
+    with pytest.raises(ValueError, match="padding is 'wide'"):
+        ENCODE().encode(encoder, "a red cube", "", "wide")
+
+
+def test_a_prompt_is_read_as_the_stage_that_asks_was_trained(models):
+    encoder = LOAD().load("tiny-t5")[0]
+    typed = ENCODE().encode(encoder, "A red CUBE ", "")[0]  # a saved graph without the widgets
+    plain, deepfloyd = typed.as_read(READING.TextReading()), typed.as_read(AS_DEEPFLOYD)
+    expected = (ENCODE().encode(encoder, "A red CUBE ", "", padding)[0] for padding in ("none", "77"))
+    for found, known in zip((plain, deepfloyd), expected, strict=True):
+        assert torch.equal(found.text.embeds, known.text.embeds)
+    assert plain.negative is None and deepfloyd.negative.embeds.shape == (1, 77, 32)
+    assert typed.as_read(AS_DEEPFLOYD) is deepfloyd, "once"
+    typed, known = ENCODE().encode(encoder, "A red CUBE ", "")[0], weakref.ref(encoder)
+    typed.as_read(AS_DEEPFLOYD)
+    del encoder
+    gc.collect()
+    assert known() is None, "what has been read needs no encoder"
+    assert torch.equal(typed.as_read(READING.TextReading()).text.embeds, plain.text.embeds), "opened again"
 
 
 def test_another_seed_tomorrow_reads_no_weight(models, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from ...text.reading import AS_DEEPFLOYD
 from ...unets import build_unet
 from ...unets.deepfloyd_unet import DeepFloydUNetConfig
 from ..deepfloyd_config import config_from_diffusers, config_from_shapes, facts_from_yml, is_complete
@@ -26,8 +27,8 @@ from ..stored import Stored
 from ._base import Reader, Reading
 
 DEFAULTS = {
-    "base64": {"steps": 100, "sampler": "ddpm", "spacing": "smart100", "guidance_scale": 7.0},
-    "sr256": {"steps": 50, "sampler": "ddpm", "spacing": "smart50", "guidance_scale": 4.0, "aug_level": 0.25},
+    "base": {"steps": 100, "sampler": "ddpm", "spacing": "smart100", "guidance_scale": 7.0},
+    "sr": {"steps": 50, "sampler": "ddpm", "spacing": "smart50", "guidance_scale": 4.0, "aug_level": 0.25},
 }
 
 
@@ -104,7 +105,7 @@ def _scheduler(stored: Stored, config: DeepFloydUNetConfig) -> SchedulerFacts:
     roots = (stored.folder.parent, stored.folder) if stored.published else ()
     scheduler = _first_file(root / "scheduler" / "scheduler_config.json" for root in roots)
     if scheduler is None:
-        return published_facts(_stage(config))
+        return published_facts(enlarges=config.low_res_conditioning)
     facts = read_scheduler(scheduler)
     noising = _first_file(root / "image_noising_scheduler" / "scheduler_config.json" for root in roots)
     if noising is not None and config.low_res_conditioning:
@@ -114,10 +115,6 @@ def _scheduler(stored: Stored, config: DeepFloydUNetConfig) -> SchedulerFacts:
 
 def _first_file(places: Iterable[Path]) -> Path | None:
     return next((place for place in places if place.is_file()), None)
-
-
-def _stage(config: DeepFloydUNetConfig) -> str:
-    return "sr256" if config.low_res_conditioning else "base64"
 
 
 def _check_channels(config: DeepFloydUNetConfig) -> None:
@@ -130,13 +127,15 @@ def _check_channels(config: DeepFloydUNetConfig) -> None:
 
 def _spec(config: DeepFloydUNetConfig, facts: SchedulerFacts) -> StageSpec:
     learned = facts.variance == "beta" or (facts.variance == "learned" and config.out_channels == 6)
+    role, side = ("sr", 256) if config.low_res_conditioning else ("base", 64)
     return StageSpec(
-        stage=_stage(config),
+        stage=f"{role}{side}",
         unet_config=replace(config, out_channels=6 if learned else 3),
         schedule_config=facts.schedule,
         prediction_type=facts.prediction_type,
         learned_variance=learned,
-        defaults=DEFAULTS[_stage(config)] | facts.defaults,
+        defaults=DEFAULTS[role] | facts.defaults,
+        text=AS_DEEPFLOYD,
         low_res_resize="align_corners",
         aug_zero_is_clean=False,
     )

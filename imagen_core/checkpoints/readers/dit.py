@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ..._settings_file import read_settings
+from ...spaces.latents import Latents
 from ...unets import build_unet
 from ...unets.dit import DiTConfig
 from ..key_map import Entry, KeyMap, Parts
@@ -129,12 +130,13 @@ def _heads(settings: dict[str, Any], width: int) -> int:
 
 def _spec(config: DiTConfig) -> StageSpec:
     return StageSpec(
-        stage="base64",
+        stage=f"base{8 * config.side}",
         unet_config=config,
         schedule_config={"name": "discrete", "betas": "linear", "num_timesteps": 1000},
         prediction_type="eps",
+        space=Latents(),
         learned_variance=config.out_channels == 2 * config.in_channels,
-        defaults={"steps": 250, "sampler": "ddpm", "guidance_scale": 4.0, "thresholding": "none"},
+        defaults={"steps": 250, "sampler": "ddpm", "guidance_scale": 4.0},
     )
 
 

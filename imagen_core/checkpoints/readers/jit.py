@@ -134,7 +134,7 @@ def _class_tokens_from(settings: dict[str, Any], depth: int) -> int:
 def _spec(config: JiTConfig) -> StageSpec:
     """As the authors sample: noise grows with the picture, no thresholding, weaker guidance for larger networks."""
     return StageSpec(
-        stage="base64",
+        stage=f"base{config.side}",
         unet_config=config,
         schedule_config={
             "name": "flow",

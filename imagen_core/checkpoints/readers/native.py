@@ -1,8 +1,10 @@
 """How is one stage kept in one .safetensors file: weights, and in its metadata everything needed to sample from them?
 
 Metadata (strings): format "imagen", format_version, stage, unet (JSON), schedule (JSON), prediction_type,
-learned_variance, defaults (JSON), training (JSON); low_res_resize and aug_zero_is_clean (JSON) where they are not as
-our own stages have them. Nothing here ever unpickles.
+learned_variance, defaults (JSON), training (JSON); low_res_resize, aug_zero_is_clean, text and space (JSON)
+where they are not as our own stages have them. Version 1 knew three stages, no `text` and no `space`; a file that needs
+no more is written as that.
+Nothing here ever unpickles.
 """
 
 from __future__ import annotations
@@ -16,23 +18,29 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..._discovery import to_config
 from ..._safetensors import write_safetensors
 from ..._settings_file import is_number, parsed
-from ...unets import build_unet, unet_config_from_dict, unet_config_to_dict
+from ...spaces import space_from_config
+from ...text.reading import AS_DEEPFLOYD, TextReading, reading_from_dict, reading_to_dict
+from ...unets import DeepFloydUNetConfig, UNetConfig, build_unet, unet_config_from_dict, unet_config_to_dict
 from ...whole_files import whole
 from ..int8 import SCALE, WEIGHT, int8_rows
 from ..key_map import Entry, KeyMap, Parts
 from ..plausible import check_schedule, check_settings, in_short
-from ..stage_spec import LATER_FIELDS, StageSpec
+from ..stage_spec import StageSpec
 from ..stored import Stored
 from ._base import Reader, Reading
 
 FORMAT = "imagen"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+FIRST_STAGES = ("base64", "sr256", "sr1024")  # that version 1 knew
 NUMBERS = ("steps", "guidance_scale", "aug_level", "percentile", "threshold_maximum", "threshold_limit")  # of defaults
 LARGE = 4096  # numbers: smaller weights are not worth storing in eight bits
 NAMES = ("sampler", "spacing", "thresholding")
 OLD_NAMES = {"attention.query.": "attention.qkv.", "attention.text_keys_values.": "attention.text_kv."}  # IF's, in 0.1
+# Fields that a file need not have: what they mean when absent.
+LATER_FIELDS = {"low_res_resize": StageSpec.low_res_resize, "aug_zero_is_clean": StageSpec.aug_zero_is_clean}
 
 
 class NativeReader(Reader):
@@ -102,9 +110,13 @@ def _in_eight_bits(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _spec_to_metadata(spec: StageSpec) -> dict[str, str]:
     later = {name: getattr(spec, name) for name in LATER_FIELDS}
+    second = (
+        {} if spec.text == _text_of_version_1(spec.unet_config) else {"text": json.dumps(reading_to_dict(spec.text))}
+    )
+    second |= {} if spec.space == StageSpec.space else {"space": json.dumps(to_config(spec.space))}
     return {
         "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
+        "format_version": "1" if spec.stage in FIRST_STAGES and not second else str(FORMAT_VERSION),
         "stage": spec.stage,
         "unet": json.dumps(unet_config_to_dict(spec.unet_config)),
         "schedule": json.dumps(spec.schedule_config),
@@ -112,14 +124,24 @@ def _spec_to_metadata(spec: StageSpec) -> dict[str, str]:
         "learned_variance": json.dumps(spec.learned_variance),
         "defaults": json.dumps(spec.defaults),
         "training": json.dumps(spec.training),
+        **second,
         **{name: json.dumps(value) for name, value in later.items() if value != LATER_FIELDS[name]},
     }
 
 
+def _text_of_version_1(config: UNetConfig) -> TextReading:
+    """What a file means that says nothing of it: of foreign networks DeepFloyd's alone could be kept in this format."""
+    return AS_DEEPFLOYD if isinstance(config, DeepFloydUNetConfig) else TextReading()
+
+
 def _metadata_to_spec(metadata: dict[str, str]) -> StageSpec:
+    config = unet_config_from_dict(_json_entry(metadata, "unet", dict))
+    told = reading_from_dict(_json_entry(metadata, "text", dict)) if "text" in metadata else _text_of_version_1(config)
     spec = StageSpec(
         stage=_entry(metadata, "stage"),
-        unet_config=unet_config_from_dict(_json_entry(metadata, "unet", dict)),
+        unet_config=config,
+        text=told,
+        space=space_from_config(_json_entry(metadata, "space", dict)) if "space" in metadata else StageSpec.space,
         schedule_config=_json_entry(metadata, "schedule", dict),
         prediction_type=_entry(metadata, "prediction_type"),
         learned_variance=_json_entry(metadata, "learned_variance", bool),
@@ -131,7 +153,6 @@ def _metadata_to_spec(metadata: dict[str, str]) -> StageSpec:
             if name in metadata
         },
     )
-    config = spec.unet_config
     if spec.learned_variance and config.out_channels != 2 * config.in_channels:
         raise ValueError(
             f"learned_variance needs twice the channels that are read, {config.in_channels}, and out_channels is "

@@ -76,7 +76,7 @@ def draw(run, stage, prompt):
 def test_loaded_models_are_known_to_the_manager(run):
     stage, encoder = run("ImagenLoadUNet", checkpoint=SHIPPED)[0], run("ImagenLoadTextEncoder", text_encoder=ENCODER)[0]
     assert model_management.loaded_models() == [], "nothing is moved before it is used"
-    text = run("ImagenTextEncode", text_encoder=encoder, text="a red sphere", negative_text="")[0]
+    text = run("ImagenTextEncode", text_encoder=encoder, text="a red sphere", negative_text="", padding="none")[0]
     assert model_management.loaded_models() == [encoder.network.patcher]
     draw(run, stage, text)
     assert set(model_management.loaded_models()) == {encoder.network.patcher, stage.patcher}
@@ -84,16 +84,16 @@ def test_loaded_models_are_known_to_the_manager(run):
 
 def test_a_remembered_prompt_moves_nothing(run):
     encoder = run("ImagenLoadTextEncoder", text_encoder=ENCODER)[0]
-    first = run("ImagenTextEncode", text_encoder=encoder, text="a red sphere", negative_text="")[0]
+    first = run("ImagenTextEncode", text_encoder=encoder, text="a red sphere", negative_text="", padding="none")[0]
     model_management.unload_all_models()
-    again = run("ImagenTextEncode", text_encoder=encoder, text="a red sphere", negative_text="")[0]
+    again = run("ImagenTextEncode", text_encoder=encoder, text="a red sphere", negative_text="", padding="none")[0]
     assert model_management.loaded_models() == []
     assert torch.equal(first.text.embeds, again.text.embeds)
 
 
 def test_nothing_of_ours_keeps_a_model_alive(run):
     stage, encoder = run("ImagenLoadUNet", checkpoint=SHIPPED)[0], run("ImagenLoadTextEncoder", text_encoder=ENCODER)[0]
-    text = run("ImagenTextEncode", text_encoder=encoder, text="a blue cube", negative_text="")[0]
+    text = run("ImagenTextEncode", text_encoder=encoder, text="a blue cube", negative_text="", padding="none")[0]
     draw(run, stage, text)
     watched = [weakref.ref(each) for each in (stage.unet, stage.patcher, encoder.network.patcher.model)]
     gc.collect()

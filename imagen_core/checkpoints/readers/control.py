@@ -1,0 +1,114 @@
+"""How is a control kept in one .safetensors file: its weights, its settings, and the fingerprint of its base?
+
+Metadata (strings): format "imagen-adapter", format_version, adapter (JSON: kind and settings), base (JSON: stage, unet,
+fingerprint), training (JSON).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from ..._safetensors import write_safetensors
+from ..._settings_file import parsed
+from ...adapters import Adapter, AdapterConfig, adapter_config_from_dict, adapter_config_to_dict, build_adapter
+from ...fingerprint import KEY, Fingerprint, fingerprint
+from ...unets import UNetConfig, unet_config_from_dict, unet_config_to_dict
+from ...whole_files import whole
+from ..plausible import check_settings, in_short
+from ..stored import Stored
+from ._base import Reader, Reading
+
+if TYPE_CHECKING:
+    from ...stage import Stage
+
+FORMAT = "imagen-adapter"
+FORMAT_VERSION = 1
+MOST_TIMES = 16  # as many tensors as an adapter has, its base may have at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSpec:
+    """What an adapter's file says of it."""
+
+    name: str  # of ADAPTERS
+    config: AdapterConfig
+    base: UNetConfig  # the settings of the network that it was trained on
+    fingerprint: Fingerprint  # of that network
+    training: dict[str, Any] = field(default_factory=dict)  # how it was made
+
+    @staticmethod
+    def of(adapter: Adapter, stage: Stage, training: dict[str, Any] | None = None) -> AdapterSpec:
+        """The description of an adapter that belongs to `stage`."""
+        return AdapterSpec(
+            name=adapter.name,
+            config=adapter.config,
+            base=adapter.base,
+            fingerprint=fingerprint(stage),
+            training=training or {},
+        )
+
+
+class ControlReader(Reader):
+    """An adapter of this pack's, which `imagen train control` makes."""
+
+    name: ClassVar[str] = "control"
+    title: ClassVar[str] = "an Imagen control"
+    kind: ClassVar[str] = "control"
+    loader: ClassVar[str] = "Imagen Load Control"
+
+    def matches(self, stored: Stored) -> bool:
+        return stored.metadata.get("format") == FORMAT
+
+    def read(self, stored: Stored) -> Reading:
+        version = stored.metadata.get("format_version", "")
+        if not version.isdecimal() or int(version[:9]) > FORMAT_VERSION:
+            raise ValueError(
+                f"{stored.path} has format_version {version[:20]!r}, this pack reads {FORMAT_VERSION}; update the pack"
+            )
+        try:
+            spec = _metadata_to_spec(stored.metadata, len(stored.shapes))
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+            raise ValueError(f"{stored.path}: {in_short(error)}") from error
+        return Reading(spec=spec, build=partial(build_adapter, spec.name, spec.config, spec.base))
+
+
+def save_adapter(
+    path: str | os.PathLike[str], adapter: Adapter, spec: AdapterSpec, *, dtype: torch.dtype = torch.float16
+) -> None:
+    """Write it to `path`, whole or not at all; weights are stored as `dtype`."""
+    tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in adapter.state_dict().items()}
+    with whole(Path(path)) as draft:
+        write_safetensors(draft, tensors, spec_to_metadata(spec))
+
+
+def spec_to_metadata(spec: AdapterSpec) -> dict[str, str]:
+    """What a control's file says beside its weights."""
+    return {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "adapter": json.dumps(adapter_config_to_dict(spec.name, spec.config)),
+        "unet": json.dumps(unet_config_to_dict(spec.base)),
+        KEY: spec.fingerprint.to_json(),
+        "training": json.dumps(spec.training),
+    }
+
+
+def _metadata_to_spec(metadata: dict[str, str], tensors: int) -> AdapterSpec:
+    told = {name: parsed(metadata.get(name, ""), f"metadata {name!r}") for name in ("adapter", "unet", "training")}
+    name, config = adapter_config_from_dict(told["adapter"])
+    base = unet_config_from_dict(told["unet"])
+    check_settings(base, MOST_TIMES * tensors)
+    return AdapterSpec(
+        name=name,
+        config=config,
+        base=base,
+        fingerprint=Fingerprint.from_json(metadata.get(KEY, ""), f"metadata {KEY!r}"),
+        training=told["training"],
+    )
