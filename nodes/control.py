@@ -123,4 +123,6 @@ class ImagenControl:
             apply_to_null=apply_to_null,
             fit=fit,
         )
+        if not control_net.network.takes_hint:
+            raise ValueError("this file is an image prompt and follows no hint: connect it to Imagen Image Prompt")
         return ((*previous, control),)

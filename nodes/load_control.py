@@ -8,20 +8,20 @@ class ImagenLoadControl:
     DISPLAY_NAME = "Imagen Load Control"
     DESCRIPTION = (
         "Loads a control: a network that makes a stage follow a hint, such as edges or a palette. The file says itself "
-        "whether it is a ControlNet or a T2I-Adapter, which hints it reads and which stage it belongs to. None is "
-        "shipped yet: imagen train control makes one for your stage."
+        "whether it is a ControlNet, a T2I-Adapter or an image prompt, which hints it reads and which stage it belongs "
+        "to. None is shipped yet: imagen train control makes one for your stage."
     )
     CATEGORY = "imagen/loaders"
-    SEARCH_ALIASES = ["controlnet loader", "load controlnet model", "t2i-adapter", "control net"]
+    SEARCH_ALIASES = ["controlnet loader", "load controlnet model", "t2i-adapter", "control net", "ipadapter loader"]
     FUNCTION = "load"
     RETURN_TYPES = (_sockets.CONTROL_NET,)
     RETURN_NAMES = ("control_net",)
-    OUTPUT_TOOLTIPS = ("The control, for Imagen Control.",)
+    OUTPUT_TOOLTIPS = ("The control, for Imagen Control, or an image prompt, for Imagen Image Prompt.",)
 
     @classmethod
     def INPUT_TYPES(cls):
         tip = (
-            "A .safetensors that imagen train control or imagen train adapter wrote, under models/imagen, "
+            "A .safetensors that imagen train control, adapter or image_prompt wrote, under models/imagen, "
             "models/controlnet or in the pack's own models folder. Those of Stable Diffusion and other models fit no "
             "stage of ours."
         )

@@ -82,6 +82,29 @@ def test_a_photo_is_no_hint_and_another_base_no_match(base, net):
         draw(other, control=control(net))
 
 
+def test_an_image_prompt_is_told_from_a_control(base, net):
+    torch.manual_seed(2)
+    kind = CORE.ADAPTERS["image_prompt"]
+    network = CORE.build_adapter("image_prompt", kind.config_cls(**kind.config_cls.tiny), base.spec.unet_config)
+    for parameter in network.requires_grad_(False).parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    reference = CORE.LoadedAdapter(network=network, spec=CORE.AdapterSpec.of(network, base))
+    settings = {"weight": 1.0, "start_at": 0.0, "end_at": 1.0}
+    make = NODES["ImagenImagePrompt"]().make
+    both = make(reference, picture(), **settings, previous=control(net))[0]
+    alone = draw(base, control=both[1:])
+    assert len(both) == 2 and (alone - draw(base)).abs().max() > 1e-3
+    assert (draw(base, control=both) - alone).abs().max() > 1e-3
+    left = torch.zeros(1, 16, 16)
+    left[..., :8] = 1.0
+    masked = make(reference, picture(), **settings, attn_mask=left)[0]
+    assert not torch.equal(draw(base, control=masked), alone)
+    with pytest.raises(ValueError, match="follows hints: connect it to Imagen Control"):
+        make(net, picture(), **settings)
+    with pytest.raises(ValueError, match="follows no hint: connect it to Imagen Image Prompt"):
+        control(reference)
+
+
 @pytest.mark.parametrize("lines", ["edges", "soft_edges", "scribble"])
 def test_lines_are_white_on_black_at_the_size_asked_for(lines):
     image = torch.zeros(2, 32, 48, 3)
