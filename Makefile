@@ -6,7 +6,7 @@ export PROMPT ?= a red sphere to the left of a blue cube
 SCALE ?= 1.0
 export WORKFLOW ?= text_to_image_1024
 
-.PHONY: image editor test lint bench bench-if bench-family workflows thumbnails snapshot train-mini clean
+.PHONY: image editor test quick lint bench bench-if bench-family workflows thumbnails snapshot train-mini clean
 
 # $$PROMPT, not $(PROMPT): the shell takes it from the environment, so quotes inside a prompt stay quotes.
 image: $(VENV)/.standalone
@@ -18,6 +18,10 @@ editor: $(VENV)/.editor
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest
+
+# What needs no process, no browser, no shipped weights and no training: for the hand, between two edits.
+quick: $(VENV)/.test lint
+	$(BIN)/python -m pytest -q --deselect tests/nodes/test_translations.py tests/test_architecture.py tests/core tests/nodes
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,9 @@ SHARED = {
     "settings": ("tests/core/test_discovery.py", r"toy\]"),
     "node": ("tests/nodes/test_node_manners.py", r"ImagenToy"),
     "sampler in a node": ("tests/nodes/test_node_sampling.py", r"\[toy\]"),
+    "recipe": ("tests/core/test_samplers.py", r"\[ab2\]"),
+    "recipe's order": ("tests/core/test_samplers_exact.py", r"at_its_order\[ab2\]"),
+    "recipe in its node": ("tests/nodes/test_node_sampling.py", r"\[ab2\]"),
     "chosen": ("tests/nodes/check_toys_chosen.py", r"toy"),
 }
 
@@ -38,10 +42,24 @@ def passed(tmp_path_factory):
         shutil.copy(ROOT / file, copy / file)
     shutil.copytree(ROOT / "tests" / "toys", copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     files = sorted({file for file, _ in SHARED.values()})
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=short", "-p", "no:cacheprovider", "-k", "toy", *files]
+    follow_recipe(copy)
+    quiet = ["-q", "-rA", "--tb=short", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *quiet, "-k", "toy or ab2", *files]
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
     return re.findall(r"^PASSED (.*)$", done.stdout, re.MULTILINE)
+
+
+def follow_recipe(copy):
+    """What CONTRIBUTING says of a new sampler: the file, and its order of error in the test."""
+    recipe = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    ((file, indented),) = re.findall(r"Write `(.+?)`:\n\n   ```python\n(.+?)   ```", recipe, re.DOTALL)
+    (copy / file).write_text(textwrap.dedent(indented), encoding="utf-8")
+    ((table, test, entry),) = re.findall(r"`(\w+)` in\s+`(tests/\S+)` as `(.+?)`", recipe)
+    before = (copy / test).read_text(encoding="utf-8")
+    after = before.replace(f"{table} = {{", f"{table} = {{{entry}, ")
+    assert after != before
+    (copy / test).write_text(after, encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", SHARED)

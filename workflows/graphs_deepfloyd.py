@@ -10,7 +10,7 @@ T5_XXL = "t5xxl_fp8_e4m3fn.safetensors"
 X4_UPSCALER = "x4-upscaler-ema.safetensors"
 PROMPT = "a photo of a kangaroo wearing an orange hoodie and blue sunglasses in front of the Eiffel tower"
 LICENCE = (
-    "DeepFloyd IF's weights are for non-commercial research, and have to be asked for. README.md, section DeepFloyd IF, has "
+    "DeepFloyd IF's weights are for non-commercial research, and have to be asked for. docs/deepfloyd_if.md has "
     "the lines that fetch them. The text encoder is the t5xxl file of Flux and SD3, in models/text_encoders."
 )
 APP = {"Prompt": ("text", "negative_text"), "Stage I": ("guidance_scale",)}  # what app mode asks for
