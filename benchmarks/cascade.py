@@ -30,7 +30,7 @@ def first_picture(threads: int, folder: str) -> dict[str, float]:
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - start
     if os.waitstatus_to_exitcode(status) or not list(Path(folder).rglob("*.png")):
-        raise SystemExit(f"{' '.join(command)} did not draw a picture; run it by hand to see why.")
+        raise SystemExit(f"{' '.join(command)} did not draw a picture; run it by hand to see why")
     return {"seconds": seconds, "peak_mib": usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)}
 
 

@@ -47,7 +47,7 @@ def run(script: str, *arguments: object) -> dict[str, Any]:
     command = [sys.executable, str(HERE / script), *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed with exit code {done.returncode}; any reason it gave is above.")
+        raise SystemExit(f"{' '.join(command)} failed with exit code {done.returncode}; any reason it gave is above")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -17,9 +17,9 @@ from if_networks import SIZES, parameters, settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from imagen_core.activation_memory import activation_bytes  # noqa: E402
-from imagen_core.checkpoints.deepfloyd_config import config_from_diffusers  # noqa: E402
-from imagen_core.unets import build_unet  # noqa: E402
+from imagen_core.activation_memory import activation_bytes
+from imagen_core.checkpoints.deepfloyd_config import config_from_diffusers
+from imagen_core.unets import build_unet
 
 CARDS = (6, 8, 12, 24)  # GB as sold: 2^30 bytes each
 MARGIN = 0.8  # GiB

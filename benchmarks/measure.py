@@ -21,8 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from contenders import PAIRS, PARAMETER_TOLERANCE, Contender  # noqa: E402
-from resident import peak_mib  # noqa: E402
+from contenders import PAIRS, PARAMETER_TOLERANCE, Contender
+from resident import peak_mib
 
 
 def seconds(step: Callable[[], object]) -> tuple[float, float]:
@@ -46,7 +46,7 @@ def compare(pair: str, repetitions: int) -> dict[str, Any]:
     if abs(counts[1] / counts[0] - 1) > PARAMETER_TOLERANCE:
         raise SystemExit(
             f"{pair}: parameter counts {counts} differ by more than {PARAMETER_TOLERANCE:.0%}; "
-            "change the widths in benchmarks/contenders.py."
+            "change the widths in benchmarks/contenders.py"
         )
     flops = [gflop(side) for side in sides]
     for side in sides:

@@ -22,7 +22,7 @@ def _unused(name: str) -> type:
     """A class that may be named at import and says so loudly if anyone ever calls it."""
 
     def refuse(self: object, *args: object, **kwargs: object) -> None:
-        raise RuntimeError(f"torchvision.transforms.{name} is a stand-in: no benchmark should reach it.")
+        raise RuntimeError(f"torchvision.transforms.{name} is a stand-in: no benchmark should reach it")
 
     return type(name, (), {"__init__": refuse})
 

@@ -15,24 +15,23 @@ from .checkpoints.stage_spec import StageSpec
 from .classes import Classes
 from .clip.config import ACTIVATIONS as CLIP_ACTIVATIONS
 from .clip.loading import find_clips, load_clip
-from .clip.model import Clip, clip_ranking
+from .clip.model import clip_ranking
 from .conditioning import Signals, TextEmbeds
 from .control import Control
-from .denoiser import Denoiser, Prediction
 from .draw import Draw
 from .fingerprint import Fingerprint, check_fits, fingerprint
 from .guidance import GUIDANCE, Guidance
 from .guidance.classifier_free import rescale_guidance
-from .hints import FITS, HINTS, Hint
+from .hints import FITS, HINTS
 from .inpainting import InitImage
 from .inspection import inspect_checkpoint
 from .inversion import invert
-from .lora import Lora, LoraSettings, find_loras, fit_lora, read_lora, save_lora, with_lora
+from .lora import LoraSettings, find_loras, fit_lora, read_lora, save_lora, with_lora
 from .noise import BatchNoise
-from .predictions import PREDICTIONS, prediction_of
+from .predictions import prediction_of
 from .progress import CURVES, in_interval, progress_at
 from .prompts import Prompt, TypedPrompt, encode_prompt, typed_prompt
-from .samplers import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, Sampler
+from .samplers import RESPACINGS, SAMPLERS, SPACINGS, STRIDES
 from .sampling import low_res_conditioning, sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
 from .settings import make_guidance, make_thresholding
@@ -42,10 +41,10 @@ from .text.listing import find_text_encoders
 from .text.loading import load_text_encoder
 from .text.movable import movable_weights
 from .text.t5 import T5TextEncoder
-from .thresholding import THRESHOLDINGS, Thresholding
+from .thresholding import THRESHOLDINGS
 from .thresholding.mimic import GuidedThresholding
 from .tiling import Tiling
-from .unets import UNETS, build_unet
+from .unets import build_unet
 from .variance_exploding import sigma_ve_table, sigma_ve_to_t, t_to_sigma_ve
 
 __all__ = [
@@ -55,39 +54,30 @@ __all__ = [
     "FITS",
     "GUIDANCE",
     "HINTS",
-    "PREDICTIONS",
     "RESPACINGS",
     "SAMPLERS",
     "SCHEDULES",
     "SPACINGS",
     "STRIDES",
     "THRESHOLDINGS",
-    "UNETS",
     "AdapterSpec",
     "BatchNoise",
     "Classes",
     "Control",
-    "Clip",
-    "Denoiser",
     "Draw",
     "Fingerprint",
     "Guidance",
     "GuidedThresholding",
-    "Hint",
     "InitImage",
     "LoadedAdapter",
-    "Lora",
     "LoraSettings",
-    "Prediction",
     "Prompt",
-    "Sampler",
     "Schedule",
     "Signals",
     "Stage",
     "StageSpec",
     "T5TextEncoder",
     "TextEmbeds",
-    "Thresholding",
     "Tiling",
     "TypedPrompt",
     "build_adapter",

@@ -71,12 +71,12 @@ def _indexed(index: Path) -> list[Path]:
     try:
         names = sorted(set(read_settings(index)["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{index} is no index of weights ({error}); download it again.") from error
+        raise ValueError(f"{index} is no index of weights ({error}); download it again") from error
     if not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{index} is no index of weights, for not all of its files have names; download it again.")
+        raise ValueError(f"{index} is no index of weights, for not all of its files have names; download it again")
     outside = [name for name in names if Path(name).name != name]
     if outside:
-        raise ValueError(f"{index} names {outside[0]!r}, which is not in its folder; download it again.")
+        raise ValueError(f"{index} names {outside[0]!r}, which is not in its folder; download it again")
     return [index.with_name(name) for name in names]
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-CACHE = "imagen-nodes"
-
 
 def home() -> Path | None:
     """The user's own folder; None where there is none, as in a container that runs under a bare number."""

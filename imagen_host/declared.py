@@ -17,9 +17,9 @@ SECTIONS = ("required", "optional")
 class InputSpec:
     """One declared input; `spec` is what INPUT_TYPES gives for it: (type or choices, options)."""
 
-    name: str
-    spec: Any
-    required: bool
+    name: str  # as in a prompt's "inputs"
+    spec: Any  # what INPUT_TYPES gives for it: (type or choices, options)
+    required: bool  # whether a prompt without it is refused
 
     @property
     def kind(self) -> Any:

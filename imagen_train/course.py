@@ -13,14 +13,14 @@ DECAYS = ("linear", "cosine")
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """The shape of a run in time. `decay_start`: fraction of the run after which the rate falls to zero, as `decay` says."""
+    """The shape of a run in time."""
 
-    warmup_steps: int = 100
-    decay_start: float = 0.6
-    decay: str = "linear"
+    warmup_steps: int = 100  # over which the rate rises from zero
+    decay_start: float = 0.6  # fraction of the run after which the rate falls to zero
+    decay: str = "linear"  # how it falls, one of DECAYS
     ema_half_life: float = 300.0  # steps
-    save_minutes: float = 2.0
-    log_seconds: float = 15.0
+    save_minutes: float = 2.0  # between two saved states
+    log_seconds: float = 15.0  # between two lines of the log
 
     def __post_init__(self) -> None:
         if self.decay not in DECAYS:

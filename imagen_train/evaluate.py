@@ -42,11 +42,11 @@ SR_PICTURES = {"sr256": "full256_held_out", "sr1024": "window1024_held_out"}
 class SamplingSettings:
     """How pictures are drawn for a measurement; None takes what the checkpoint recommends."""
 
-    steps: int | None = None
-    guidance_scale: float | None = None
-    sampler: str | None = None
-    aug_level: float | None = None
-    batch_size: int = 32
+    steps: int | None = None  # calls of the network
+    guidance_scale: float | None = None  # 1 is off
+    sampler: str | None = None  # a key of SAMPLERS
+    aug_level: float | None = None  # in [0, 1], where a picture is enlarged
+    batch_size: int = 32  # pictures at once
     dtype: str = "float32"  # the network's; the hosts use float32 for imagen-mini
 
     def of(self, stage: Stage) -> SamplingSettings:

@@ -30,13 +30,13 @@ OPTIMISERS = ("muon", "adamw", "adafactor")
 class OptimConfig:
     """Peak learning rates and decays; `loop` multiplies both rates by the schedule's factor in [0, 1]."""
 
-    muon_lr: float = 0.02
-    muon_momentum: float = 0.95
-    newton_schulz_steps: int = 5
-    adamw_lr: float = 1.5e-3
-    adamw_betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
+    muon_lr: float = 0.02  # of the matrices inside
+    muon_momentum: float = 0.95  # of their gradients
+    newton_schulz_steps: int = 5  # that make an update orthogonal
+    adamw_lr: float = 1.5e-3  # of all else
+    adamw_betas: tuple[float, float] = (0.9, 0.98)  # decays of its mean and its mean square
+    weight_decay: float = 0.0  # of both
+    clip_norm: float = 1.0  # the longest gradient, over all weights
     name: str = "muon"  # muon (matrices; adamw moves the rest), adamw, or adafactor, whose state is smallest
 
     def __post_init__(self) -> None:

@@ -55,25 +55,25 @@ def default_models_dir() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """How long, where, on what. `minutes` counts the whole run, interruptions left out; preview_minutes inf: none."""
+    """How long, where, on what."""
 
-    state_dir: Path
-    cache_dir: Path
-    models_dir: Path
-    minutes: float | None = None
-    max_steps: int | None = None
-    resume: bool = False
-    from_weights: Path | None = None
-    teacher: Path | None = None
-    device: str = "cpu"
-    threads: int = 1
-    bf16: bool = False
-    compile: bool = False
-    batch_size: int | None = None
-    seed: int = 0
-    rate: float = 1.0
-    preview_minutes: float = 5.0
-    export: bool = True
+    state_dir: Path  # states, logs and sample pictures
+    cache_dir: Path  # rendered pictures, kept between runs
+    models_dir: Path  # the finished weights
+    minutes: float | None = None  # of the whole run, interruptions left out; the rate reaches zero at its end
+    max_steps: int | None = None  # of the optimiser; whichever limit is nearer counts
+    resume: bool = False  # go on from the last save in state_dir
+    from_weights: Path | None = None  # a checkpoint to begin with
+    teacher: Path | None = None  # a network whose feature maps are learned too (REPA)
+    device: str = "cpu"  # as torch calls it
+    threads: int = 1  # of the CPU
+    bf16: bool = False  # autocast of the network; always on under cuda
+    compile: bool = False  # torch.compile the network
+    batch_size: int | None = None  # pictures (captions) a step; None: the stage's own
+    seed: int = 0  # everything random follows from it
+    rate: float = 1.0  # factor on the learning rates
+    preview_minutes: float = 5.0  # between sample pictures; inf: none
+    export: bool = True  # whether models_dir is written
     accumulate: int = 1  # batches a step: their gradients' mean
     checkpointing: bool = False  # less memory for a third more time
     tensorboard: bool = False  # also write TensorBoard's files into the state directory

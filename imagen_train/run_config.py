@@ -139,15 +139,15 @@ class RunConfig:
     """One stage, one file."""
 
     out: Path  # the models folder to be: weights, state, cache and report
-    data: DataTable
-    run: RunTable
+    data: DataTable  # pictures and captions
+    run: RunTable  # how long, on what
     stage: str = "base64"  # base64 draws from text; sr256 and sr1024 enlarge four times
     text_encoder: Path | None = None  # folder of the encoder that reads the captions; None: imagen-mini's
     from_weights: Path | None = None  # begin from a checkpoint's weights; the network's settings are then its own
     network: Mapping[str, Any] | None = None  # kind and settings of a network; None: imagen-mini's of that stage
-    diffusion: DiffusionTable = DiffusionTable()
-    optimiser: OptimiserTable = OptimiserTable()
-    samples: SamplesTable = SamplesTable()
+    diffusion: DiffusionTable = DiffusionTable()  # schedule and prediction
+    optimiser: OptimiserTable = OptimiserTable()  # which, and at what rates
+    samples: SamplesTable = SamplesTable()  # pictures to look at meanwhile
 
     def __post_init__(self) -> None:
         one_of("stage", self.stage, STAGES)

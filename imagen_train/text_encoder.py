@@ -34,14 +34,14 @@ LOOP = LoopConfig(decay_start=0.4, ema_half_life=60.0, warmup_steps=50)
 class TextModelConfig:
     """The tiny T5's size, and what it is trained on."""
 
-    d_model: int = 128
-    layers: int = 4
-    heads: int = 4
-    d_kv: int = 32
-    d_ff: int = 256
-    decoder_layers: int = 1
+    d_model: int = 128  # width of a token
+    layers: int = 4  # of the encoder
+    heads: int = 4  # of every attention
+    d_kv: int = 32  # width of a head
+    d_ff: int = 256  # width inside of the feed-forward layers
+    decoder_layers: int = 1  # of the decoder, which is thrown away
     span_share: float = 0.2  # of a batch; the rest learns to parse
-    captions: int = 250_000
+    captions: int = 250_000  # that it learns to parse
     probe_captions: int = 8_000  # that the finished encoder is measured on
 
 

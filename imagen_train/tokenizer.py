@@ -28,7 +28,7 @@ MAX_TOKENS = 128
 SPACE = "▁"  # a word's beginning (Metaspace)
 WORD_SCORE, CHARACTER_SCORE = -6.0, -8.0  # any two pieces score less than one: the longest piece wins
 ACCENTED = "àáâäåæçèéêëìíîïñòóôöøùúûüßœÀÁÂÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÖØÙÚÛÜ"
-QUOTES = "“”‘’«»–—…€£°"  # noqa: RUF001
+QUOTES = "“”‘’«»–—…€£°"
 
 
 def pieces() -> list[tuple[str, float]]:

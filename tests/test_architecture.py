@@ -18,6 +18,7 @@ FOREIGN = {
     "imagen_core/text/captions.py imports ftfy",  # where it is installed
 }
 PARTS = ("imagen_core", "imagen_host", "imagen_pictures", "imagen_train", "nodes")
+OUTSIDE = ("nodes", "imagen_host", "imagen_pictures", "imagen_train", "workflows", "benchmarks", "clients")
 BY_STRING = {"import_module", "__import__", "resolve_name", "run_module"}
 BY_PATH = {"spec_from_file_location", "SourceFileLoader", "run_path"}
 
@@ -112,6 +113,22 @@ def test_nodes_use_the_facade_only():
     assert offenders(files("nodes"), lambda name: name.startswith("imagen_core.")) == []
 
 
+def test_the_facade_has_no_name_that_nobody_outside_uses():
+    tree = ast.parse((ROOT / "imagen_core" / "__init__.py").read_text(encoding="utf-8"))
+    (offered,) = (ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
+    used = {name for part in (*OUTSIDE, "tests") for path in files(part) for name in taken_from_the_facade(path)}
+    used |= set(re.findall(r"\w+", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert [name for name in offered if name not in used] == []
+
+
+def taken_from_the_facade(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[-1] == "imagen_core":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("imagen_core", "CORE"):
+            yield node.attr
+
+
 def test_only_host_folder_knows_the_hosts():
     others = [path for path in files("nodes") if path.parent.name != "_host"]
     hosts = ("comfy", "folder_paths", "imagen_host", "imagen_train", "server", "execution")
@@ -176,7 +193,7 @@ def deepest(named, module: str, member: str) -> str | None:
 def test_only_named_formats_are_ever_decoded():
     loose = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
-        for part in (*PARTS, "workflows", "clients", "benchmarks")
+        for part in ("imagen_core", *OUTSIDE)
         for path in files(part)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Image.open", "PIL.Image.open")
@@ -190,6 +207,54 @@ def test_importing_the_core_leaves_out(module):
     code = f"import sys, imagen_core; sys.exit({module!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_errors_end_without_a_full_stop():
+    stopped = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for part in ("imagen_core", *OUTSIDE)
+        for path in files(part)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args
+        if re.search(r"[^.]\.$", written(node.exc.args[0]))
+    ]
+    assert stopped == []
+
+
+def test_a_sentence_stands_beside_each_setting():
+    """At the line's end or above it; where a subclass gives another default, at its base."""
+    kinds = {
+        node.name: (path, node, ["", *source.splitlines()])
+        for part in PARTS
+        for path in files(part)
+        for source in [path.read_text(encoding="utf-8")]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef) and node.name.endswith(("Config", "Spec", "Options")) and node.decorator_list
+    }
+    bare = [
+        f"{path.relative_to(ROOT)}: {name}.{setting}"
+        for name, (path, _, _) in kinds.items()
+        for setting, told in settings_told(name, kinds).items()
+        if not told and not any(settings_told(base, kinds).get(setting) for base in ancestors(name, kinds))
+    ]
+    assert bare == []
+
+
+def settings_told(name: str, kinds) -> dict[str, bool]:
+    """The fields of a dataclass, and whether a comment says what each is."""
+    _, node, lines = kinds[name]
+    fields = [
+        field for field in node.body if isinstance(field, ast.AnnAssign) and "ClassVar" not in lines[field.lineno]
+    ]
+    above = lambda field: lines[field.lineno - 1].strip().startswith("#")
+    return {field.target.id: above(field) or "  # " in lines[field.lineno] for field in fields}
+
+
+def ancestors(name: str, kinds) -> Iterator[str]:
+    for base in map(ast.unparse, kinds[name][1].bases):
+        if base in kinds:
+            yield base
+            yield from ancestors(base, kinds)
 
 
 def test_every_python_file_says_which_question_it_answers():

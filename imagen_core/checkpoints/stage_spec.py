@@ -20,7 +20,7 @@ class StageSpec:
     """One stage of a cascade; ValueError where its parts contradict each other."""
 
     stage: str  # what people call it: its role and the side of the pictures it was trained to make, base64, sr256 ...
-    unet_config: UNetConfig
+    unet_config: UNetConfig  # what the network is built from
     schedule_config: dict[str, Any]  # as `schedule_to_config` writes it
     prediction_type: str  # what the network puts out, a key of PREDICTIONS
     learned_variance: bool = False  # whether it puts out each step's variance besides
@@ -29,9 +29,7 @@ class StageSpec:
     text: TextReading = TextReading()  # how it reads a prompt, if it does
     space: Space = Pixels()  # where it draws
     low_res_resize: str = "area_bilinear"  # how its small picture is enlarged, see `super_resolution.upsample`
-    aug_zero_is_clean: bool = (
-        True  # whether aug_level 0 leaves that picture untouched, or adds the schedule's first noise
-    )
+    aug_zero_is_clean: bool = True  # aug_level 0 leaves it untouched; False: it has the schedule's first noise (IF)
 
     def __post_init__(self) -> None:
         if _STAGE.fullmatch(self.stage) is None:

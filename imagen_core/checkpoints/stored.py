@@ -62,7 +62,7 @@ def stored_at(path: Path, dtype: torch.dtype = torch.float32) -> Iterator[Stored
     elif path.exists():
         folder, files = path.parent, shards_of(path)
     else:
-        raise FileNotFoundError(f"No checkpoint at {path}; check the name, or put the file there")
+        raise FileNotFoundError(f"no checkpoint at {path}; check the name, or put the file there")
     with open_weights(files) as weights:
         yield Stored(path, folder, weights, path.is_dir() or path.name.startswith(PUBLISHED))
 

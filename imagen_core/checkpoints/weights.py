@@ -96,7 +96,7 @@ class _Archive:
 
 def _refuse_twice(key: str, known: dict[str, Any], file: Path) -> None:
     if key in known:
-        raise ValueError(f"{file}: {key!r} is also in another file of this model; keep one of them.")
+        raise ValueError(f"{file}: {key!r} is also in another file of this model; keep one of them")
 
 
 def how_to_convert(file: Path) -> str:
@@ -111,7 +111,7 @@ def how_to_convert(file: Path) -> str:
 
 def _load_archive(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
-        raise FileNotFoundError(f"No checkpoint at {file}; check the name, or put the file there.")
+        raise FileNotFoundError(f"no checkpoint at {file}; check the name, or put the file there")
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
@@ -123,7 +123,7 @@ def _load_archive(file: Path) -> dict[str, Tensor]:
         reason = f"{file} is truncated or damaged, or too old to be mapped into memory ({_first_line(error)})"
         raise ValueError(f"{reason}; download it again. {how_to_convert(file)}") from error
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise ValueError(f"{file} is no plain table of weights; get the .safetensors file.")
+        raise ValueError(f"{file} is no plain table of weights; get the .safetensors file")
     return loaded
 
 
@@ -136,6 +136,6 @@ def read_float(weights: Weights, key: str, dtype: torch.dtype) -> Tensor:
     if DTYPES.get(weights.dtypes[key]) not in FLOATS and key not in weights.scales:
         raise ValueError(
             f"{weights.files[0]}: {key!r} is stored as {weights.dtypes[key]}, a quantised form that this pack does not"
-            " read for U-Nets; get the fp16 or fp32 file."
+            " read for U-Nets; get the fp16 or fp32 file"
         )
     return finite(weights.read(key, dtype), weights.files[0], key)

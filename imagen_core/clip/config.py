@@ -34,8 +34,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 class TowerConfig:
     """A transformer of pre-norm blocks."""
 
-    width: int
-    layers: int
+    width: int  # of a token inside
+    layers: int  # blocks
     heads: int  # width is a multiple of it
     mlp: int  # width of the feed-forward's hidden layer
     activation: str = "quick_gelu"  # OpenAI's weights; "gelu" in OpenCLIP's: the other one is a silent error
@@ -65,7 +65,7 @@ class TextConfig(TowerConfig):
     layers: int = 12
     heads: int = 8
     mlp: int = 2048
-    vocab_size: int = 49408
+    vocab_size: int = 49408  # rows of the table of embeddings
     positions: int = 77  # the longest text, its two marks included
     end: int = END  # whose place in the last layer is the text's
 
@@ -100,10 +100,10 @@ class VisionConfig(TowerConfig):
 class ClipConfig:
     """What of a CLIP there is: a text encoder or a vision encoder alone, or both."""
 
-    text: TextConfig | None = None
-    vision: VisionConfig | None = None
+    text: TextConfig | None = None  # None: the file cannot read
+    vision: VisionConfig | None = None  # None: it cannot look
     text_embed_dim: int | None = None  # what the text's projection puts out; None for a file without one
-    vision_embed_dim: int | None = None
+    vision_embed_dim: int | None = None  # and the picture's
     scaled: bool = False  # whether the file knows its logit_scale
 
 

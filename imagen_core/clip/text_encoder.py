@@ -25,12 +25,12 @@ from .network import ClipNetwork
 class ClipTextConfig:
     """What an encoder's tokens and rows are."""
 
-    vocab_size: int
-    d_model: int
+    vocab_size: int  # rows of the table of embeddings
+    d_model: int  # width of a prompt's embeddings
     max_positions: int  # the longest prompt, its two marks included
-    pad_token_id: int
-    prefix_ids: tuple[int, ...]
-    eos_token_id: int
+    pad_token_id: int  # fills a batch of prompts up to the longest
+    prefix_ids: tuple[int, ...]  # marks before a text
+    eos_token_id: int  # the mark after it
 
 
 class ClipTextNetwork:

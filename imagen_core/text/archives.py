@@ -50,7 +50,7 @@ class Archive(Protocol):
 def open_archive(path: Path) -> Archive:
     """Open by ending. Raises FileNotFoundError, or ValueError for a file that is no archive or not whole."""
     if not path.is_file():
-        raise FileNotFoundError(f"No text encoder at {path}; check the name, or put the file there.")
+        raise FileNotFoundError(f"no text encoder at {path}; check the name, or put the file there")
     return GgufArchive(path) if path.suffix.lower() == ".gguf" else SafetensorsArchive(path)
 
 
@@ -68,7 +68,7 @@ class SafetensorsArchive:
         """Raise ValueError for a file that is quantised in a form which is not read here, naming the form."""
         if self.unread is not None:
             raise ValueError(
-                f"{self.path} holds {self.unread}, which are not read here; get the fp16 or fp8 file, or a .gguf."
+                f"{self.path} holds {self.unread}, which are not read here; get the fp16 or fp8 file, or a .gguf"
             )
 
     def check(self, name: str) -> None:
@@ -77,19 +77,19 @@ class SafetensorsArchive:
         if kind not in _FLOAT_NAMES and not (kind == "I8" and self._scale_of(name) is not None):
             raise ValueError(
                 f"{self.path}: {name!r} holds {kind} numbers (a bitsandbytes file?), which are not read here; get the "
-                "fp16 or fp8 file, or a .gguf."
+                "fp16 or fp8 file, or a .gguf"
             )
         looked_up = name.endswith(("shared.weight", "embed_tokens.weight", "attention_bias.weight"))  # never scaled
         if self._scaled and kind.startswith("F8") and not looked_up and self._scale_of(name) is None:
             raise ValueError(
-                f"{self.path} says that its fp8 weights are scaled, and {name!r} has no scale; get the file again."
+                f"{self.path} says that its fp8 weights are scaled, and {name!r} has no scale; get the file again"
             )
 
         scale = self._scale_of(name)
         if scale is not None and math.prod(self.shapes[scale]) not in (1, self.shapes[name][0]):
             raise ValueError(
                 f"{self.path}: {scale!r} has shape {self.shapes[scale]}, expected one number or one a row; get the file "
-                "again."
+                "again"
             )
 
     def _scale_of(self, name: str) -> str | None:
@@ -103,7 +103,7 @@ class SafetensorsArchive:
                 stored = file.read(name)
                 factor = None if scale is None else file.read(scale)
         except (ValueError, KeyError, OSError) as error:  # the file changed since it was opened
-            raise ValueError(f"{self.path}: {name!r} cannot be read ({error}); copy the file again.") from error
+            raise ValueError(f"{self.path}: {name!r} cannot be read ({error}); copy the file again") from error
         if factor is not None and factor.numel() > 1:
             factor = factor.reshape(-1, 1)  # one scale a row
         return FloatWeight(stored=stored, scale=factor)
@@ -156,7 +156,7 @@ class GgufArchive:
         try:
             import gguf
         except ImportError as error:
-            raise ValueError(f"{path} needs the gguf package: pip install '.[gguf]', or pip install gguf.") from error
+            raise ValueError(f"{path} needs the gguf package: pip install '.[gguf]', or pip install gguf") from error
         header = read_gguf_header(path)
         self.path, self.metadata, self._tensors = path, header.metadata, header.tensors
         self.shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
@@ -164,7 +164,7 @@ class GgufArchive:
         size = path.stat().st_size
         for name, tensor in header.tensors.items():
             if tensor.kind in self._block_sizes and tensor.offset + math.prod(self._rows(name)) > size:
-                raise ValueError(f"{path} ends within {name!r}: it is truncated; download or copy it again.")
+                raise ValueError(f"{path} ends within {name!r}: it is truncated; download or copy it again")
 
     def _rows(self, name: str) -> tuple[int, int]:
         """How many rows of how many bytes a tensor has; rows are quantised one by one."""
@@ -179,11 +179,11 @@ class GgufArchive:
         known = tensor.kind in self._block_sizes
         label = GGMLQuantizationType(tensor.kind).name if known else f"ggml type {tensor.kind}"
         if known and tensor.shape[-1] % self._block_sizes[tensor.kind][0]:
-            raise ValueError(f"{self.path}: rows of {name!r} are no whole {label} blocks; get the file again.")
+            raise ValueError(f"{self.path}: rows of {name!r} are no whole {label} blocks; get the file again")
         if not known or not self._can_be_undone(tensor.kind):
             raise ValueError(
                 f"{self.path}: {name!r} is stored as {label}, which the gguf package cannot undo; get a Q8_0, Q5_K or "
-                "Q4_K file."
+                "Q4_K file"
             )
 
     def _can_be_undone(self, kind: int) -> bool:
@@ -203,7 +203,7 @@ class GgufArchive:
         try:
             stored = read_into_memory(self.path, tensor.offset, rows * row_bytes)
         except (ValueError, OSError) as error:  # the file changed since it was opened
-            raise ValueError(f"{self.path}: {name!r} cannot be read ({error}); copy the file again.") from error
+            raise ValueError(f"{self.path}: {name!r} cannot be read ({error}); copy the file again") from error
         if tensor.kind in _GGUF_FLOATS:
             return FloatWeight(stored=stored.view(_GGUF_FLOATS[tensor.kind]).reshape(tensor.shape))
         return GgufWeight(stored=stored.reshape(rows, row_bytes), kind=tensor.kind)

@@ -23,16 +23,16 @@ SIZES = {  # ours: transformers'
 class BertConfig:
     """The encoder's dimensions, named as `T5Config`'s where they mean the same."""
 
-    vocab_size: int
-    d_model: int
-    d_ff: int
-    num_layers: int
+    vocab_size: int  # rows of the table of embeddings
+    d_model: int  # width of a token, and so of a prompt's embeddings
+    d_ff: int  # width inside of the feed-forward layers
+    num_layers: int  # blocks, each attention and feed-forward
     num_heads: int  # d_model is a multiple of it
     max_positions: int = 512  # the longest prompt, its marks included: positions are learned
     token_types: int = 2  # kinds of sentence; a prompt is of the first kind
-    layer_norm_epsilon: float = 1e-12
+    layer_norm_epsilon: float = 1e-12  # of every layer norm
     activation: str = "gelu"  # one of ACTIVATIONS
-    pad_token_id: int = 0
+    pad_token_id: int = 0  # [PAD]
     prefix_ids: tuple[int, ...] = (101,)  # [CLS]
     eos_token_id: int = 102  # [SEP]
 

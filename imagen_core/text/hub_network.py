@@ -23,11 +23,11 @@ OWN_KINDS = ("t5", "bert")
 class HubConfig:
     """What an encoder's tokens and rows are, as transformers says."""
 
-    vocab_size: int
-    d_model: int
-    pad_token_id: int
-    prefix_ids: tuple[int, ...]
-    eos_token_id: int
+    vocab_size: int  # rows of the table of embeddings
+    d_model: int  # width of a prompt's embeddings
+    pad_token_id: int  # fills a batch of prompts up to the longest
+    prefix_ids: tuple[int, ...]  # marks before a text
+    eos_token_id: int  # the mark after it
 
 
 class HubTokenizer:

@@ -66,7 +66,7 @@ class T5TextEncoder:
         if tokenizer.size > network.config.vocab_size:
             raise ValueError(
                 f"the tokenizer knows {tokenizer.size} tokens and the text encoder {network.config.vocab_size}: they do "
-                "not belong together; use the encoder's own tokenizer."
+                "not belong together; use the encoder's own tokenizer"
             )
 
     @property
@@ -88,7 +88,7 @@ class T5TextEncoder:
         its attention mask, and the rows at pads hold what T5 gives there. ValueError for no texts or no length.
         """
         if isinstance(texts, str) or len(texts) == 0:
-            raise ValueError(f"encode takes a list of at least one prompt; got {texts!r}.")
+            raise ValueError(f"encode takes a list of at least one prompt; got {texts!r}")
         limit = self._limit(max_length, pad_to)
         keys = [self._key(text, limit, pad_to) for text in texts]
         known = {key: encoding for key in keys if (encoding := self.remembered.get(key)) is not None}
@@ -104,7 +104,7 @@ class T5TextEncoder:
     def _limit(self, max_length: int | None, pad_to: int | None) -> int:
         for name, length in (("max_length", max_length), ("pad_to", pad_to)):
             if length is not None and length < 1:
-                raise ValueError(f"{name} is {length}; expected at least 1, the end mark.")
+                raise ValueError(f"{name} is {length}; expected at least 1, the end mark")
         return min(max_length or self.max_tokens, pad_to or self.max_tokens, self.max_tokens)
 
     def _fetch(self, keys: list[PromptKey]) -> dict[PromptKey, Encoding]:
@@ -128,7 +128,7 @@ class T5TextEncoder:
             ids = ids[:room]
             kept = self.tokenizer.text(ids)[-40:]
             warnings.warn(
-                f"The prompt is longer than the {limit} tokens that are read; it was cut after {kept!r}.", stacklevel=4
+                f"the prompt is longer than the {limit} tokens that are read; it was cut after {kept!r}", stacklevel=4
             )
         return [*config.prefix_ids, *ids, config.eos_token_id][-limit:]
 

@@ -16,22 +16,22 @@ ACTIVATIONS = ("relu", "gelu", "silu", "gelu_new")
 
 @dataclass(frozen=True, kw_only=True)
 class T5Config:
-    """The encoder's dimensions, named as in transformers' config.json. `activation` is one of ACTIVATIONS."""
+    """The encoder's dimensions, named as in transformers' config.json."""
 
-    vocab_size: int
-    d_model: int
-    d_kv: int
-    d_ff: int
-    num_layers: int
-    num_heads: int
-    relative_attention_num_buckets: int = 32
-    relative_attention_max_distance: int = 128
-    layer_norm_epsilon: float = 1e-6
+    vocab_size: int  # rows of the table of embeddings
+    d_model: int  # width of a token, and so of a prompt's embeddings
+    d_kv: int  # width of a head
+    d_ff: int  # width inside of the feed-forward layers
+    num_layers: int  # blocks, each attention and feed-forward
+    num_heads: int  # d_kv times it need not be d_model
+    relative_attention_num_buckets: int = 32  # distances that attention tells apart, both ways together
+    relative_attention_max_distance: int = 128  # tokens; farther ones share the last bucket
+    layer_norm_epsilon: float = 1e-6  # of T5's norm, which subtracts no mean
     prefix_ids: ClassVar[tuple[int, ...]] = ()  # T5 puts no mark before a text
-    gated: bool = True
-    activation: str = "gelu_new"
-    pad_token_id: int = 0
-    eos_token_id: int = 1
+    gated: bool = True  # T5 1.1: one of two feed-forward layers gates the other
+    activation: str = "gelu_new"  # one of ACTIVATIONS
+    pad_token_id: int = 0  # fills a batch of prompts up to the longest
+    eos_token_id: int = 1  # </s>, the mark after a text
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads")
@@ -56,7 +56,7 @@ class T5Config:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of a text encoder's folder. Raises FileNotFoundError or ValueError naming the file."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; a text encoder's folder needs it.")
+        raise FileNotFoundError(f"{path} is missing; a text encoder's folder needs it")
     return read_settings(path)
 
 
@@ -65,11 +65,11 @@ def config_from_json(path: Path) -> T5Config:
     content = read_json(path)
     kind = content.get("model_type", "t5")
     if kind != "t5":
-        raise ValueError(f"{path} describes a {kind!r} model; Imagen reads prompts with a T5 encoder.")
+        raise ValueError(f"{path} describes a {kind!r} model; Imagen reads prompts with a T5 encoder")
     words = str(content.get("feed_forward_proj", "relu")).split("-")
     activation = "gelu_new" if words == ["gated", "gelu"] else words[-1]
     if len(words) > 2 or words[0] not in ("gated", words[-1]) or activation not in ACTIVATIONS:
-        raise ValueError(f"{path}: feed_forward_proj {'-'.join(words)!r} is not known; expected relu or gated-gelu.")
+        raise ValueError(f"{path}: feed_forward_proj {'-'.join(words)!r} is not known; expected relu or gated-gelu")
     values = {field.name: content[field.name] for field in fields(T5Config) if content.get(field.name) is not None}
     values |= {"gated": words[0] == "gated", "activation": activation}
     return _config(path, values)
@@ -79,7 +79,7 @@ def _config(source: Path, values: dict[str, Any]) -> T5Config:
     try:
         return T5Config(**values)
     except (ValueError, TypeError) as error:  # TypeError: one that has no default is not there
-        raise ValueError(f"{source} describes no T5 encoder: {error}; get the encoder's own file.") from error
+        raise ValueError(f"{source} describes no T5 encoder: {error}; get the encoder's own file") from error
 
 
 def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], file: Path, epsilon: float = 1e-6) -> T5Config:
@@ -89,7 +89,7 @@ def config_from_shapes(shapes: Mapping[str, tuple[int, ...]], file: Path, epsilo
     needed = [f"{attention}.relative_attention_bias.weight", f"{attention}.q.weight", f"{dense}.wo.weight"]
     for key in ("shared.weight", *needed):
         if len(shapes.get(key, ())) != 2:
-            raise ValueError(f"{file} lacks {key!r}: it is no T5 encoder; choose a T5 file, such as t5xxl_fp16.")
+            raise ValueError(f"{file} lacks {key!r}: it is no T5 encoder; choose a T5 file, such as t5xxl_fp16")
     bias, queries, out = (shapes[key] for key in needed)
     gated = f"{dense}.wi_0.weight" in shapes
     blocks = {key.split(".")[2] for key in shapes if key.startswith("encoder.block.")}

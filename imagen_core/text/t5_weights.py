@@ -144,7 +144,7 @@ def open_weights(files: list[Path], config_file: Path | None = None) -> tuple[We
     expected = expected_shapes(config)
     check_present(expected, places, files[0])
     if _MARK.replace("block.0", "block.1").replace("q.weight", "relative_attention_bias.weight") in places:
-        raise ValueError(f"{files[0]} is a umT5 encoder (a position bias in every block), not T5; get a T5 file.")
+        raise ValueError(f"{files[0]} is a umT5 encoder (a position bias in every block), not T5; get a T5 file")
     return checked_weights(expected, places), config
 
 
@@ -153,7 +153,7 @@ def check_present(
 ) -> None:
     """Raise ValueError naming the first weight that an encoder needs and its files lack."""
     if absent := expected.keys() - places.keys():
-        raise ValueError(f"{file} lacks {len(absent)} of its encoder's weights, first {min(absent)!r}; get it again.")
+        raise ValueError(f"{file} lacks {len(absent)} of its encoder's weights, first {min(absent)!r}; get it again")
 
 
 def checked_weights(
@@ -165,7 +165,7 @@ def checked_weights(
         if archive.shapes[stored_name] != shape:
             raise ValueError(
                 f"{archive.path}: {stored_name!r} has shape {archive.shapes[stored_name]}, the encoder asks for {shape}; "
-                "get matching files."
+                "get matching files"
             )
         archive.check(stored_name)
     return WeightsOnDisk({name: places[name] for name in expected})
@@ -175,7 +175,7 @@ def _check_architecture(archive: Archive) -> None:
     if isinstance(archive, GgufArchive):
         kind = archive.metadata.get("general.architecture")
         if kind not in ("t5", "t5encoder", None):
-            raise ValueError(f"{archive.path} holds a {kind!r} model; Imagen reads prompts with a T5 encoder.")
+            raise ValueError(f"{archive.path} holds a {kind!r} model; Imagen reads prompts with a T5 encoder")
 
 
 def _check_kind(archives: list[Archive]) -> None:

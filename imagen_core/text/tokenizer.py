@@ -82,11 +82,11 @@ class _SentencePieceTokenizer:
         try:
             from sentencepiece import SentencePieceProcessor
         except ImportError as error:
-            raise ValueError(f"{path} needs the sentencepiece package: `pip install sentencepiece`.") from error
+            raise ValueError(f"{path} needs the sentencepiece package: `pip install sentencepiece`") from error
         try:
             self._processor = SentencePieceProcessor(model_file=str(path))
         except (RuntimeError, OSError) as error:
-            raise ValueError(f"{path} cannot be read as a tokenizer ({error}); download or copy it again.") from error
+            raise ValueError(f"{path} cannot be read as a tokenizer ({error}); download or copy it again") from error
         self.size: int = self._processor.vocab_size()
 
     def ids(self, text: str) -> list[int]:
@@ -113,7 +113,7 @@ def _from_json(path: Path) -> _FastTokenizer:
     try:
         return _FastTokenizer(FastTokenizer.from_file(str(path)))
     except Exception as error:  # the library raises bare Exception
-        raise ValueError(f"{path} cannot be read as a tokenizer ({error}); download or copy it again.") from error
+        raise ValueError(f"{path} cannot be read as a tokenizer ({error}); download or copy it again") from error
 
 
 def _from_vocabulary(path: Path) -> _FastTokenizer:
@@ -127,9 +127,9 @@ def _from_vocabulary(path: Path) -> _FastTokenizer:
         )
         tokenizer = FastTokenizer(pieces)
     except Exception as error:  # the library raises bare Exception
-        raise ValueError(f"{path} and its merges.txt cannot be read ({error}); download or copy them again.") from error
+        raise ValueError(f"{path} and its merges.txt cannot be read ({error}); download or copy them again") from error
     if any(tokenizer.token_to_id(mark) is None for mark in CLIP_MARKS):
-        raise ValueError(f"{path} is no CLIP's vocabulary: it has no {CLIP_MARKS[0]}; get the model's tokenizer.json.")
+        raise ValueError(f"{path} is no CLIP's vocabulary: it has no {CLIP_MARKS[0]}; get the model's tokenizer.json")
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
@@ -146,11 +146,11 @@ def load_tokenizer(path: Path) -> Tokenizer:
         found = tokenizer_file(path)
         if found is None:
             raise FileNotFoundError(
-                f"{path} has neither tokenizer.json nor spiece.model; add the encoder's own tokenizer."
+                f"{path} has neither tokenizer.json nor spiece.model; add the encoder's own tokenizer"
             )
         path = found
     if not path.is_file():
-        raise FileNotFoundError(f"No tokenizer at {path}; check the name, or put the encoder's own tokenizer there.")
+        raise FileNotFoundError(f"no tokenizer at {path}; check the name, or put the encoder's own tokenizer there")
     if path.name == "vocab.json":
         return _from_vocabulary(path)
     return _from_json(path) if path.suffix == ".json" else _SentencePieceTokenizer(path)
@@ -197,13 +197,13 @@ def tokenizer_of_gguf(archive: GgufArchive) -> Tokenizer | None:
     pieces, scores, kinds = (list(fields.get(name, ())) for name in ("tokens", "scores", "token_type"))
     kinds = kinds or [_NORMAL] * len(pieces)
     if not pieces or not len(pieces) == len(scores) == len(kinds):
-        raise ValueError(f"{archive.path}: its vocabulary has no score for each token; get the file again.")
+        raise ValueError(f"{archive.path}: its vocabulary has no score for each token; get the file again")
     charsmap = np.asarray(fields.get("precompiled_charsmap", ()), np.uint8).tobytes()
     try:
         marks = {piece: i for i, piece in enumerate(pieces) if _MARK.fullmatch(piece)}
         return _FastTokenizer(_unigram(pieces, scores, kinds, int(fields.get("unknown_token_id", 2)), charsmap), marks)
     except Exception as error:  # the library raises bare Exception
-        raise ValueError(f"{archive.path}: its vocabulary cannot be used ({error}); get the file again.") from error
+        raise ValueError(f"{archive.path}: its vocabulary cannot be used ({error}); get the file again") from error
 
 
 def _unigram(pieces: list[str], scores: list[float], kinds: list[int], unknown: int, charsmap: bytes):

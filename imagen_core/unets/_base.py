@@ -16,20 +16,15 @@ from ..conditioning import Signals, TextEmbeds
 
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig:
-    """Settings that every network has; a subclass adds its own, JSON-able and with defaults.
-
-    out_channels: 6 for a learned variance. patch_size: the stem packs patch x patch pixels into one position, and the
-    head unpacks them. text_embed_dim: width of the text encoder, None for a network without text. pooling_queries:
-    learned queries that pool the text (1 is the paper's attention pooling).
-    """
+    """Settings that every network has; a subclass adds its own, JSON-able and with defaults."""
 
     null_class: ClassVar[bool] = False  # whether `encode_class` also tells of no class, for guidance to steer away from
     tiny: ClassVar[dict[str, Any]] = {}  # what makes a network of this kind small enough for the shared tests
-    in_channels: int = 3
-    out_channels: int = 3
-    patch_size: int = 1
-    text_embed_dim: int | None = 4096
-    pooling_queries: int = 1
+    in_channels: int = 3  # of x_t
+    out_channels: int = 3  # twice in_channels for a learned variance
+    patch_size: int = 1  # the stem packs patch x patch pixels into one position, and the head unpacks them
+    text_embed_dim: int | None = 4096  # width of the text encoder; None: a network without text
+    pooling_queries: int = 1  # learned queries that pool the text (1 is the paper's attention pooling)
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -38,10 +38,10 @@ class ADMConfig(UNetConfig, BlockStyle):
         "attention": (False, True),
         "per_head_channels": 32,
     }
-    out_channels: int = 6
-    text_embed_dim: int | None = None
-    norm_groups: int | None = 32
-    joint: bool = True
+    out_channels: int = 6  # a learned variance with it
+    text_embed_dim: int | None = None  # width of the text encoder; None: a network without text
+    norm_groups: int | None = 32  # of every norm; None: at most 32, of at least four channels
+    joint: bool = True  # see `BlockStyle`
 
     channels: tuple[int, ...] = (256, 256, 512, 512, 1024, 1024)  # width of each level
     num_res_blocks: tuple[int, ...] = (2, 2, 2, 2, 2, 2)  # on the way down; the way up has one more a level
@@ -69,10 +69,10 @@ class ADMConfig(UNetConfig, BlockStyle):
         for name in ("num_res_blocks", "attention"):
             entries, levels = len(getattr(self, name)), len(self.channels)
             if entries != levels:
-                raise ValueError(f"{name} has {entries} entries, channels {levels}; give one a level.")
+                raise ValueError(f"{name} has {entries} entries, channels {levels}; give one a level")
         counts = (*self.channels, self.per_head_channels, self.pooling_heads, self.skip_divisor, self.num_heads or 1)
         if not self.channels or min(*counts, self.embed_dim) <= 0 or min(self.num_res_blocks) < 0:
-            raise ValueError(f"Every number of a network must be positive, and there must be a level: {self}.")
+            raise ValueError(f"every number of a network must be positive, and there must be a level: {self}")
         _known("activation", self.activation, ACTIVATIONS)
         _known("text_norm", self.text_norm, ("layer", "group", None))
         _known("text_pooling", self.text_pooling, ("queries", "mean", None))
@@ -84,11 +84,9 @@ class ADMConfig(UNetConfig, BlockStyle):
         text = self.text_inside if self.text_norm == "group" else None
         odd = [width for width in (*self.channels, text or 0) if width % (self.norm_groups or 1)]
         if odd:
-            raise ValueError(
-                f"Widths {odd} are no multiples of {self.norm_groups}, the number of groups of every norm."
-            )
+            raise ValueError(f"widths {odd} are no multiples of {self.norm_groups}, the number of groups of every norm")
         if self.text_pooling == "mean" and (self.text_embed_dim or 0) % self.pooling_heads:
-            raise ValueError(f"text_embed_dim {self.text_embed_dim} does not split into {self.pooling_heads} heads.")
+            raise ValueError(f"text_embed_dim {self.text_embed_dim} does not split into {self.pooling_heads} heads")
 
     @property
     def adm(self) -> ADMConfig:
@@ -118,7 +116,7 @@ class ADMConfig(UNetConfig, BlockStyle):
 
 def _known(name: str, value: Any, choices: Any) -> None:
     if value not in choices:
-        raise ValueError(f"{name} is {value!r}; expected one of {list(choices)}.")
+        raise ValueError(f"{name} is {value!r}; expected one of {list(choices)}")
 
 
 class Resampling(nn.Module):
@@ -268,8 +266,8 @@ class ADM(PatchedUNet):
         wanted = self.flags.text_tokens
         if wanted is not None and embeds.shape[1] != wanted:
             raise ValueError(
-                f"The prompt is {embeds.shape[1]} tokens long, and this network reads exactly {wanted}: encode it with "
-                f"padding {wanted} (the padding input of Imagen Text Encode, or encode_prompt(..., pad_to={wanted}))."
+                f"the prompt is {embeds.shape[1]} tokens long, and this network reads exactly {wanted}: encode it with "
+                f"padding {wanted} (the padding input of Imagen Text Encode, or encode_prompt(..., pad_to={wanted}))"
             )
         return embeds, mask
 
@@ -279,7 +277,7 @@ class ADM(PatchedUNet):
         Raises ValueError for a network without classes, or a label that is no class.
         """
         if self.class_embedding is None:
-            raise ValueError("This network was built without classes (num_classes is None); give it no label.")
+            raise ValueError("this network was built without classes (num_classes is None); give it no label")
         classes = self.class_embedding.num_embeddings
         wrong = [] if labels.is_meta else [label for label in labels.tolist() if not 0 <= label < classes]
         if wrong:

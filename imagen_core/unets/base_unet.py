@@ -12,34 +12,29 @@ from .blocks import OWN
 
 @dataclass(frozen=True, kw_only=True)
 class BaseUNetConfig(UNetConfig):
-    """Settings of `BaseUNet`; the defaults are the paper's 2B model.
+    """Settings of `BaseUNet`; the defaults are the paper's 2B model."""
 
-    attention_resolutions: a level attends when the side of its feature map, for a picture of `image_size`, is listed.
-    That side is image_size / patch_size / 2**level, so with patch_size 1 these are the paper's pixels; with a 4x4 stem
-    a 64 px picture has levels of side 16, 8, 4. The middle block always attends.
-    num_res_blocks: blocks a level on the way down, one number or one a level (the way up has one more, as in ADM).
-    The others are explained at `UNetConfig`.
-    """
-
-    image_size: int = 64
-    channels: int = 512
-    channel_mult: tuple[float, ...] = (1, 2, 3, 4)
-    num_res_blocks: int | tuple[int, ...] = 3
+    image_size: int = 64  # side of the pictures that attention_resolutions speaks of
+    channels: int = 512  # width of the finest level
+    channel_mult: tuple[float, ...] = (1, 2, 3, 4)  # width of each level, finest first, in multiples of it
+    num_res_blocks: int | tuple[int, ...] = 3  # on the way down, for all levels or each; the way up has one more (ADM)
+    # A level attends when the side of its feature map is listed: image_size / patch_size / 2**level, so with patch_size
+    # 1 these are the paper's pixels; with a 4x4 stem a 64 px picture has levels of side 16, 8, 4. The middle attends.
     attention_resolutions: tuple[int, ...] = (32, 16, 8)
-    per_head_channels: int = 64
+    per_head_channels: int = 64  # width of a head
     time_embed_dim: int | None = None  # 4 * channels
 
     def __post_init__(self) -> None:
         if isinstance(self.num_res_blocks, tuple) and len(self.num_res_blocks) != len(self.channel_mult):
             raise ValueError(
                 f"num_res_blocks {self.num_res_blocks} must name one number for each of the "
-                f"{len(self.channel_mult)} levels of channel_mult, or be a single number."
+                f"{len(self.channel_mult)} levels of channel_mult, or be a single number"
             )
         unknown = set(self.attention_resolutions) - set(self.level_sides)
         if unknown:
             raise ValueError(
                 f"attention_resolutions {sorted(unknown)} name no level: with image_size {self.image_size} and "
-                f"patch_size {self.patch_size} the levels have sides {self.level_sides}."
+                f"patch_size {self.patch_size} the levels have sides {self.level_sides}"
             )
 
     @property

@@ -203,11 +203,11 @@ class PatchedUNet(UNet):
     def _readable(self, text: TextEmbeds) -> tuple[Tensor, Tensor]:
         """The prompt's (b l d) in the network's dtype and its mask (b l); ValueError where it is none for it."""
         if self.text_dim is None:
-            raise ValueError("This network was built without text (text_embed_dim is None); give it no prompt.")
+            raise ValueError("this network was built without text (text_embed_dim is None); give it no prompt")
         if text.embeds.shape[-1] != self.text_dim:
             raise ValueError(
-                f"Text embeddings are {text.embeds.shape[-1]} wide, this network reads {self.text_dim}; "
-                f"use {self.own_text_encoder}."
+                f"text embeddings are {text.embeds.shape[-1]} wide, this network reads {self.text_dim}; "
+                f"use {self.own_text_encoder}"
             )
         # Everything stays on the text's device: a host short of memory keeps weights elsewhere until they are used.
         embeds = text.embeds.to(self.stem.weight.dtype)
@@ -235,17 +235,17 @@ class PatchedUNet(UNet):
         pixels = told.pixels
         if pixels is None:
             raise ValueError(
-                "This super-resolution network needs a low_res picture (Signals.pixels, at the output's size)."
+                "this super-resolution network needs a low_res picture (Signals.pixels, at the output's size)"
             )
         if pixels.shape[-2:] != x_t.shape[-2:]:
             sizes = f"low_res is {tuple(pixels.shape[-2:])}, x_t {tuple(x_t.shape[-2:])}"
-            raise ValueError(f"{sizes}; resize low_res first.")
+            raise ValueError(f"{sizes}; resize low_res first")
         return pixels.to(x_t.dtype)
 
     def _aug_level(self, told: Signals) -> Tensor:
         """told.aug_level (b,); ValueError when it is missing."""
         if told.aug_level is None:
-            raise ValueError("This super-resolution network needs aug_level, how noisy its low_res picture is.")
+            raise ValueError("this super-resolution network needs aug_level, how noisy its low_res picture is")
         return told.aug_level
 
     def _entering(self, x_t: Tensor, time: Tensor, told: Signals) -> tuple[Tensor, Tensor]:

@@ -20,11 +20,11 @@ SKIP_DIVISOR = 1.4142271248762552  # stage II: 1/0.7071 and not sqrt(2), as publ
 class DeepFloydUNetConfig(UNetConfig):
     """Settings of `DeepFloydUNet`; the defaults are IF-I-XL. One entry a level, finest first."""
 
-    out_channels: int = 6
-    channels: tuple[int, ...] = (704, 1408, 2112, 2816)
+    out_channels: int = 6  # a learned variance with it
+    channels: tuple[int, ...] = (704, 1408, 2112, 2816)  # width of each level
     num_res_blocks: tuple[int, ...] = (3, 3, 3, 3)  # on the way down; the way up has one more
     attention: tuple[bool, ...] = (False, True, True, True)  # after every block; the middle always attends
-    per_head_channels: int = 64
+    per_head_channels: int = 64  # width of a head
     text_width: int = 2816  # of the text inside the network
     project_text: bool = True  # whether a layer takes it there from text_embed_dim
     pooling_heads: int = 64  # of the attention that pools the text
@@ -34,9 +34,9 @@ class DeepFloydUNetConfig(UNetConfig):
 
     def __post_init__(self) -> None:
         if self.text_embed_dim is None or self.patch_size != 1 or self.pooling_queries != 1:
-            raise ValueError("A DeepFloyd network reads text (text_embed_dim), with patch_size and pooling_queries 1.")
+            raise ValueError("A DeepFloyd network reads text (text_embed_dim), with patch_size and pooling_queries 1")
         if not self.project_text and self.text_width != self.text_embed_dim:
-            raise ValueError(f"Without project_text, text_width {self.text_width} must be {self.text_embed_dim}.")
+            raise ValueError(f"without project_text, text_width {self.text_width} must be {self.text_embed_dim}")
         _ = self.adm  # which checks the others
 
     @property

@@ -21,14 +21,14 @@ class DiTConfig(PatchTransformerConfig):
     """Settings of `DiT`; the defaults are DiT-XL/2's at 256 pixels, which are latents of 32."""
 
     tiny: ClassVar[dict[str, Any]] = {"side": 8, "width": 16, "mlp_width": 64, "depth": 2, "heads": 2, "num_classes": 5}
-    in_channels: int = 4
+    in_channels: int = 4  # of a latent
     out_channels: int = 8  # eps, and a learned variance
     side: int = 32
-    patch_size: int = 2
-    width: int = 1152
-    mlp_width: int = 4608
-    depth: int = 28
-    heads: int = 16
+    patch_size: int = 2  # the "/2" of its name
+    width: int = 1152  # of a patch inside
+    mlp_width: int = 4608  # inside of a block's feed-forward layer
+    depth: int = 28  # blocks
+    heads: int = 16  # of every attention
 
 
 class DiTBlock(PatchBlock):

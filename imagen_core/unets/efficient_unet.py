@@ -28,48 +28,40 @@ SKIP_SCALE = 1 / math.sqrt(2)
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientUNetConfig(UNetConfig):
-    """Settings of `EfficientUNet`; the defaults are the paper's 64 -> 256 model (F.2). One entry a level, finest first.
+    """Settings of `EfficientUNet`; the defaults are the paper's 64 -> 256 model (F.2). One entry a level, finest first."""
 
-    strides: by how much a level shrinks its input (1 or 2). self_attention, text_cross_attention: together text
-    keys/values join self-attention's; text_cross_attention alone is plain cross-attention (F.3).
-    attention_width: width of queries, keys and values in multiples of the level's channels.
-    low_res_conditioning: told.pixels (b in_channels h w) is concatenated to the input, and
-    told.aug_level (b,) in [0,1] embedded. predict_residual: the output is added to told.pixels (as
-    given, so with its augmentation noise), which lets a small network that predicts x_0 start from the upsampled
-    picture. residual_smoothing: with augmentation noise the output is added to a blurred low_res instead, wholly so
-    from this aug_level on and in proportion below it (0: never). A stem that packs many pixels into few channels cannot
-    subtract noise pixel by pixel, so without it grain stays. stem_skip: the head also sees the stem's features, at full
-    resolution.
-    """
-
-    channels: tuple[int, ...] = (128, 256, 512, 1024)
-    num_res_blocks: tuple[int, ...] = (2, 4, 8, 8)
-    strides: tuple[int, ...] = (2, 2, 2, 2)
-    self_attention: tuple[bool, ...] = (False, False, False, True)
-    text_cross_attention: tuple[bool, ...] = (False, False, False, True)
-    num_heads: int = 8
-    attention_width: float = 2.0
+    channels: tuple[int, ...] = (128, 256, 512, 1024)  # width of each level
+    num_res_blocks: tuple[int, ...] = (2, 4, 8, 8)  # of each level, on either way
+    strides: tuple[int, ...] = (2, 2, 2, 2)  # by how much a level shrinks its input: 1 or 2
+    self_attention: tuple[bool, ...] = (False, False, False, True)  # with the next, text joins its keys and values
+    text_cross_attention: tuple[bool, ...] = (False, False, False, True)  # alone it is plain cross-attention (F.3)
+    num_heads: int = 8  # of every attention
+    attention_width: float = 2.0  # of queries, keys and values, in multiples of the level's channels
     time_embed_dim: int | None = None  # 4 * channels[0]
-    low_res_conditioning: bool = True
+    low_res_conditioning: bool = True  # told.pixels (b c h w) joins x_t, told.aug_level (b,) in [0,1] the time
+    # The output is added to told.pixels (as given, so with its augmentation noise), which lets a small network that
+    # predicts x_0 start from the upsampled picture.
     predict_residual: bool = False
+    # From this aug_level on the output is added to a blurred low_res instead, in proportion below it (0: never). A stem
+    # that packs many pixels into few channels cannot subtract noise pixel by pixel, so without it grain stays.
     residual_smoothing: float = 0.0
-    stem_skip: bool = False
+    stem_skip: bool = False  # the head also sees the stem's features, at full resolution
 
     def __post_init__(self) -> None:
         for name in ("num_res_blocks", "strides", "self_attention", "text_cross_attention"):
             entries, levels = len(getattr(self, name)), len(self.channels)
             if entries != levels:
-                raise ValueError(f"{name} has {entries} entries, channels {levels}; give one a level.")
+                raise ValueError(f"{name} has {entries} entries, channels {levels}; give one a level")
         if set(self.strides) - {1, 2}:
-            raise ValueError(f"strides {self.strides} must be 1 or 2.")
+            raise ValueError(f"strides {self.strides} must be 1 or 2")
         if any(self.text_cross_attention) and self.text_embed_dim is None:
-            raise ValueError("text_cross_attention needs text_embed_dim; set it, or switch text_cross_attention off.")
+            raise ValueError("text_cross_attention needs text_embed_dim; set it, or switch text_cross_attention off")
         if self.predict_residual and not self.low_res_conditioning:
-            raise ValueError("predict_residual adds to the low-res picture; it needs low_res_conditioning.")
+            raise ValueError("predict_residual adds to the low-res picture; it needs low_res_conditioning")
         if self.residual_smoothing and not self.predict_residual:
-            raise ValueError("residual_smoothing is about what predict_residual adds to; switch predict_residual on.")
+            raise ValueError("residual_smoothing is about what predict_residual adds to; switch predict_residual on")
         if not 0 <= self.residual_smoothing <= 1:
-            raise ValueError(f"residual_smoothing is an aug_level in [0, 1], got {self.residual_smoothing}.")
+            raise ValueError(f"residual_smoothing is an aug_level in [0, 1], got {self.residual_smoothing}")
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ class FineLevel(nn.Module):
         if patch_size % 2 or features % 4:
             raise ValueError(
                 f"a fine level halves the patches and spreads features over four: patch_size {patch_size} must be even "
-                f"and channels {features} a multiple of 4; leave fine_channels at 0 otherwise."
+                f"and channels {features} a multiple of 4; leave fine_channels at 0 otherwise"
             )
         self.patch_size, self.cell = patch_size, patch_size // 2
         pixels = (in_channels + out_channels) * self.cell**2

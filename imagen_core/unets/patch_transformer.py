@@ -32,10 +32,10 @@ class PatchTransformerConfig(UNetConfig):
     """Settings of DiT and JiT; those of every network are explained at `UNetConfig`."""
 
     null_class: ClassVar[bool] = True
-    text_embed_dim: int | None = None
+    text_embed_dim: int | None = None  # it reads no text
     side: int = 256  # of the pictures (of latents: the latents) that the network was trained on
     patch_size: int = 16  # pixels a side of what becomes one token
-    width: int = 768
+    width: int = 768  # of a token inside
     depth: int = 12  # blocks
     heads: int = 12  # of attention, each width / heads wide
     mlp_width: int = 3072  # hidden width of each block's MLP
@@ -71,7 +71,7 @@ class PatchTransformer(UNet):
         self.class_embedding = nn.Embedding(config.num_classes + 1, config.width)  # the last is no class
 
     def encode_text(self, text: TextEmbeds) -> Signals:
-        raise ValueError("This network was built without text: it draws classes, by their number; give it no prompt.")
+        raise ValueError("this network was built without text: it draws classes, by their number; give it no prompt")
 
     def encode_class(self, labels: Tensor | None = None) -> Signals:
         """What the network is told of which class to draw; labels (b,) integers in 0..num_classes-1; None: of none (b = 1).

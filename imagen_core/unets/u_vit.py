@@ -25,23 +25,18 @@ from .fine_level import FineLevel
 
 @dataclass(frozen=True, kw_only=True)
 class UViTConfig(UNetConfig):
-    """Settings of `UViT`. The levels: pixels, patches (convolutions), and half as many positions a side (transformer).
+    """Settings of `UViT`. The levels: pixels, patches (convolutions), and half as many positions a side (transformer)."""
 
-    channels, num_res_blocks: width of the patches' level, and its residual blocks on the way down (one more on the way
-    up). width, depth, mlp_ratio, per_head_channels: of the transformer. fine_channels, fine_blocks: width and residual
-    blocks of a `FineLevel` after the head (0 channels: none). The others are explained at `UNetConfig`.
-    """
-
-    patch_size: int = 4
-    channels: int = 128
-    num_res_blocks: int = 2
-    width: int = 512
-    depth: int = 12
-    mlp_ratio: float = 4.0
-    per_head_channels: int = 64
+    patch_size: int = 4  # pixels a side of a patch
+    channels: int = 128  # width of the patches' level
+    num_res_blocks: int = 2  # of the patches' level on the way down; one more on the way up
+    width: int = 512  # of the transformer
+    depth: int = 12  # blocks of the transformer
+    mlp_ratio: float = 4.0  # of its feed-forward layers' width to its own
+    per_head_channels: int = 64  # width of its heads
     time_embed_dim: int | None = None  # 4 * channels
-    fine_channels: int = 0
-    fine_blocks: int = 2
+    fine_channels: int = 0  # width of a `FineLevel` after the head; 0: none
+    fine_blocks: int = 2  # residual blocks of it
 
     @property
     def embed_dim(self) -> int:

@@ -15,7 +15,7 @@ from .forms import WorkflowError
 PNG = b"\x89PNG\r\n\x1a\n"
 KEYS = ("prompt", "workflow")
 LONGEST = 64 * 2**20  # bytes of one text, unpacked
-EXIF_IFD, USER_COMMENT = 0x8769, 0x9286
+EXIF_IFD = 0x8769
 FORMATS = ("WEBP", "JPEG", "AVIF")
 
 

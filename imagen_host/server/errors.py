@@ -76,7 +76,7 @@ class _Protocol(RequestHandler):
 
     __slots__ = ()
 
-    def handle_error(self, request, status=500, exc=None, message=None):  # noqa: D102
+    def handle_error(self, request, status=500, exc=None, message=None):
         response = super().handle_error(request, status, exc, message)
         reason = " ".join((message or "").split())[:200] or response.reason
         response.text, response.content_type = as_text({"error": f"no request that can be read: {reason}"}), JSON

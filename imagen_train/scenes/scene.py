@@ -48,7 +48,7 @@ def _read_thing(text: str) -> Thing:
                 values[kind] = options.index(name)
                 break
         else:
-            raise ValueError(f"No color, shape, material or size is called {name!r} (in {text!r}); see vocabulary.py")
+            raise ValueError(f"no color, shape, material or size is called {name!r} (in {text!r}); see vocabulary.py")
     if not {"color", "shape"} <= set(values):
         raise ValueError(f"A thing needs a color and a shape, got {text!r}; write for instance 'red cube'")
     return Thing(**values)
@@ -56,5 +56,5 @@ def _read_thing(text: str) -> Thing:
 
 def _index(options: Sequence[str], name: str) -> int:
     if name not in options:
-        raise ValueError(f"Expected one of {', '.join(options)}, got {name!r}")
+        raise ValueError(f"expected one of {', '.join(options)}, got {name!r}")
     return options.index(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-import real_server  # noqa: E402
+import real_server
 
 collect_ignore = ["inside"]
 

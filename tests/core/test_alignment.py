@@ -14,10 +14,10 @@ from t5_files import make_folder, write_gguf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deepfloyd_fixtures import text_states, tiny_unet  # noqa: E402
+from deepfloyd_fixtures import text_states, tiny_unet
 
-from imagen_core import Signals, TextEmbeds, load_stage, load_text_encoder, save_checkpoint  # noqa: E402
-from imagen_core._safetensors import ALIGNMENT, is_aligned, opened, write_safetensors  # noqa: E402
+from imagen_core import Signals, TextEmbeds, load_stage, load_text_encoder, save_checkpoint
+from imagen_core._safetensors import ALIGNMENT, is_aligned, opened, write_safetensors
 
 
 def data_at(path: Path) -> int:

@@ -12,13 +12,13 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deepfloyd_fixtures import save_folder, text_states, tiny_unet  # noqa: E402
+from deepfloyd_fixtures import save_folder, text_states, tiny_unet
 
-from imagen_core import build_adapter, load_stage  # noqa: E402
-from imagen_core.adapters import Given  # noqa: E402
-from imagen_core.adapters.controlnet import ControlNetConfig  # noqa: E402
-from imagen_core.adapters.t2i_adapter import T2IAdapterConfig  # noqa: E402
-from imagen_core.conditioning import Signals, TextEmbeds  # noqa: E402
+from imagen_core import build_adapter, load_stage
+from imagen_core.adapters import Given
+from imagen_core.adapters.controlnet import ControlNetConfig
+from imagen_core.adapters.t2i_adapter import T2IAdapterConfig
+from imagen_core.conditioning import Signals, TextEmbeds
 
 SAME = 1e-5
 KIND = torch.zeros(2, dtype=torch.long)

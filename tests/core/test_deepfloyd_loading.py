@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deepfloyd_fixtures import (  # noqa: E402
+from deepfloyd_fixtures import (
     config_yml,
     original_weights,
     save_folder,
@@ -23,7 +23,7 @@ from deepfloyd_fixtures import (  # noqa: E402
     write_json,
 )
 
-from imagen_core import (  # noqa: E402
+from imagen_core import (
     Signals,
     TextEmbeds,
     find_stages,
@@ -346,7 +346,7 @@ def test_the_wrong_stage_in_the_wrong_place(published):
 def test_what_is_no_stage(tmp_path):
     with pytest.raises(ValueError, match="holds no stage.*unet/"):
         load_stage(tmp_path)
-    with pytest.raises(FileNotFoundError, match="No checkpoint at"):
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         load_stage(tmp_path / "nothing.safetensors")
     t5 = {"shared.weight": torch.zeros(3), "encoder.block.0.layer.0.SelfAttention.q.weight": torch.zeros(3)}
     sd = {"down_blocks.0.attentions.0.transformer_blocks.0.norm1.weight": torch.zeros(3)}

@@ -22,16 +22,16 @@ from diffusers import (
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deepfloyd_fixtures import SCHEDULER, save_folder, text_states, tiny_unet  # noqa: E402
+from deepfloyd_fixtures import SCHEDULER, save_folder, text_states, tiny_unet
 
-from imagen_core import Draw, InitImage, Prompt, TextEmbeds, load_stage, sample_base, super_resolve  # noqa: E402
-from imagen_core.guidance.classifier_free import ClassifierFreeGuidance  # noqa: E402
-from imagen_core.inpainting import shortened  # noqa: E402
-from imagen_core.samplers import time_grid  # noqa: E402
-from imagen_core.samplers.ddpm import DDPM  # noqa: E402
-from imagen_core.samplers.dpmpp_2m import DPMPP2M  # noqa: E402
-from imagen_core.samplers.spacing import RESPACINGS, respace  # noqa: E402
-from imagen_core.sampling import default_spacing, default_thresholding  # noqa: E402
+from imagen_core import Draw, InitImage, Prompt, TextEmbeds, load_stage, sample_base, super_resolve
+from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
+from imagen_core.inpainting import shortened
+from imagen_core.samplers import time_grid
+from imagen_core.samplers.ddpm import DDPM
+from imagen_core.samplers.dpmpp_2m import DPMPP2M
+from imagen_core.samplers.spacing import RESPACINGS, respace
+from imagen_core.sampling import default_spacing, default_thresholding
 
 PICTURE = {"base64": 2e-3, "sr256": 5e-3}
 SEEDS = (11, 12)

@@ -12,15 +12,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deepfloyd_fixtures import FULL, full_config, original_weights, save_folder, text_states, tiny_unet  # noqa: E402
+from deepfloyd_fixtures import FULL, full_config, original_weights, save_folder, text_states, tiny_unet
 
-from imagen_core import load_checkpoint  # noqa: E402
-from imagen_core.checkpoints.deepfloyd_config import config_from_diffusers, config_from_shapes  # noqa: E402
-from imagen_core.checkpoints.deepfloyd_keys import key_table  # noqa: E402
-from imagen_core.conditioning import Signals, TextEmbeds, aug_level_to_timestep, joined  # noqa: E402
-from imagen_core.unets import build_unet, unet_config_from_dict, unet_config_to_dict  # noqa: E402
-from imagen_core.unets.deepfloyd_unet import DeepFloydUNetConfig  # noqa: E402
-from imagen_core.unets.group_norm import GroupNorm  # noqa: E402
+from imagen_core import load_checkpoint
+from imagen_core.checkpoints.deepfloyd_config import config_from_diffusers, config_from_shapes
+from imagen_core.checkpoints.deepfloyd_keys import key_table
+from imagen_core.conditioning import Signals, TextEmbeds, aug_level_to_timestep, joined
+from imagen_core.unets import build_unet, unet_config_from_dict, unet_config_to_dict
+from imagen_core.unets.deepfloyd_unet import DeepFloydUNetConfig
+from imagen_core.unets.group_norm import GroupNorm
 
 # Equivalent kernels stay below 2.2e-5; the smallest real mistake measured is 9.4e-5 (if-weights.md, section 4).
 FORWARD = 5e-5

@@ -12,9 +12,9 @@ from diffusers import DDIMScheduler, DDPMScheduler, IFPipeline
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deepfloyd_fixtures import SCHEDULER, save_folder, text_states, tiny_unet, write_json  # noqa: E402
+from deepfloyd_fixtures import SCHEDULER, save_folder, text_states, tiny_unet, write_json
 
-from imagen_core import (  # noqa: E402
+from imagen_core import (
     SAMPLERS,
     Draw,
     Prompt,
@@ -24,16 +24,16 @@ from imagen_core import (  # noqa: E402
     sample_base,
     save_checkpoint,
 )
-from imagen_core.checkpoints.diffusers_scheduler import read_scheduler  # noqa: E402
-from imagen_core.conditioning import Signals  # noqa: E402
-from imagen_core.denoiser import Denoiser  # noqa: E402
-from imagen_core.guidance.classifier_free import ClassifierFreeGuidance  # noqa: E402
-from imagen_core.predictor import Predictor  # noqa: E402
-from imagen_core.samplers import time_grid  # noqa: E402
-from imagen_core.samplers.ddpm import DDPM  # noqa: E402
-from imagen_core.schedules import schedule_from_config, schedule_to_config  # noqa: E402
-from imagen_core.schedules.discrete import DiscreteSchedule  # noqa: E402
-from imagen_core.settings import make_thresholding  # noqa: E402
+from imagen_core.checkpoints.diffusers_scheduler import read_scheduler
+from imagen_core.conditioning import Signals
+from imagen_core.denoiser import Denoiser
+from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
+from imagen_core.predictor import Predictor
+from imagen_core.samplers import time_grid
+from imagen_core.samplers.ddpm import DDPM
+from imagen_core.schedules import schedule_from_config, schedule_to_config
+from imagen_core.schedules.discrete import DiscreteSchedule
+from imagen_core.settings import make_thresholding
 
 STEP, PICTURE = 3e-4, 2e-3  # as in test_deepfloyd_sampling and _pictures: the smallest real mistakes are larger
 RANDOM_BETAS = torch.rand(1000, generator=torch.Generator().manual_seed(0)).mul(0.02).add(1e-4).tolist()

@@ -69,7 +69,7 @@ def test_what_it_is_not(tmp_path):
     save_file({"a.b": torch.zeros(3)}, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match="1 weights, first 'a.b', .*a text encoder"):
         inspect_checkpoint(tmp_path / "x.safetensors")
-    with pytest.raises(FileNotFoundError, match="No checkpoint at"):
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         inspect_checkpoint(tmp_path / "gone")
     with pytest.raises(ValueError, match="holds no stage"):
         inspect_checkpoint(tmp_path)
@@ -85,4 +85,4 @@ def test_the_command(unet, tmp_path, capsys):
     for part in ("DeepFloyd IF stage", "sr256", "F32", "more", "aug_level = 0.25", "channels = 32 32 64 64 128"):
         assert part in text, text
     assert main(["inspect", str(tmp_path / "gone")]) == 2
-    assert "No checkpoint at" in capsys.readouterr().err
+    assert "no checkpoint at" in capsys.readouterr().err

@@ -19,9 +19,9 @@ from t5_files import make_folder, scaled_fp8
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deepfloyd_fixtures import TINY, save_folder, tiny_unet, write_json  # noqa: E402
+from deepfloyd_fixtures import TINY, save_folder, tiny_unet, write_json
 
-from imagen_core import (  # noqa: E402
+from imagen_core import (
     StageSpec,
     build_unet,
     find_stages,
@@ -32,7 +32,7 @@ from imagen_core import (  # noqa: E402
     read_spec,
     save_checkpoint,
 )
-from imagen_core.unets import BaseUNetConfig, EfficientUNetConfig, UViTConfig, unet_config_to_dict  # noqa: E402
+from imagen_core.unets import BaseUNetConfig, EfficientUNetConfig, UViTConfig, unet_config_to_dict
 
 CONFIG = BaseUNetConfig(
     image_size=8,

@@ -7,11 +7,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from host_graphs import PACK  # noqa: E402
+from host_graphs import PACK
 
-from imagen_host.execution.engine import Engine  # noqa: E402
-from imagen_host.registry import load_registry  # noqa: E402
-from imagen_host.runtime import Runtime  # noqa: E402
+from imagen_host.execution.engine import Engine
+from imagen_host.registry import load_registry
+from imagen_host.runtime import Runtime
 
 
 @pytest.fixture(scope="session")

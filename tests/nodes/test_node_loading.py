@@ -12,7 +12,7 @@ from imagen_host import runtime
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deepfloyd_fixtures import save_folder, save_single, tiny_unet  # noqa: E402
+from deepfloyd_fixtures import save_folder, save_single, tiny_unet
 
 SHIPPED = runtime.PACK_ROOT / "models" / "imagen-mini"
 UNET = NODES["ImagenLoadUNet"]

@@ -17,7 +17,7 @@ from imagen_host.registry import load_registry
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "core"))
 
-from t5_files import make_folder, plain, write_gguf  # noqa: E402
+from t5_files import make_folder, plain, write_gguf
 
 LOAD, ENCODE = NODES["ImagenLoadTextEncoder"], NODES["ImagenTextEncode"]
 READING = sys.modules[f"{CORE.__name__}.text.reading"]

@@ -38,7 +38,7 @@ class AdapterSpec:
     """What an adapter's file says of it."""
 
     name: str  # of ADAPTERS
-    config: AdapterConfig
+    config: AdapterConfig  # what it is built from
     base: UNetConfig  # the settings of the network that it was trained on
     fingerprint: Fingerprint  # of that network
     training: dict[str, Any] = field(default_factory=dict)  # how it was made

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "nodes"))
-import host_surface  # noqa: E402
+import host_surface
 
 LEANED = [
     (owner, name, keywords)

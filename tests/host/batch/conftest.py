@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from host_graphs import PACK  # noqa: E402
+from host_graphs import PACK
 
 
 @pytest.fixture(autouse=True)
