@@ -17,6 +17,7 @@ from ..text.tokenizer import Tokenizer
 from .network import ClipNetwork
 
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of pixels in [0, 1]
+_CANNOT_READ = "this CLIP has no text tower with a projection: load a whole CLIP, such as clip-vit-base-patch32"
 SCALE = 100.0  # every published CLIP's exp(logit_scale), at which training stops it
 
 
@@ -59,13 +60,20 @@ class Clip:
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Sentences as unit vectors (b e). Long ones are cut. Raises ValueError for a CLIP that cannot read."""
+        return self.embed_ids(self.token_ids(texts).to(self.device))
+
+    def embed_ids(self, ids: Tensor) -> Tensor:
+        """The same of `token_ids` (b l), on the CLIP's device. Differentiable in its weights."""
         network = self.network
-        if network.text_model is None or network.text_projection is None or self.tokenizer is None:
-            raise ValueError(
-                "this CLIP has no text tower with a projection: load a whole CLIP, such as clip-vit-base-patch32"
-            )
-        ids = torch.tensor([self._ids(text) for text in texts], device=self.device)  # b l
+        if network.text_model is None or network.text_projection is None:
+            raise ValueError(_CANNOT_READ)
         return F.normalize(network.text_projection(network.text_model(ids).pooled).float(), dim=-1)
+
+    def token_ids(self, texts: Sequence[str]) -> Tensor:
+        """Ids between the marks (b l), as long as the tower's positions, end marks behind the end."""
+        if self.network.text_model is None or self.tokenizer is None:
+            raise ValueError(_CANNOT_READ)
+        return torch.tensor([self._ids(text) for text in texts])
 
     def embed_pixels(self, pixels: Tensor) -> Tensor:
         """Pictures (b 3 h w) in [-1, 1], of any size, as unit vectors (b e). Differentiable.
@@ -90,7 +98,6 @@ class Clip:
         return self.network.config.text.end - 1 if stated is None else stated
 
     def _ids(self, text: str) -> list[int]:
-        """Token ids between the marks, as long as the tower's positions, end marks behind the end."""
         config = self.network.config.text
         ids = self.tokenizer.ids(text.encode("utf-8", "replace").decode("utf-8"))[: config.positions - 2]
         return [self.start, *ids, *[config.end] * (config.positions - 1 - len(ids))]

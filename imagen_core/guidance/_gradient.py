@@ -53,8 +53,8 @@ class CleanGuidance(ByGradient):
     """x_0 += scale sigma^2 grad log p(y | x_0): of what understands clean pictures only, and is shown the predicted one.
 
     The chain rule asks for d x_0 / d x_t, a pass backwards through the network. Of Gaussian data of unit variance it is
-    alpha, as Pseudoinverse-Guided Diffusion takes it (Song et al., ICLR 2023, section 3.2), and sigma^2 / alpha times
-    that is what stands here: exact for such data, bounded at every t, and three times as fast.
+    alpha (what is not known of x_0 has then variance sigma^2: r_t^2 of Song et al., Pseudoinverse-Guided Diffusion, ICLR
+    2023), and sigma^2 / alpha times that is what stands here: exact for such data, and bounded at every t.
     """
 
     @abstractmethod

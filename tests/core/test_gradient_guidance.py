@@ -14,7 +14,7 @@ from gaussian_mixture import GaussianMixture, MixtureDenoiser
 
 from imagen_core.conditioning import Signals
 from imagen_core.denoiser import Denoiser
-from imagen_core.guidance._gradient import GradientGuidance, thawed
+from imagen_core.guidance._gradient import CleanGuidance, GradientGuidance, thawed
 from imagen_core.guidance.autoguidance import Autoguidance
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
 from imagen_core.predictor import Predictor
@@ -138,6 +138,26 @@ def test_a_network_loaded_in_inference_mode_can_be_differentiated_through():
     x_0 = ONE.expected_x_0(x_t.detach(), alpha.item(), sigma.item())
     torch.testing.assert_close(got, x_0 + sigma**2 / alpha * gradient)
     torch.testing.assert_close(together, got)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tilt(CleanGuidance):
+    """log p = towards . x_0, which turns Gaussian data of unit variance into the same about `towards`."""
+
+    name: ClassVar[str] = "tilt"
+    towards: Any = field(default=None, compare=False)
+
+    def log_probability_clean(self, x_0):
+        return (x_0 * self.towards).sum((1, 2, 3))
+
+
+@pytest.mark.parametrize("t", [0.01, 0.3, 0.7, 0.99])
+def test_what_knows_clean_pictures_only_is_exact_for_unit_gaussians(t):
+    schedule, x_t, t = CosineSchedule(), noise()(), torch.tensor(t, dtype=torch.float64)
+    unit, moved = (GaussianMixture(factor * MEANS[:1], 1.0) for factor in (0.0, 1.0))
+    with torch.inference_mode():
+        got = denoiser(Exact(unit, schedule), Tilt(towards=MEANS[:1]))(x_t, t)
+    torch.testing.assert_close(got.x_0, MixtureDenoiser(schedule, moved)(x_t, t).x_0, rtol=0, atol=1e-9)
 
 
 # ---- several branches ----
