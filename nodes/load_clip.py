@@ -8,7 +8,7 @@ class ImagenLoadCLIP:
     DISPLAY_NAME = "Imagen Load CLIP"
     DESCRIPTION = (
         "Loads a CLIP with both towers, for Imagen CLIP Score and Imagen CLIP Guidance: a transformers folder (such as "
-        "openai/clip-vit-base-patch32), an OpenCLIP folder, or one .safetensors. Not the CLIP of ComfyUI's own loaders, "
+        "openai/clip-vit-large-patch14), an OpenCLIP folder, or one .safetensors. Not the CLIP of ComfyUI's own loaders, "
         "which holds the text tower alone."
     )
     CATEGORY = "imagen/loaders"

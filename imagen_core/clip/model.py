@@ -17,7 +17,7 @@ from ..text.tokenizer import Tokenizer
 from .network import ClipNetwork
 
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of pixels in [0, 1]
-_CANNOT_READ = "this CLIP has no text tower with a projection: load a whole CLIP, such as clip-vit-base-patch32"
+_CANNOT_READ = "this CLIP has no text tower with a projection: load a whole CLIP, such as clip-vit-large-patch14"
 SCALE = 100.0  # every published CLIP's exp(logit_scale), at which training stops it
 
 
