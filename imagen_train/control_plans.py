@@ -32,6 +32,7 @@ class ControlPlan:
     config: AdapterConfig
     pictures: str | None = None  # a set of pictures in the cache; None: the base's own of imagen-mini
     held_out: str | None = None  # those that previews are about
+    folder: Path | None = None  # of one's own pictures with captions, instead; see `own_pictures`
     crop: int = 64  # side of what an enlarging stage is trained on
     batch_size: int = 64
     null_fraction: float = 0.5  # captions dropped, so that the hint alone says something (2302.05543, section 3.3)
@@ -69,8 +70,12 @@ def _known(hints: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def with_pictures(plan: ControlPlan, stage: str) -> ControlPlan:
-    """The plan with the pictures of imagen-mini's stage where it names none."""
-    if plan.pictures is not None:
+    """The plan with the pictures of imagen-mini's stage where it names none. ValueError where that has none either."""
+    if plan.pictures is not None or plan.folder is not None:
         return plan
+    if stage not in PICTURES:
+        raise ValueError(
+            f"there are no pictures that a {stage} stage is trained on: name some with --folder or --pictures"
+        )
     pictures, held_out = PICTURES[stage]
     return dataclasses.replace(plan, pictures=pictures, held_out=held_out)

@@ -35,20 +35,24 @@ from imagen_core import (
 )
 from imagen_core.adapters import Adapter, Given
 from imagen_core.conditioning import Signals
+from imagen_core.losses import diffusion_loss, draw_times
 from imagen_core.super_resolution import augment
+from imagen_core.text.reading import TextReading
 
 from .caption_files import CaptionEmbeds, encoder_name
 from .control_plans import ControlPlan, with_pictures
 from .data import PictureCache
 from .following import followed
 from .loop import Preview, RunState, TrainResult, train
-from .losses import diffusion_loss, draw_times
 from .options import TrainOptions
+from .own_pictures import collection_of
 from .parallel import rank
+from .prepared import prepare
 from .sheets import grid
 from .tasks import REFRESH_STEPS, shrink, shrunk_and_grown
 
 SHOWN = 6  # pictures of a preview
+HELD_OUT = 0.02  # of a folder's pictures, for previews alone
 
 
 def hints_of(pictures: Tensor, kinds: tuple[str, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -62,6 +66,15 @@ def hints_of(pictures: Tensor, kinds: tuple[str, ...], generator: torch.Generato
     return hints, kind.to(pictures.device)
 
 
+def caches_of(plan: ControlPlan, side: int, cache_dir: Path) -> tuple[PictureCache, PictureCache | None]:
+    """The pictures that are trained on, and those held out: of a folder, prepared at this side, or of the cache."""
+    if plan.folder is not None:
+        prepared = prepare(collection_of(plan.folder), cache_dir, side=side, held_out=HELD_OUT)
+        return prepared.shown, prepared.held_out
+    held_out = PictureCache(cache_dir, plan.held_out) if plan.held_out else None
+    return PictureCache(cache_dir, plan.pictures), held_out
+
+
 class ControlTask:
     """The loss of a control beside `stage`, whose own weights stay as they are."""
 
@@ -70,8 +83,8 @@ class ControlTask:
     def __init__(self, plan: ControlPlan, stage: Stage, options: TrainOptions):
         self.plan, self.stage, self.device = plan, stage, torch.device(options.device)
         self.batch_size = options.batch_size or plan.batch_size
-        self.cache = PictureCache(options.cache_dir, plan.pictures)
-        self.shown = PictureCache(options.cache_dir, plan.held_out) if plan.held_out else self.cache
+        self.cache, held_out = caches_of(plan, stage.spec.native_side, options.cache_dir)
+        self.shown = held_out or self.cache
         self.texts = self._texts(options.models_dir / "text_encoder") if stage.reads_text else None
         self.calls = 0
 
@@ -86,6 +99,7 @@ class ControlTask:
         x_0, text, base = self._batch(generator)
         told = model.told(self._given(x_0, text, base, generator))
         channels = x_0.shape[1]  # a learned variance lies behind them, and learns nothing here
+        times = draw_times(len(x_0), generator, power=self.plan.time_power)
 
         def network(x_t: Tensor, time: Tensor) -> Tensor:
             return self.stage.unet(x_t, time, base + model.at(x_t, time, told))[:, :channels]
@@ -95,7 +109,7 @@ class ControlTask:
             x_0,
             schedule=self.stage.schedule,
             prediction_type=self.stage.spec.prediction_type,
-            times=draw_times(len(x_0), generator, power=self.plan.time_power).to(self.device),
+            times=self.stage.schedule.trained(times).to(self.device),
             noise=torch.randn(x_0.shape, generator=generator).to(self.device),
             max_weight=self.plan.max_weight,
         )
@@ -186,6 +200,10 @@ def train_control(plan: ControlPlan, options: TrainOptions, path: Path) -> Train
     if stage.spec.enlarges and stage.reads_text:
         raise ValueError(
             f"{plan.base} enlarges and reads text: controls are trained for stages that draw, or read none"
+        )
+    if stage.reads_text and stage.spec.text != TextReading():
+        raise ValueError(
+            f"{plan.base} reads prompts as DeepFloyd IF does, and captions are encoded as imagen-mini reads them"
         )
     plan = with_pictures(plan, stage.spec.stage)
     task = task_of(plan, stage, options)

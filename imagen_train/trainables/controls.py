@@ -7,7 +7,7 @@ import dataclasses
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from ..options import TrainOptions, file_there
+from ..options import TrainOptions, file_there, folder_there
 from ._base import Outcome, TrainableStage
 
 if TYPE_CHECKING:
@@ -22,11 +22,16 @@ class _Control(TrainableStage):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
         add("--base", type=file_there, required=True, help="the stage that it shall steer; it stays as it is")
+        add("--folder", type=folder_there, help="your own pictures with captions, as `imagen data check` takes them")
         add("--pictures", help="a set of pictures in the cache (default: the stage's own)")
         add("--held-out", help="the set that previews are about (default: the stage's own, or --pictures)")
 
     def settings(self, args: argparse.Namespace) -> ControlPlan:
-        named = {"pictures": args.pictures, "held_out": args.held_out} if args.pictures else {}
+        if args.folder and args.pictures:
+            raise ValueError("--folder and --pictures both say what is trained on: give one")
+        named: dict[str, object] = {"pictures": args.pictures, "held_out": args.held_out} if args.pictures else {}
+        if args.folder:
+            named = {"folder": args.folder}
         return dataclasses.replace(self.plan(args), **named)
 
     @abstractmethod

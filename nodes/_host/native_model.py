@@ -184,7 +184,9 @@ class ImagenPixelModel(model_base.BaseModel):
     def _apply_model(self, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs):  # noqa: B006
         """x_0 (b 3 h w) of x = x_0 + sigma_ve eps at sigma_ve = t (b,); named and called by ComfyUI."""
         if control is not None:
-            raise ValueError("this ControlNet was made for another kind of model: Imagen has none, so take it out")
+            raise ValueError(
+                "this ControlNet was made for another kind of model: take it out, or use Imagen Control with our samplers"
+            )
         network_call = WrapperExecutor.new_class_executor(
             lambda x_t, time, told, options: self.diffusion_model(x_t, time, told),
             self.diffusion_model,

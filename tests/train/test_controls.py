@@ -9,11 +9,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from imagen_core import HINTS, AdapterSpec, load_adapter, load_stage, save_adapter, save_checkpoint
 from imagen_core.hints.edges import Edges
 from imagen_train import cli, data
-from imagen_train.control_plans import adapter_plan, control_plan, image_prompt_plan
+from imagen_train.control_plans import adapter_plan, control_plan, image_prompt_plan, with_pictures
 from imagen_train.controls import hints_of, start_adapter, task_of, train_control
 from imagen_train.data import Rendered, render_pictures
 from imagen_train.following import edge_f1, palette_error
@@ -139,6 +140,19 @@ def test_enlarging_stages_are_controlled_too(models, options):
         plan, dataclasses.replace(options, max_steps=2, preview_minutes=1.0), options.state_dir / "x"
     )
     assert result.state.step == 2 and list(options.state_dir.glob("preview_*.png"))
+
+
+def test_ones_own_folder_is_trained_on(base, options, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for index, pixels in enumerate(np.repeat(np.repeat(Boxes().rendered(0).pixels[:3], 2, 1), 2, 2)):
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+        (folder / f"{index}.txt").write_text("a box")
+    plan = dataclasses.replace(adapter_plan(base, ("palette",)), folder=folder)
+    result = train_control(plan, dataclasses.replace(options, max_steps=1, batch_size=2), tmp_path / "x.safetensors")
+    assert result.state.step == 1
+    with pytest.raises(ValueError, match="no pictures that a base32 stage is trained on: name some with --folder"):
+        with_pictures(adapter_plan(base, ("palette",)), "base32")
 
 
 def test_hints_are_made_on_the_way_of_all_kinds_in_turn():
