@@ -136,6 +136,7 @@ OUTER = {
     "time_embedding.linear_2": "time_embed.2",
     "class_embedding.linear_1": "aug_proj.0",
     "class_embedding.linear_2": "aug_proj.2",
+    "class_embedding": "label_emb",
     "encoder_hid_proj": "encoder_proj",
     "add_embedding.norm1": "encoder_pooling.0",
     "add_embedding.pool.positional_embedding": "encoder_pooling.1.positional_embedding",
@@ -160,8 +161,11 @@ INNER = {
 }
 
 
-def original_weights(unet: UNet2DConditionModel) -> dict[str, Tensor]:
-    """The same weights as deep-floyd/IF names and cuts them."""
+def original_weights(unet: nn.Module, *, head_by_head: bool = True) -> dict[str, Tensor]:
+    """The same weights as guided-diffusion, and deep-floyd/IF after it, name and cut them.
+
+    head_by_head: False is guided-diffusion's "new attention order": all queries, all keys, all values.
+    """
     weights = dict(unet.state_dict())
     renamed: dict[str, Tensor] = {}
     for theirs, original in OUTER.items():
@@ -192,8 +196,10 @@ def original_weights(unet: UNet2DConditionModel) -> dict[str, Tensor]:
         inside = {key[len(theirs) :]: weights.pop(key) for key in list(weights) if key.startswith(theirs)}
         for kind in ("weight", "bias") if "to_q.weight" in inside else ():
             for name, parts in {"qkv": ("to_q", "to_k", "to_v"), "encoder_kv": ("add_k_proj", "add_v_proj")}.items():
-                tensors = [inside.pop(f"{part}.{kind}") for part in parts]
-                heads = [tensor.split(head) for tensor in tensors]
+                tensors = [inside.pop(f"{part}.{kind}") for part in parts if f"{part}.{kind}" in inside]
+                if not tensors:  # no text
+                    continue
+                heads = [tensor.split(head if head_by_head else len(tensor)) for tensor in tensors]
                 rows = torch.cat([part[h] for h in range(len(heads[0])) for part in heads])
                 inside[f"{name}.{kind}"] = rows[..., None] if kind == "weight" else rows
             out = inside.pop(f"to_out.0.{kind}")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..unets import unet_config_from_dict
 from ..unets.deepfloyd_unet import SKIP_DIVISOR, DeepFloydUNet, DeepFloydUNetConfig
+from .adm_shapes import Shapes, levels_of, needed
 from .deepfloyd_keys import SIGNATURES
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 # What shapes do not tell.
 PER_HEAD_CHANNELS = 64
@@ -127,8 +127,8 @@ def config_from_shapes(shapes: Shapes, naming: str, facts: Mapping[str, Any] | N
     facts: what is known from elsewhere and shapes do not tell: per_head_channels, pooling_heads, skip_divisor. Raises
     ValueError naming a weight that is missing.
     """
-    get = _Getter(shapes)
-    levels = _diffusers_levels(shapes, get) if naming == "diffusers" else _original_levels(shapes, get)
+    get = partial(needed, shapes)
+    levels = levels_of(shapes, naming)
     diffusers = naming == "diffusers"
     stem = get("conv_in.weight" if diffusers else "input_blocks.0.0.weight")
     head = get("conv_out.weight" if diffusers else "out.2.weight")
@@ -154,49 +154,6 @@ def config_from_shapes(shapes: Shapes, naming: str, facts: Mapping[str, Any] | N
             **(facts or {}),
         }
     )
-
-
-class _Getter:
-    def __init__(self, shapes: Shapes) -> None:
-        self._shapes = shapes
-
-    def __call__(self, key: str) -> tuple[int, ...]:
-        if key not in self._shapes:
-            raise ValueError(f"{key!r} is missing")
-        return self._shapes[key]
-
-
-def _count(shapes: Shapes, pattern: str) -> int:
-    """One more than the largest number that `pattern`, with one group, finds in the keys."""
-    compiled = re.compile(pattern)
-    return max((int(found[1]) + 1 for key in shapes if (found := compiled.match(key))), default=0)
-
-
-def _diffusers_levels(shapes: Shapes, get: _Getter) -> list[tuple[int, int, bool]]:
-    """(channels, blocks, attends) of each level, finest first."""
-    levels = []
-    for level in range(max(1, _count(shapes, r"down_blocks\.(\d+)\."))):
-        prefix = f"down_blocks.{level}"
-        blocks = max(1, _count(shapes, rf"down_blocks\.{level}\.resnets\.(\d+)\."))
-        channels = get(f"{prefix}.resnets.0.conv1.weight")[0]
-        levels.append((channels, blocks, f"{prefix}.attentions.0.to_q.weight" in shapes))
-    return levels
-
-
-def _original_levels(shapes: Shapes, get: _Getter) -> list[tuple[int, int, bool]]:
-    """The same, read off the way up, where a second residual block marks the end of a level."""
-    levels, blocks = [], 0
-    last = max(1, _count(shapes, r"output_blocks\.(\d+)\.")) - 1
-    for number in range(last + 1):
-        prefix = f"output_blocks.{number}"
-        channels = get(f"{prefix}.0.out_layers.3.weight")[0]
-        attends = f"{prefix}.1.qkv.weight" in shapes
-        blocks += 1
-        upsamples = f"{prefix}.{2 if attends else 1}.in_layers.0.weight" in shapes
-        if upsamples or number == last:
-            levels.append((channels, blocks - 1, attends))
-            blocks = 0
-    return levels[::-1]
 
 
 def facts_from_yml(path: Path) -> dict[str, Any]:

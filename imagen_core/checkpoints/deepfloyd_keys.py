@@ -1,22 +1,17 @@
 """What is each weight of our DeepFloyd network called in the published files, and how is it cut there?
 
-Two namings: "diffusers" (unet/diffusion_pytorch_model.safetensors) and "original" (pytorch_model.bin, and what was
-converted from it). We keep q, k and v in one matrix, and the scales and shifts of all blocks in another.
+The trunk is ADM's (adm_keys.py); here is what reads the text, and how noisy the small picture is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..unets.adm import Cell
-from ..unets.attention import Attention
 from ..unets.deepfloyd_unet import DeepFloydUNet
-from .key_map import Entry, KeyMap, Parts, flat, parts_first, stacked
+from .adm_keys import NAMINGS, TOP, Place, apart, cell_places, head_by_head_map, same, trunk_map
+from .key_map import Entry, KeyMap, Parts
 
-NAMINGS = ("diffusers", "original")
 # A key that a stage has under one naming and no other network has.
 SIGNATURES = {
     "diffusers": "add_embedding.pool.positional_embedding",
@@ -24,9 +19,7 @@ SIGNATURES = {
 }
 
 # ours: (diffusers, original)
-TOP = {
-    "time_embedding.in_layer": ("time_embedding.linear_1", "time_embed.0"),
-    "time_embedding.out_layer": ("time_embedding.linear_2", "time_embed.2"),
+TEXT = {
     "aug_embedding.in_layer": ("class_embedding.linear_1", "aug_proj.0"),
     "aug_embedding.out_layer": ("class_embedding.linear_2", "aug_proj.2"),
     "text_projection": ("encoder_hid_proj", "encoder_proj"),
@@ -34,20 +27,9 @@ TOP = {
     "text_pooling.query": ("add_embedding.pool.q_proj", "encoder_pooling.1.q_proj"),
     "text_pooling.out_layer": ("add_embedding.proj", "encoder_pooling.2"),
     "text_pooling.out_norm": ("add_embedding.norm2", "encoder_pooling.3"),
-    "stem": ("conv_in", "input_blocks.0.0"),
-    "head_norm": ("conv_norm_out", "out.0"),
-    "head": ("conv_out", "out.2"),
 }
 POOL = ("add_embedding.pool", "encoder_pooling.1")
-BLOCK = {
-    "in_norm": ("norm1", "in_layers.0"),
-    "in_conv": ("conv1", "in_layers.2"),
-    "out_norm": ("norm2", "out_layers.0"),
-    "out_conv": ("conv2", "out_layers.3"),
-}
-BLOCK_SKIP = ("conv_shortcut", "skip_connection")
-BLOCK_TIME = ("time_emb_proj", "emb_layers.1")
-ATTENTION = {"norm": ("group_norm", "norm"), "text_norm": ("norm_cross", "norm_encoder")}
+TEXT_NORM = ("norm_cross", "norm_encoder")
 
 PICTURE_CHANNELS = 3
 
@@ -56,44 +38,27 @@ def key_table(unet: DeepFloydUNet, naming: str) -> KeyMap:
     """For each key of `unet` (which may be on the meta device) its `Entry` under `naming`, one of NAMINGS."""
     side = NAMINGS.index(naming)
     shapes = {key: tuple(tensor.shape) for key, tensor in unet.state_dict().items()}
-    table: KeyMap = {}
-
-    def same(ours: str, theirs: str) -> None:
-        for kind in ("weight", "bias"):
-            table[f"{ours}.{kind}"] = Entry({f"{theirs}.{kind}": shapes[f"{ours}.{kind}"]})
-
-    for ours, names in TOP.items():
-        if f"{ours}.weight" in shapes:
-            same(ours, names[side])
+    table = trunk_map(unet, naming)
+    for ours, names in TEXT.items():
+        table |= same(shapes, ours, names[side])
     pool, position = POOL[side], "text_pooling.position"
     table[position] = Entry({f"{pool}.positional_embedding": shapes[position]})
-    for kind in ("weight", "bias"):
-        ours = f"text_pooling.keys_values.{kind}"
-        table[ours] = stacked([f"{pool}.k_proj.{kind}", f"{pool}.v_proj.{kind}"], shapes[ours])
-
-    places = list(cell_places(unet))
-    for cell, ours, places_of_cell in places:
-        block, attention = places_of_cell[side]
-        for name, names in BLOCK.items():
-            same(f"{ours}.block.{name}", f"{block}.{names[side]}")
-        if isinstance(cell.block.skip, nn.Linear):
-            skip, theirs = f"{ours}.block.skip", f"{block}.{BLOCK_SKIP[side]}"
-            table[f"{skip}.weight"] = Entry({f"{theirs}.weight": (*shapes[f"{skip}.weight"], 1, 1)}, flat)
-            table[f"{skip}.bias"] = Entry({f"{theirs}.bias": shapes[f"{skip}.bias"]})
-        if cell.attention is not None:
-            for name, names in ATTENTION.items():
-                same(f"{ours}.attention.{name}", f"{attention}.{names[side]}")
-            make = _diffusers_attention if naming == "diffusers" else _original_attention
-            table |= make(f"{ours}.attention", attention, shapes, cell.attention)
-    for kind in ("weight", "bias"):
-        width = shapes[f"scale_shift.{kind}"][1:]
-        parts = {
-            f"{place[side][0]}.{BLOCK_TIME[side]}.{kind}": (2 * cell.block.out_conv.weight.shape[0], *width)
-            for cell, _, place in places
-        }
-        table[f"scale_shift.{kind}"] = Entry(parts, _all_scales_then_all_shifts)
+    table |= apart(shapes, "text_pooling.keys_values", [f"{pool}.k_proj", f"{pool}.v_proj"])
+    for place in cell_places(unet, naming):
+        if place.cell.attention is not None:
+            table |= _text_of(shapes, place, naming)
     assert table.keys() == shapes.keys(), table.keys() ^ shapes.keys()
     return table
+
+
+def _text_of(shapes: Parts, place: Place, naming: str) -> KeyMap:
+    """What one attention reads the text by."""
+    ours, theirs = f"{place.ours}.attention", place.attention
+    norm = same(shapes, f"{ours}.text_norm", f"{theirs}.{TEXT_NORM[NAMINGS.index(naming)]}")
+    if naming == "diffusers":
+        return norm | apart(shapes, f"{ours}.text_keys_values", [f"{theirs}.add_k_proj", f"{theirs}.add_v_proj"])
+    heads = place.cell.attention.heads
+    return norm | head_by_head_map(shapes, f"{ours}.text_keys_values", f"{theirs}.encoder_kv", 2, heads)
 
 
 def with_fixed_variance(table: KeyMap, naming: str, stored: Parts, variance: str) -> KeyMap:
@@ -121,72 +86,3 @@ def _head_of_largest_variance(tensors: list[Tensor]) -> Tensor:
     picture = tensors[0][:PICTURE_CHANNELS]
     constant = torch.ones_like(picture) if picture.ndim == 1 else torch.zeros_like(picture)
     return torch.cat([picture, constant])
-
-
-def cell_places(unet: DeepFloydUNet) -> Iterator[tuple[Cell, str, tuple[tuple[str, str], tuple[str, str]]]]:
-    """Each cell in running order, its key in our network, and (block, attention) under both namings."""
-    levels = len(unet.config.channels)
-    blocks = unet.config.num_res_blocks
-    down, up = iter(enumerate(unet.down)), iter(enumerate(unet.up))
-    for level in range(levels):
-        for j in range(blocks[level] + (level + 1 < levels)):
-            index, cell = next(down)
-            prefix, theirs = f"down_blocks.{level}", f"input_blocks.{index + 1}"
-            block = f"{prefix}.resnets.{j}" if j < blocks[level] else f"{prefix}.downsamplers.0"
-            places = (block, f"{prefix}.attentions.{j}"), (f"{theirs}.0", f"{theirs}.1")
-            yield cell, f"down.{index}", places
-    for index, cell in enumerate(unet.middle):
-        places = (
-            (f"mid_block.resnets.{index}", "mid_block.attentions.0"),
-            (f"middle_block.{2 * index}", "middle_block.1"),
-        )
-        yield cell, f"middle.{index}", places
-    number = 0  # the original keeps an upsampler inside the last block of its level
-    for b, level in enumerate(reversed(range(levels))):
-        for j in range(blocks[level] + 1):
-            index, cell = next(up)
-            prefix, theirs = f"up_blocks.{b}", f"output_blocks.{number}"
-            yield (
-                cell,
-                f"up.{index}",
-                (
-                    (f"{prefix}.resnets.{j}", f"{prefix}.attentions.{j}"),
-                    (f"{theirs}.0", f"{theirs}.1"),
-                ),
-            )
-            number += 1
-        if level:
-            index, cell = next(up)
-            inside = f"output_blocks.{number - 1}.{2 if unet.config.attention[level] else 1}"
-            yield cell, f"up.{index}", ((f"up_blocks.{b}.upsamplers.0", ""), (inside, ""))
-
-
-def _diffusers_attention(ours: str, theirs: str, shapes: Parts, attention: Attention) -> KeyMap:
-    table = {}
-    for kind in ("weight", "bias"):
-        for name, parts in {
-            "query": ("to_q", "to_k", "to_v"),
-            "text_keys_values": ("add_k_proj", "add_v_proj"),
-        }.items():
-            key = f"{ours}.{name}.{kind}"
-            table[key] = stacked([f"{theirs}.{part}.{kind}" for part in parts], shapes[key])
-        table[f"{ours}.out.{kind}"] = Entry({f"{theirs}.to_out.0.{kind}": shapes[f"{ours}.out.{kind}"]})
-    return table
-
-
-def _original_attention(ours: str, theirs: str, shapes: Parts, attention: Attention) -> KeyMap:
-    """One-dimensional convolutions of width 1, rows head by head: q k v of the first head, then of the second."""
-    table = {}
-    for kind, tail in (("weight", (1,)), ("bias", ())):
-        for name, their_name, parts in (("query", "qkv", 3), ("text_keys_values", "encoder_kv", 2)):
-            key = f"{ours}.{name}.{kind}"
-            shape = (*shapes[key], *tail)
-            table[key] = Entry({f"{theirs}.{their_name}.{kind}": shape}, parts_first(parts, attention.heads))
-        key = f"{ours}.out.{kind}"
-        table[key] = Entry({f"{theirs}.proj_out.{kind}": (*shapes[key], *tail)}, flat)
-    return table
-
-
-def _all_scales_then_all_shifts(tensors: list[Tensor]) -> Tensor:
-    halves = [tensor.chunk(2) for tensor in tensors]
-    return torch.cat([half[i] for i in (0, 1) for half in halves])

@@ -17,8 +17,9 @@ from torch import nn
 from ...text.reading import AS_DEEPFLOYD
 from ...unets import build_unet
 from ...unets.deepfloyd_unet import DeepFloydUNetConfig
+from ..adm_keys import NAMINGS
 from ..deepfloyd_config import config_from_diffusers, config_from_shapes, facts_from_yml, is_complete
-from ..deepfloyd_keys import NAMINGS, SIGNATURES, key_table, with_fixed_variance
+from ..deepfloyd_keys import SIGNATURES, key_table, with_fixed_variance
 from ..diffusers_scheduler import SchedulerFacts, check_noising, published_facts, read_scheduler
 from ..key_map import KeyMap
 from ..plausible import check_settings, in_short

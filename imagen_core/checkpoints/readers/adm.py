@@ -1,0 +1,150 @@
+"""How is an ADM network read as OpenAI published it? (Diffusion Models Beat GANs, arXiv 2105.05233; guided-diffusion, MIT.)
+
+The state dicts 64x64_diffusion.pt to 512x512_diffusion.pt, 256x256_diffusion_uncond.pt, lsun_*.pt and both upsamplers,
+as `imagen convert` writes them. Shapes do not tell how many heads attend, in which order queries, keys and values lie,
+nor the schedule: of the published ones that is known; others have to say it (OpenAI's flags, in the file's metadata).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from ...unets import build_unet
+from ...unets.adm import ADMConfig
+from ..adm_keys import trunk_map
+from ..adm_shapes import Shapes, levels_of, needed
+from ..plausible import check_settings, in_short
+from ..stage_spec import StageSpec
+from ..stored import Stored
+from ._base import Reader, Reading
+
+SIGNATURE = ("input_blocks.0.0.weight", "time_embed.0.weight", "output_blocks.0.0.in_layers.0.weight", "out.2.weight")
+OTHERS = ("encoder_kv", "transformer_blocks", "encoder_pooling", "transformer.resblocks")  # of ADM's relatives
+SCHEDULES = {"cosine": "squaredcos_cap_v2", "linear": "linear"}
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What shapes do not tell, under the names of guided-diffusion's flags."""
+
+    image_size: int
+    num_heads: int = 0  # of every layer; 0: as many as fit num_head_channels
+    num_head_channels: int = 64
+    use_new_attention_order: bool = False
+    noise_schedule: str = "linear"
+
+
+# Widths of the levels, which of them attend, pictures that the stem reads: the published networks.
+WIDE, UPSAMPLER = (256, 256, 512, 512, 1024, 1024), (192, 192, 384, 384, 768, 768)
+PUBLISHED: dict[tuple[tuple[int, ...], tuple[int, ...], int], Flags] = {
+    ((192, 384, 576, 768), (1, 2, 3), 1): Flags(64, use_new_attention_order=True, noise_schedule="cosine"),
+    ((256, 256, 512, 768, 1024), (2, 3, 4), 1): Flags(128, num_heads=4),
+    (WIDE, (3, 4, 5), 1): Flags(256),
+    ((128, 256, 256, 512, 512, 1024, 1024), (4, 5, 6), 1): Flags(512),
+    (UPSAMPLER, (3, 4, 5), 2): Flags(256, num_heads=4),
+    (UPSAMPLER, (4, 5), 2): Flags(512),
+}
+
+
+class ADMReader(Reader):
+    """Stages of both roles; those that read six channels enlarge."""
+
+    name: ClassVar[str] = "adm"
+    title: ClassVar[str] = "an ADM stage"
+
+    def matches(self, stored: Stored) -> bool:
+        keys = stored.shapes
+        ours = stored.metadata.get("format") != "imagen" and all(key in keys for key in SIGNATURE)
+        return ours and not any(other in key for key in keys for other in OTHERS)
+
+    def read(self, stored: Stored) -> Reading:
+        try:
+            flags = _flags(stored)
+            config = config_from_shapes(stored.shapes, flags)
+            check_settings(config, len(stored.shapes))
+            spec = _spec(config, flags)
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            raise ValueError(
+                f"{stored.path}: {in_short(error)}; it is damaged, or no ADM stage: download it again, or choose another"
+            ) from error
+        key_map = partial(trunk_map, naming="original", head_by_head=not flags.use_new_attention_order)
+        return Reading(spec=spec, build=partial(build_unet, config), key_map=key_map, naming="original")
+
+
+def config_from_shapes(shapes: Shapes, flags: Flags) -> ADMConfig:
+    """The network whose weights have these shapes. ValueError naming a weight that is missing."""
+    channels, blocks, attention = (tuple(part) for part in zip(*levels_of(shapes, "original"), strict=True))
+    embed_dim, time_width = needed(shapes, "time_embed.0.weight")
+    last = f"output_blocks.{sum(blocks) + len(blocks) - 1}.0"
+    return ADMConfig(
+        out_channels=needed(shapes, "out.2.weight")[0],
+        channels=channels,
+        num_res_blocks=blocks,
+        attention=attention,
+        per_head_channels=flags.num_head_channels,
+        num_heads=flags.num_heads or None,
+        scale_shift=needed(shapes, f"{last}.emb_layers.1.weight")[0] == 2 * channels[0],
+        resample_by_block=not any(".op." in key for key in shapes),
+        time_width=time_width,
+        time_embed_dim=embed_dim,
+        num_classes=shapes["label_emb.weight"][0] if "label_emb.weight" in shapes else None,
+        pixels=("low_res",) if _pictures(shapes) == 2 else (),
+    )
+
+
+def _pictures(shapes: Shapes) -> int:
+    """How many pictures the stem reads: x_t, and perhaps the small one enlarged."""
+    channels = needed(shapes, "input_blocks.0.0.weight")[1]
+    if channels not in (3, 6):
+        raise ValueError(f"it reads {channels} channels, and ADM's stages read 3, or enlarging 6")
+    return channels // 3
+
+
+def _flags(stored: Stored) -> Flags:
+    """Those of the published network with these shapes, or as the file's metadata says."""
+    levels = levels_of(stored.shapes, "original")
+    attending = tuple(index for index, level in enumerate(levels) if level.attends)
+    shape = tuple(level.channels for level in levels), attending, _pictures(stored.shapes)
+    told = {name: kind for name, kind in FLAG_KINDS.items() if name in stored.metadata}
+    known = PUBLISHED.get(shape)
+    if known is None and "image_size" not in told:
+        raise ValueError(
+            f"no published ADM network has levels {shape[0]} that attend at {attending}, and nothing says how many heads "
+            "it has: convert it anew, with imagen convert --flag image_size=64 --flag num_heads=4, as it was trained"
+        )
+    read = {name: _parsed(name, stored.metadata[name], kind) for name, kind in told.items()}
+    return Flags(**{**(vars(known) if known else {}), **read})
+
+
+FLAG_KINDS: dict[str, type] = {
+    "image_size": int,
+    "num_heads": int,
+    "num_head_channels": int,
+    "use_new_attention_order": bool,
+    "noise_schedule": str,
+}
+
+
+def _parsed(name: str, text: str, kind: type) -> Any:
+    """A flag's value from the text of it in the metadata."""
+    if kind is str or (kind is int and text.isdecimal() and len(text) < 6):
+        return kind(text)
+    if kind is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    raise ValueError(f"metadata {name!r} is {text[:20]!r}, expected a {kind.__name__}")
+
+
+def _spec(config: ADMConfig, flags: Flags) -> StageSpec:
+    if flags.noise_schedule not in SCHEDULES:
+        raise ValueError(f"noise_schedule is {flags.noise_schedule!r}, expected one of {', '.join(SCHEDULES)}")
+    role = "sr" if config.pixels else "base"
+    return StageSpec(
+        stage=f"{role}{flags.image_size}",
+        unet_config=config,
+        schedule_config={"name": "discrete", "betas": SCHEDULES[flags.noise_schedule], "num_timesteps": 1000},
+        prediction_type="eps",
+        learned_variance=config.out_channels == 2 * config.in_channels,
+        defaults={"steps": 250, "sampler": "ddpm", "guidance_scale": 1.0, "thresholding": "static"},
+    )
