@@ -8,11 +8,13 @@ from ._discovery import settings_of
 from ._walk import find_files
 from .adapters import ADAPTERS, build_adapter
 from .checkpoints.adapter_files import LoadedAdapter, find_adapters, load_adapter
+from .checkpoints.conversion import convert_weights
 from .checkpoints.formats import find_stages, is_stage_checkpoint, load_checkpoint, read_spec, trained_in_half
 from .checkpoints.readers.control import AdapterSpec, save_adapter
 from .checkpoints.readers.native import save_checkpoint
 from .checkpoints.stage_spec import StageSpec
-from .classes import Classes
+from .classes import Classes, labels_of
+from .classifiers.loading import Classifier, find_classifiers, load_classifier
 from .clip.config import ACTIVATIONS as CLIP_ACTIVATIONS
 from .clip.loading import find_clips, load_clip
 from .clip.model import clip_ranking
@@ -63,6 +65,7 @@ __all__ = [
     "AdapterSpec",
     "BatchNoise",
     "Classes",
+    "Classifier",
     "Control",
     "Draw",
     "Fingerprint",
@@ -82,11 +85,13 @@ __all__ = [
     "TypedPrompt",
     "build_adapter",
     "build_unet",
+    "convert_weights",
     "check_fits",
     "clip_ranking",
     "encode_prompt",
     "find_adapters",
     "find_clips",
+    "find_classifiers",
     "find_files",
     "find_loras",
     "find_stages",
@@ -99,8 +104,10 @@ __all__ = [
     "invert",
     "is_stage_checkpoint",
     "load_adapter",
+    "labels_of",
     "load_checkpoint",
     "load_clip",
+    "load_classifier",
     "load_stage",
     "load_text_encoder",
     "low_res_conditioning",

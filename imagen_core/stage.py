@@ -79,7 +79,7 @@ class Stage:
         """
         if self.spec.unet_config.draws_classes:
             return self._told_classes(prompt, batch)
-        if isinstance(prompt, Classes):
+        if isinstance(prompt, Classes) and self.reads_text:
             raise ValueError(f"the {self.spec.stage} stage draws no classes: connect an Imagen Text Encode node")
         if not self.reads_text:
             return {"cond": Signals()}

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from . import ending, runtime, streams
-from .batch.cli import add_batch
+from .convert import add_convert
 from .download import add_download
 from .folders import make_host, scratch_folder
 from .inspect import add_inspect
@@ -108,12 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     nodes.set_defaults(handler=list_nodes)
     workflows = commands.add_parser("workflows", help="list the workflows that are shipped")
     workflows.set_defaults(handler=list_workflows)
-    convert = commands.add_parser("convert", help="print a workflow of the editor as an API prompt")
-    convert.add_argument(
-        "workflow", metavar="WORKFLOW", help="a workflow file, a picture that carries one, or a shipped name"
-    )
-    convert.set_defaults(handler=convert_workflow)
-    add_batch(commands)
+    add_convert(commands)
     add_serve(commands)
     add_inspect(commands)
     add_download(commands)
@@ -177,16 +172,6 @@ def list_workflows(options: argparse.Namespace) -> None:
     known = load_registry().classes
     for name, path in shipped(pack_folder()).items():
         print(f"{name:28} {about(path, known)}")
-
-
-def convert_workflow(options: argparse.Namespace) -> None:
-    from .graphs.reading import as_json, find_workflow, read_workflow, refuse_what_needs_comfyui
-    from .registry import load_registry, pack_folder
-
-    path = find_workflow(options.workflow, pack_folder())
-    registry = load_registry()
-    refuse_what_needs_comfyui(path, pack_folder(), registry.classes)
-    print(as_json(read_workflow(path, registry.node_classes()).prompt))
 
 
 def run_workflow(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ THRESHOLD = "IMAGEN_THRESHOLD"  # how predicted pixels are kept in range (imagen
 CONTROL_NET = "IMAGEN_CONTROL_NET"  # a loaded control (imagen_core.LoadedAdapter)
 CONTROL = "IMAGEN_CONTROL"  # hints that a picture follows (a tuple of imagen_core.Control)
 CLIP = "IMAGEN_CLIP"  # a loaded CLIP that measures pictures against sentences (imagen_core.Clip)
+CLASSIFIER = "IMAGEN_CLASSIFIER"  # a loaded noisy classifier (imagen_core.Classifier)
 IMAGE = "IMAGE"  # the host's own: float32 (b h w c) in 0..1
 MASK = "MASK"  # the host's own: float32 (b h w) in 0..1, 1 where a picture is transparent or to be repainted
 MODEL = "MODEL"  # the host's own: a network under its memory manager (ComfyUI only)

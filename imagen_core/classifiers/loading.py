@@ -36,15 +36,14 @@ class Classifier:
         A stage's schedule may be another than the classifier's: it is asked at the time at which its own is as noisy,
         and shown a picture of the variance that it knows.
         """
-        parameter = next(self.network.parameters())
+        network = self.network.to(at.x_t.device)  # where it stays: a classifier is small beside what it guides
         size = (at.alpha**2 + at.sigma**2) ** 0.5  # 1 where the stage's schedule preserves variance too
-        x_t = (at.x_t / size).to(parameter.device, parameter.dtype)
-        logits = self.network(x_t, self._timestep(at).to(x_t.device))
-        return logits.float().log_softmax(dim=1).to(at.x_t.device)
+        x_t = (at.x_t / size).to(next(network.parameters()).dtype)
+        return network(x_t, self._timestep(at).to(x_t.device)).float().log_softmax(dim=1)
 
     def _timestep(self, at: Point) -> Tensor:
         """The integer timestep (b,) at which the classifier saw pictures as noisy as x_t."""
-        alpha, sigma = (torch.as_tensor(value, dtype=torch.float64).reshape(-1) for value in (at.alpha, at.sigma))
+        alpha, sigma = (torch.as_tensor(value).detach().double().cpu().reshape(-1) for value in (at.alpha, at.sigma))
         t = self.schedule.logsnr_to_t(2.0 * (alpha.log() - sigma.log()))
         return self.schedule.network_time(t).round().float().expand(len(at.x_t))
 

@@ -17,7 +17,7 @@ def test_numbers_become_classes():
     assert make("207")[0] == CORE.Classes(labels=(207,))
     assert make(" 207, 88 ")[0] == CORE.Classes(labels=(207, 88))
     for wrong in ("", "dog", "1,,2", "-1", "1.5"):
-        with pytest.raises(ValueError, match="expected the number of a class"):
+        with pytest.raises(ValueError, match="is no name of ImageNet's thousand classes: give a name or a number"):
             make(wrong)
 
 
@@ -39,3 +39,13 @@ def test_a_published_jit_draws_through_the_nodes(tmp_path):
     }
     image = NODES["ImagenBaseSample64"]().sample(stage, asked, **settings)[0]
     assert image.shape == (2, 32, 32, 3) and torch.isfinite(image).all() and (image[0] - image[1]).abs().max() > 0.01
+
+
+def test_names_become_classes():
+    make = NODES["ImagenClassLabel"]().make
+    assert make("Golden Retriever, 88, tench")[0] == CORE.Classes(labels=(207, 88, 0))
+    assert make("Tinca tinca")[0] == make("tench")[0]  # a synonym
+    with pytest.raises(ValueError, match="near it are golden retriever"):
+        make("gold retriever")
+    with pytest.raises(ValueError, match="'crane' is the name of the classes 134, 517"):
+        make("crane")

@@ -1,0 +1,77 @@
+"""How does a pickled file of weights (.pt, .ckpt, .bin) become safetensors, once, without running what is in it?
+
+torch's unpickler for weights builds tensors, numbers, texts and their containers, and here nothing besides: no type is
+added to its list, and a file that names another is refused with that name.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._safetensors import write_safetensors
+from ..whole_files import whole
+
+ARCHIVES = (".pt", ".pth", ".ckpt", ".bin")
+ALLOWED: list[Any] = []  # types beyond torch's own list: none
+INSIDE = ("state_dict", "model", "ema")  # under which training programs keep the weights beside other things
+NESTED = 3
+
+
+def convert_weights(
+    path: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, facts: Mapping[str, str] | None = None
+) -> Path:
+    """Write the tensors of `path` to `out` (beside it by default), whole or not at all; returns where they are.
+
+    Names, shapes and dtypes stay as they are. facts: texts for the file's metadata. Raises FileNotFoundError, and
+    ValueError for what is no table of weights, names a type that is not allowed, or is damaged, and where `out` exists.
+    """
+    path = Path(path)
+    target = path.with_suffix(".safetensors") if out is None else Path(out)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}: check the name")
+    if target.exists():
+        raise ValueError(f"{target} is there already: delete it first, or name another with --out")
+    tensors = _weights_of(_loaded(path), path)
+    with whole(target) as draft:
+        write_safetensors(draft, {key: _alone(tensor) for key, tensor in tensors.items()}, dict(facts or {}))
+    return target
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(ALLOWED):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path} holds more than weights and is not read: {_reason(error)}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is damaged or no file of torch.save ({_reason(error)}): download it again") from error
+
+
+def _reason(error: Exception) -> str:
+    """What of torch's long message says which type it was."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if "GLOBAL" in line or "global" in line), lines[0])[:200]
+
+
+def _weights_of(loaded: Any, path: Path) -> dict[str, Tensor]:
+    """The table of weights, which may lie inside of what a training program saved."""
+    for _ in range(NESTED):
+        if not isinstance(loaded, Mapping):
+            break
+        tensors = {key: value for key, value in loaded.items() if isinstance(value, Tensor)}
+        if tensors and all(isinstance(key, str) for key in tensors):
+            return tensors
+        loaded = next((loaded[key] for key in INSIDE if key in loaded), None)
+    raise ValueError(f"{path} holds no table of weights by name, also not under {', '.join(INSIDE)}")
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """In memory of its own, as safetensors wants it: views of one storage are written apart."""
+    return tensor.detach().contiguous().clone()
