@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from host_graphs import PACK, Ui, entry
 from PIL import Image
+from safetensors import safe_open
 
 from imagen_host.cli import main
 
@@ -332,6 +334,23 @@ def test_shipped_workflows_are_found_by_name(capsys, monkeypatch):
 def test_convert_prints_the_prompt(capsys, object_info):
     code, out, _ = imagen(capsys, "convert", write(ui_graph(object_info)))
     assert code == 0 and json.loads(out)["1"]["inputs"] == {"text": "linked", "negative_text": "fog"}
+
+
+def test_convert_turns_weights_into_safetensors(capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("IMAGEN_PACK")
+    torch.save({"a": torch.ones(2)}, tmp_path / "w.pt")
+    code, out, _ = imagen(capsys, "convert", str(tmp_path / "w.pt"), "--flag", "num_heads=4")
+    assert code == 0 and out.strip() == str(tmp_path / "w.safetensors")
+    with safe_open(tmp_path / "w.safetensors", "pt") as file:
+        assert file.metadata() == {"num_heads": "4"} and torch.equal(file.get_tensor("a"), torch.ones(2))
+    for arguments, word in (
+        ([str(tmp_path / "w.pt")], "is there already"),
+        ([str(tmp_path / "gone.pt")], "no file at"),
+        ([str(tmp_path / "w.pt"), "--flag", "num_heads"], "expected NAME=VALUE"),
+        (["text_to_image_64", "--out", "x"], "are for weights"),
+    ):
+        code, _, said = imagen(capsys, "convert", *arguments)
+        assert code == 2 and word in said
 
 
 def test_help_needs_no_torch():
