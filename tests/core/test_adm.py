@@ -11,14 +11,14 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deepfloyd_fixtures import original_weights  # noqa: E402
+from deepfloyd_fixtures import original_weights
 
-from imagen_core import load_checkpoint, read_spec  # noqa: E402
-from imagen_core.checkpoints.adm_keys import apart, cell_places, trunk_map  # noqa: E402
-from imagen_core.checkpoints.readers.adm import PUBLISHED, config_from_shapes  # noqa: E402
-from imagen_core.conditioning import Signals, Tokens  # noqa: E402
-from imagen_core.super_resolution import upsample  # noqa: E402
-from imagen_core.unets import ADM, ADMConfig, build_unet  # noqa: E402
+from imagen_core import load_checkpoint, read_spec
+from imagen_core.checkpoints.adm_keys import apart, cell_places, trunk_map
+from imagen_core.checkpoints.readers.adm import PUBLISHED, config_from_shapes
+from imagen_core.conditioning import Signals, Tokens
+from imagen_core.super_resolution import upsample
+from imagen_core.unets import ADM, ADMConfig, build_unet
 
 FORWARD = 4e-6  # OpenAI's own code against diffusers', as measured (adm.md); outputs have deviations of .1 to 1
 LABELS = torch.tensor([1, 4])

@@ -16,20 +16,20 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deepfloyd_fixtures import original_weights  # noqa: E402
+from deepfloyd_fixtures import original_weights
 
-from imagen_core.checkpoints.readers.adm_classifier import config_from_shapes, key_map  # noqa: E402
-from imagen_core.classifiers.loading import load_classifier  # noqa: E402
-from imagen_core.classifiers.network import ClassifierConfig, NoisyClassifier  # noqa: E402
-from imagen_core.conditioning import Signals  # noqa: E402
-from imagen_core.denoiser import Denoiser  # noqa: E402
-from imagen_core.guidance.classifier import ClassifierGuidance  # noqa: E402
-from imagen_core.predictor import Point, Predictor  # noqa: E402
-from imagen_core.schedules.cosine import CosineSchedule  # noqa: E402
-from imagen_core.schedules.discrete import DiscreteSchedule  # noqa: E402
-from imagen_core.schedules.flow import FlowSchedule  # noqa: E402
-from imagen_core.thresholding.none import NoThresholding  # noqa: E402
-from imagen_core.unets import ADMConfig  # noqa: E402
+from imagen_core.checkpoints.readers.adm_classifier import config_from_shapes, key_map
+from imagen_core.classifiers.loading import load_classifier
+from imagen_core.classifiers.network import ClassifierConfig, NoisyClassifier
+from imagen_core.conditioning import Signals
+from imagen_core.denoiser import Denoiser
+from imagen_core.guidance.classifier import ClassifierGuidance
+from imagen_core.predictor import Point, Predictor
+from imagen_core.schedules.cosine import CosineSchedule
+from imagen_core.schedules.discrete import DiscreteSchedule
+from imagen_core.schedules.flow import FlowSchedule
+from imagen_core.thresholding.none import NoThresholding
+from imagen_core.unets import ADMConfig
 
 WIDTHS, CLASSES, SIDE = (32, 32, 32, 32, 64), 5, 32
 
