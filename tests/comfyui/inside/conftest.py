@@ -90,7 +90,7 @@ def core():
 def run():
     """run("NodeId", input=...) -> the node's outputs, with its defaults for the inputs not named."""
 
-    def call(name, **inputs):
+    def call(name, /, **inputs):
         known = NODES | host_nodes.NODE_CLASS_MAPPINGS
         node = known.get(name) or getattr(nodes_custom_sampler, name)  # a class in either form of node, V1 or V3
         wanted = node.INPUT_TYPES()["required"]
