@@ -96,7 +96,14 @@ def super_resolve(
 
 
 def low_res_conditioning(stage: Stage, low_res: Tensor, aug_level: float, noise: Tensor) -> Signals:
-    """What a super-resolution network is told of `low_res` (b c h w): enlarged to the size of `noise`, and noised."""
+    """What a super-resolution network is told of `low_res` (b c h w): enlarged to the size of `noise`, and noised.
+
+    Raises ValueError for noise on the way to a network that could not be told of it.
+    """
+    if aug_level > 0.0 and "aug_level" not in stage.spec.inputs:
+        raise ValueError(
+            f"aug_level {aug_level}: this {stage.spec.stage} network is told of no noise; set aug_level to 0"
+        )
     level = torch.full((noise.shape[0],), aug_level, device=noise.device)
     upsampled = augment(
         upsample(low_res, tuple(noise.shape[-2:]), stage.spec.low_res_resize),
