@@ -138,6 +138,13 @@ def start_from(init_image, mask, strength, resample) -> InitImage | None:
     return InitImage(pixels=pixels, mask=holes, strength=strength, resample=resample)
 
 
+def check_space(unet, *, pictures: bool) -> None:
+    """Raise ValueError, saying which node takes it, for a stage that draws pictures where latents are, or the reverse."""
+    if unet.spec.space.holds_pictures != pictures:
+        other = "Imagen Sample Latents" if pictures else "Imagen Base Sample 64"
+        raise ValueError(f"this stage draws {unet.spec.space.name}: use {other}")
+
+
 def draw_of(
     seed, batch, steps, sampler, guidance_scale, guidance, threshold, spacing, init, callback, control, options
 ) -> Draw:

@@ -71,6 +71,7 @@ class ImagenBaseSample64:
         control=(),
         sampler_options=None,
     ):
+        _sampling_inputs.check_space(unet, pictures=True)
         init = _sampling_inputs.start_from(init_image, mask, strength, resample)
         report = _host.step_reporter(steps)
         draw = _sampling_inputs.draw_of(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from pack import CORE, NODES, ROOT
 from safetensors.torch import save_file
+from snapshot import nodes
 
 _spec = importlib.util.spec_from_file_location("stored_jit", ROOT / "tests" / "core" / "stored" / "jit.py")
 layout = importlib.util.module_from_spec(_spec)
@@ -49,3 +50,41 @@ def test_names_become_classes():
         make("gold retriever")
     with pytest.raises(ValueError, match="'crane' is the name of the classes 134, 517"):
         make("crane")
+
+
+def tiny_dit():
+    """A DiT stage whose weights are random, in latents of 64 pixels."""
+    unets = importlib.import_module(f"{CORE.__name__}.unets")
+    spaces = importlib.import_module(f"{CORE.__name__}.spaces")
+    torch.manual_seed(0)
+    config = unets.UNETS["dit"][0](side=8, width=16, mlp_width=64, depth=2, heads=2, num_classes=5)
+    network = CORE.build_unet(config).eval().requires_grad_(False)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    schedule = {"name": "discrete", "betas": "linear"}
+    spec = CORE.StageSpec(
+        stage="base64",
+        unet_config=config,
+        schedule_config=schedule,
+        prediction_type="eps",
+        learned_variance=True,
+        space=spaces.SPACES["latents"](),
+    )
+    return CORE.Stage(unet=network, schedule=CORE.SCHEDULES["discrete"](betas="linear"), spec=spec)
+
+
+def test_latents_come_as_the_hosts_vae_takes_them():
+    asked = NODES["ImagenClassLabel"]().make("3")[0]
+    settings = {
+        "seed": 0,
+        "steps": 3,
+        "guidance_scale": 2.0,
+        "sampler": "ddpm",
+        "width": 0,
+        "height": 0,
+        "batch_size": 2,
+    }
+    (latents,) = nodes()["ImagenSampleLatents"]().sample(tiny_dit(), asked, **settings)
+    assert latents["samples"].shape == (2, 4, 8, 8) and torch.isfinite(latents["samples"]).all()
+    with pytest.raises(ValueError, match="draws latents: use Imagen Sample Latents"):
+        NODES["ImagenBaseSample64"]().sample(tiny_dit(), asked, **settings)
