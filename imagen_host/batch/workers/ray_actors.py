@@ -48,7 +48,7 @@ def cluster(
 
 
 def _connect(ray: Any, address: str) -> None:
-    """Machines import the pack from where it is installed; those of this one from where we are."""
+    """Other machines import the pack from where it is installed there, this one from where we are."""
     told = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     surroundings = {"env_vars": {"PYTHONPATH": str(runtime.PACK_ROOT), **told}}
     try:
@@ -59,7 +59,7 @@ def _connect(ray: Any, address: str) -> None:
             logging_level=logging.ERROR,
             include_dashboard=False if address == LOCAL else None,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # which is what Ray raises when a node of its own does not come up
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"--ray {address}: no cluster answers there ({reason})") from error
 
