@@ -18,6 +18,7 @@ SHARED = {
     "guidance": ("tests/core/test_guidance.py", r"\[toy\]"),
     "thresholding": ("tests/core/test_thresholding.py", r"\[toy\]"),
     "prediction": ("tests/core/test_denoiser.py", r"toy-"),
+    "hint": ("tests/core/test_hints.py", r"\[toy\]"),
     "unet": ("tests/core/test_unets.py", r"\[toy"),
     "signals of a unet": ("tests/core/test_conditioning.py", r"\[toy"),
     "reader": ("tests/core/test_readers.py", r"\[toy\]"),

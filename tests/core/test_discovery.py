@@ -10,6 +10,7 @@ import pytest
 
 from imagen_core._discovery import discover, from_config, to_config
 from imagen_core.guidance import GUIDANCE
+from imagen_core.hints import HINTS
 from imagen_core.predictions import PREDICTIONS
 from imagen_core.samplers import SAMPLERS, SPACINGS
 from imagen_core.schedules import SCHEDULES, schedule_from_config, schedule_to_config
@@ -23,6 +24,7 @@ REGISTRIES = {
     "sampler": SAMPLERS,
     "prediction": PREDICTIONS,
     "space": SPACES,
+    "hint": HINTS,
 }
 EVERYTHING = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
 
