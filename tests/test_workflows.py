@@ -153,7 +153,8 @@ QUICK = {
 NEED_COMFYUI = ("deepfloyd_if_1024_sdx4", "imagen_native_ksampler", "imagen_to_latent_1024", "threshold_any_model")
 NEED_WEIGHTS = ("deepfloyd_if_256", "deepfloyd_if_1024", "deepfloyd_if_img2img", "deepfloyd_if_inpaint")
 NEED_CONTROL = ("edges_to_picture_1024", "palette_and_edges")
-RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_WEIGHTS + NEED_CONTROL]
+NEED_ADM = ("adm_classifier_guided",)
+RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_WEIGHTS + NEED_CONTROL + NEED_ADM]
 
 
 def test_the_list_says_which_graphs_need_comfyui(imagen):
@@ -178,6 +179,14 @@ def test_a_graph_whose_weights_are_not_here_names_node_and_file(name, imagen):
         ("Load stage I", "IF-I-M-v1.0"),
         ("Load stage II", "IF-II-M"),
     ):
+        assert any(title in line and file in line for line in said.splitlines())
+
+
+@pytest.mark.parametrize("name", NEED_ADM)
+def test_a_graph_of_adm_names_both_files_that_are_not_here(name, imagen):
+    code, _, said = imagen("run", name)
+    assert code == 2
+    for title, file in (("Load ADM", "256x256_diffusion_uncond"), ("Load classifier", "256x256_classifier")):
         assert any(title in line and file in line for line in said.splitlines())
 
 

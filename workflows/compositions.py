@@ -250,6 +250,7 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
         opened(INPUT / "example.png"),
         lean=26,
     ),
+    "adm_classifier_guided": lambda run: noisy(drawn(fox())),
     "deepfloyd_if_256": lambda run: framed(drawn(kangaroo()), shrunk(drawn(kangaroo()), 64), side=120),
     "deepfloyd_if_1024": lambda run: bands(
         shrunk(drawn(kangaroo()), 48), shrunk(drawn(kangaroo()), 96), drawn(kangaroo())
