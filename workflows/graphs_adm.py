@@ -24,7 +24,9 @@ def adm_classifier_guided(graph: Graph) -> None:
     guidance = graph.add(
         "ImagenClassifierGuidance", "Towards the class", classifier=classifier, label="red fox", scale=10.0
     )["guidance"]
-    graph.note("With 256x256_diffusion, which was trained on classes, a scale of 1 is enough, and both nodes name the class.")
+    graph.note(
+        "With 256x256_diffusion, which was trained on classes, a scale of 1 is enough, and both nodes name the class."
+    )
     graph.column("Draw 256x256")
     image = graph.add("ImagenBaseSample64", "ADM", unet=unet, text=text, guidance=guidance, **DRAW)["image"]
     save(graph, image, "adm_classifier_guided")
