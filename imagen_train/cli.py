@@ -30,6 +30,8 @@ PICTURES = (
     "textures256",
     "window1024",
     "window1024_held_out",
+    "things64_first",
+    "things64_first_held_out",
     "things64",
     "things64_held_out",
     "things64_test",
@@ -168,6 +170,11 @@ def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
         help="folder with text_encoder/ (and the judge)",
     )
     add("--judge", type=file_there, help="the judge's file (default: things_judge.safetensors in --models-dir)")
+    add(
+        "--nearest",
+        action="store_true",
+        help="without a judge: is the right thing's render the nearest of all? (single things in 3D)",
+    )
     add("--count", type=int, default=512, help="captions, in training's colours and in others (default: %(default)s)")
     add("--tier", type=int, default=1, help="things up to this tier of the list (default: %(default)s)")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
@@ -278,19 +285,15 @@ def _evaluate_things(args: argparse.Namespace) -> int:
 
     from .evaluate import SamplingSettings
     from .stickers.evaluate import evaluate_things
+    from .stickers.nearest import evaluate_nearest
 
     torch.set_num_threads(args.threads)
     settings = SamplingSettings(steps=args.steps, guidance_scale=args.guidance_scale, dtype=args.dtype)
-    figures = evaluate_things(
-        args.base,
-        args.models_dir,
-        judge=args.judge,
-        count=args.count,
-        tier=args.tier,
-        settings=settings,
-        pictures_out=args.pictures,
-    )
-    _say(figures)
+    asked = {"count": args.count, "tier": args.tier, "settings": settings, "pictures_out": args.pictures}
+    if args.nearest:
+        _say(evaluate_nearest(args.base, args.models_dir, **asked))
+    else:
+        _say(evaluate_things(args.base, args.models_dir, judge=args.judge, **asked))
     return 0
 
 

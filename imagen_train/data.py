@@ -134,8 +134,12 @@ class DrawingKind:
         return open_library(folder) if self.side <= 64 else open_vectors(folder / "packages", side=self.side)
 
 
-# What a network sees first: a thing is always as large, in the same place, and looks the same way.
-PLAINLY = Mix(several=0.05, pair=0.07, recolored=0.35, scenery=0.1, gradient=0.15, sized=0.06, flipped=0.0, loose=0.0)
+# What a network sees first: one style, and a thing is always as large, in the same place, and looks the same way.
+FIRST = Mix(
+    styles=("3d",),
+    **{"several": 0.03, "pair": 0.03, "recolored": 0.35, "scenery": 0.08, "gradient": 0.12, "sized": 0.04},
+    **{"flipped": 0.0, "loose": 0.0},
+)
 
 WINDOWS = 4  # of one large picture: drawing it costs more than cutting it
 
@@ -166,7 +170,8 @@ KINDS: dict[str, PictureSource] = {
         PictureKind(name="textures256", side=256, chunk=60, first_seed=3_000_000, textures=True),
         PictureKind(name="window1024", side=1024, window=256, chunk=64, first_seed=2_000_000),
         PictureKind(name="window1024_held_out", side=1024, window=256, chunk=32, held_out=True),
-        DrawingKind(name="things64_first", side=64, mix=PLAINLY),
+        DrawingKind(name="things64_first", side=64, mix=FIRST),
+        DrawingKind(name="things64_first_held_out", side=64, chunk=512, first_seed=500_000, held_out=True, mix=FIRST),
         DrawingKind(name="things64", side=64),
         DrawingKind(name="things64_held_out", side=64, chunk=512, first_seed=500_000, held_out=True),
         DrawingKind(name="things64_test", side=64, chunk=512, first_seed=700_000, all_things=True),

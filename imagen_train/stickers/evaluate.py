@@ -133,11 +133,12 @@ def evaluate_things(
             "renders": judged(seer, rendered(library, wanted), wanted),
         }
         if pictures_out is not None and name == "shown":
-            _write(pictures_out, drawn[:64], wanted.texts[:64])
+            write_sheet(pictures_out, drawn[:64], wanted.texts[:64])
     return figures | {"count": count, "settings": dataclasses.asdict(settings), "training": stage.spec.training}
 
 
-def _write(path: Path, drawn: Tensor, captions: list[str]) -> None:
+def write_sheet(path: Path, drawn: Tensor, captions: list[str]) -> None:
+    """Write pictures (b 3 h w) side by side as a PNG, and their captions in a .txt beside it."""
     from ..loop import write_captions, write_picture
     from ..sheets import grid
 

@@ -67,6 +67,7 @@ def hold_out(vocabulary: tuple[Thing, ...], fraction: float = 0.05) -> Held:
 class Mix:
     """How often what is asked of the network; fractions of all pictures unless said otherwise."""
 
+    styles: tuple[str, ...] = STYLES  # each as often as the others
     several: float = 0.06
     pair: float = 0.08
     recolored: float = 0.45  # of the things
@@ -99,7 +100,7 @@ class SceneSampler:
 
     def sample(self, rng: Random, first: int | None = None) -> Scene:
         """One scene. first: the first thing, else any."""
-        style = rng.choice(STYLES)
+        style = rng.choice(self.mix.styles)
         layout = rng.choices(LAYOUTS, (1 - self.mix.several - self.mix.pair, self.mix.several, self.mix.pair))[0]
         first = rng.choice(self.things) if first is None else first
         backdrop, gradient = self._backdrop(rng)

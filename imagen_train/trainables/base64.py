@@ -27,8 +27,8 @@ class Base64(PictureStage):
 class Things64(PictureStage):
     name = "things64"
     about = "64 px pictures of named things (needs `imagen data stickers`, pictures and a BERT text_encoder)"
-    file = "base64.safetensors"
-    batch_size = 64
+    file = "things64.safetensors"
+    batch_size = 96
 
     def plan(self, options: TrainOptions) -> StagePlan:
         from ..plans import things64_plan

@@ -19,10 +19,10 @@ pytest.importorskip("resvg_py")
 
 from imagen_train import data
 from imagen_train.options import TrainOptions
-from imagen_train.stickers import backdrops, judge
+from imagen_train.stickers import backdrops, judge, nearest
 from imagen_train.stickers.captions import write_caption
 from imagen_train.stickers.colors import COLORS, HUES, lab_to_rgb, recolor, rgb_to_lab
-from imagen_train.stickers.evaluate import asked, judged, rendered, share
+from imagen_train.stickers.evaluate import Asked, asked, judged, rendered, share
 from imagen_train.stickers.names import regular_plural, things, with_article
 from imagen_train.stickers.packages import digest, obtain
 from imagen_train.stickers.pictures import batch, build, labels, open_library, paint
@@ -268,3 +268,22 @@ def test_the_judge_is_trained_tested_and_read_again(shop, tmp_path, monkeypatch)
 
 def test_a_share_has_its_standard_error():
     assert share([True, True, False, False]) == {"mean": 0.5, "se": 0.25, "count": 4}
+
+
+def test_a_thing_is_nearest_to_its_own_render_and_no_other(shop):
+    library = shop[3]
+    wanted = nearest.asked_singles(library, 6, 5, tier=1)
+    things = sorted({scene.placed[0].thing for scene in wanted.scenes})
+    pictures = rendered(library, wanted)
+    assert nearest.ranks(pictures, wanted, library, things) == [0] * 6
+    if len(things) > 1:
+        other = Asked(wanted.captions, [*wanted.scenes[1:], wanted.scenes[0]])
+        assert max(nearest.ranks(pictures, other, library, things)) > 0
+
+
+def test_what_is_not_loose_stands_always_in_one_place():
+    vocabulary = things()
+    sampler = SceneSampler(vocabulary, list(range(len(vocabulary))), dataclasses.replace(data.FIRST, sized=0.0))
+    scenes = [sampler.sample(Random(seed)) for seed in range(60)]
+    singles = {dataclasses.replace(s.placed[0], thing=0, color=None) for s in scenes if s.layout == "one"}
+    assert singles == {Placed(0, None, 0.5, 0.5, 0.79, False)} and {s.style for s in scenes} == {"3d"}
