@@ -167,7 +167,7 @@ def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
         "--models-dir",
         type=folder_there,
         default=default_models_dir(),
-        help="folder with text_encoder/ (and the judge)",
+        help="folder with things_text_encoder/ (and the judge)",
     )
     add("--judge", type=file_there, help="the judge's file (default: things_judge.safetensors in --models-dir)")
     add(
@@ -185,7 +185,7 @@ def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(handler=_evaluate_things)
     text = commands.add_parser("text", help="does a text encoder know that a bunny is a rabbit?")
     text.add_argument(
-        "--encoder", type=folder, default=default_models_dir() / "text_encoder", help="its folder or file"
+        "--encoder", type=folder, default=default_models_dir() / "things_text_encoder", help="its folder or file"
     )
     text.set_defaults(handler=_evaluate_text)
 

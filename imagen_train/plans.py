@@ -23,6 +23,8 @@ class StagePlan:
     """
 
     stage: str
+    file: str | None = None  # what its weights are called; None: as the stage
+    eight_bits: bool = False  # whether they are stored as int8, a scale a row, in place of float16
     pictures: str | PictureSource
     unet: UNetConfig
     crop: int
@@ -95,6 +97,8 @@ def things64_plan(text_dim: int) -> StagePlan:
     plan = base64_plan(text_dim)
     return dataclasses.replace(
         plan,
+        file="things64",
+        eight_bits=True,
         pictures="things64_first",
         held_out="things64_first_held_out",
         unet=dataclasses.replace(plan.unet, patch_size=8, channels=128),

@@ -40,7 +40,7 @@ def start_network(plan: StagePlan, options: TrainOptions) -> tuple[nn.Module, Ru
 
 
 def export(plan: StagePlan, model: nn.Module, state: RunState, options: TrainOptions, pictures: int) -> Path:
-    """Write the averaged weights, float16, to the models folder, with how they were made."""
+    """Write the averaged weights to the models folder, with how they were made."""
     training = {
         "images": state.images,
         "hours": round(state.seconds / 3600, 3),
@@ -55,8 +55,9 @@ def export(plan: StagePlan, model: nn.Module, state: RunState, options: TrainOpt
         "optim": dataclasses.asdict(plan.optim),
     }
     options.models_dir.mkdir(parents=True, exist_ok=True)
-    path = options.models_dir / f"{plan.stage}.safetensors"
-    save_checkpoint(path, model.cpu(), spec=stage_spec(plan, training), dtype=torch.float16)
+    path = options.models_dir / f"{plan.file or plan.stage}.safetensors"
+    dtype = torch.int8 if plan.eight_bits else torch.float16
+    save_checkpoint(path, model.cpu(), spec=stage_spec(plan, training), dtype=dtype)
     path.chmod(0o644)
     return path
 

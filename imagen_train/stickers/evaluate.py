@@ -25,6 +25,7 @@ from .judge import FILE, TEST_SEED, load_things_judge
 from .pictures import Library, labels, open_library, paint
 from .scene import Mix, Scene, SceneSampler
 
+ENCODER = "things_text_encoder"
 ASKED = Habits(
     style=1.0, color=1.0, backdrop=1.0, white=1.0, relation=1.0, synonym=0.0, keywords=0.0
 )  # all that is judged is said
@@ -122,7 +123,7 @@ def evaluate_things(
     settings = settings or SamplingSettings()
     stage = settings.load(base, device, expected_stage="base64")
     settings, library = settings.of(stage), open_library(drawings_folder())
-    encoder = load_text_encoder(models_dir / "text_encoder", device=device)
+    encoder = load_text_encoder(models_dir / ENCODER, device=device)
     seer = load_things_judge(judge or models_dir / FILE)
     figures: dict[str, object] = {}
     for name, held_out in (("shown", False), ("unseen", True)):

@@ -20,7 +20,7 @@ from ..data import FIRST, drawings_folder
 from ..evaluate import SamplingSettings, draw_base
 from ..metrics import Figure
 from .captions import write_caption
-from .evaluate import ASKED, Asked, rendered, share, write_sheet
+from .evaluate import ASKED, ENCODER, Asked, rendered, share, write_sheet
 from .judge import TEST_SEED
 from .pictures import Library, open_library
 from .scene import Scene, SceneSampler
@@ -73,7 +73,7 @@ def evaluate_nearest(
     settings = settings or SamplingSettings()
     stage = settings.load(base, device, expected_stage="base64")
     settings, library = settings.of(stage), open_library(drawings_folder())
-    encoder = load_text_encoder(models_dir / "text_encoder", device=device)
+    encoder = load_text_encoder(models_dir / ENCODER, device=device)
     figures: dict[str, object] = {}
     for name, held_out in (("shown", False), ("unseen", True)):
         wanted = asked_singles(library, count, TEST_SEED, tier=tier, held_out=held_out)

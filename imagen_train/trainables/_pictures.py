@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -17,6 +18,7 @@ class PictureStage(TrainableStage):
     """Trained by a `StagePlan` (its settings), exported to a checkpoint that samples."""
 
     exports: ClassVar[bool] = True
+    encoder_folder: ClassVar[str] = "text_encoder"  # in the models folder, where no encoder is named
 
     @abstractmethod
     def plan(self, options: TrainOptions) -> StagePlan:
@@ -26,15 +28,21 @@ class PictureStage(TrainableStage):
         """How wide the embeddings of the text encoder are that captions are read by."""
         from ..caption_files import encoder_width
 
-        return encoder_width(options.encoder)
+        return encoder_width(self._reading(options).encoder)
+
+    def _reading(self, options: TrainOptions) -> TrainOptions:
+        """The options with the text encoder that this stage reads by."""
+        return dataclasses.replace(
+            options, text_encoder=options.text_encoder or options.models_dir / self.encoder_folder
+        )
 
     def _train(self, options: TrainOptions, settings: StagePlan | None) -> Outcome:
         from ..stages import train_stage
 
-        result = train_stage(settings or self.plan(options), options)
+        result = train_stage(settings or self.plan(options), self._reading(options))
         return Outcome(seconds=result.state.seconds, interrupted=result.interrupted)
 
     def export(self, options: TrainOptions) -> Path:
         from ..stages import export_saved
 
-        return export_saved(self.plan(options), options)
+        return export_saved(self.plan(options), self._reading(options))

@@ -26,8 +26,9 @@ class Base64(PictureStage):
 
 class Things64(PictureStage):
     name = "things64"
-    about = "64 px pictures of named things (needs `imagen data stickers`, pictures and a BERT text_encoder)"
+    about = "64 px pictures of named things (needs `imagen data stickers`, pictures and things_text_encoder)"
     file = "things64.safetensors"
+    encoder_folder = "things_text_encoder"
     batch_size = 96
 
     def plan(self, options: TrainOptions) -> StagePlan:
