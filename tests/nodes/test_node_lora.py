@@ -11,6 +11,8 @@ from tiny_stages import TEXT_DIM, tiny_prompt, tiny_stage
 class Encoder:
     """What the node asks of an encoder, answered without weights: a token a word."""
 
+    reopen = None
+
     def padding(self, choice="auto"):
         return None
 

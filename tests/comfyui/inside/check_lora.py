@@ -12,6 +12,8 @@ DRAWN = {"width": 16, "height": 16, "steps": 4, "seed": 5, "guidance_scale": 2.0
 class Encoder:
     """What the node asks of a text encoder, answered without weights: a token a word."""
 
+    reopen = None
+
     def padding(self, choice="auto"):
         return None
 
