@@ -1,6 +1,7 @@
 """Do imports go one way, as DESIGN says, and does importing the core stay cheap and quiet?"""
 
 import ast
+import functools
 import graphlib
 import pkgutil
 import re
@@ -23,9 +24,14 @@ BY_STRING = {"import_module", "__import__", "resolve_name", "run_module"}
 BY_PATH = {"spec_from_file_location", "SourceFileLoader", "run_path"}
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported(path: Path) -> Iterator[tuple[str, str]]:
     """Module, and name in it or "", of every import of a file, relative ones resolved against the repository root."""
-    return imported_by(ast.parse(path.read_text(encoding="utf-8")), path)
+    return imported_by(parsed(path), path)
 
 
 def imported_by(tree: ast.AST, path: Path) -> Iterator[tuple[str, str]]:
@@ -92,7 +98,7 @@ def test_core_is_relative_inside():
     absolute = [
         str(path.relative_to(ROOT))
         for path in files("imagen_core") + files("nodes")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ImportFrom) and not node.level and top(node.module or "") in ("imagen_core", "nodes")
     ]
     assert absolute == []
@@ -114,7 +120,7 @@ def test_nodes_use_the_facade_only():
 
 
 def test_the_facade_has_no_name_that_nobody_outside_uses():
-    tree = ast.parse((ROOT / "imagen_core" / "__init__.py").read_text(encoding="utf-8"))
+    tree = parsed(ROOT / "imagen_core" / "__init__.py")
     (offered,) = (ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
     used = {name for part in (*OUTSIDE, "tests") for path in files(part) for name in taken_from_the_facade(path)}
     used |= set(re.findall(r"\w+", (ROOT / "README.md").read_text(encoding="utf-8")))
@@ -122,7 +128,7 @@ def test_the_facade_has_no_name_that_nobody_outside_uses():
 
 
 def taken_from_the_facade(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[-1] == "imagen_core":
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("imagen_core", "CORE"):
@@ -165,7 +171,7 @@ def test_files_are_loaded_by_path_only_where_that_is_the_question():
         str(path.relative_to(ROOT))
         for part in PARTS
         for path in files(part)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if called(node) in BY_PATH
     }
     assert loading == {"imagen_host/_core_files.py", "imagen_host/registry.py"}
@@ -195,7 +201,7 @@ def test_only_named_formats_are_ever_decoded():
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for part in ("imagen_core", *OUTSIDE)
         for path in files(part)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Image.open", "PIL.Image.open")
         if "formats" not in {keyword.arg for keyword in node.keywords}
     ]
@@ -214,7 +220,7 @@ def test_errors_end_without_a_full_stop():
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for part in ("imagen_core", *OUTSIDE)
         for path in files(part)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args
         if re.search(r"[^.]\.$", written(node.exc.args[0]))
     ]
@@ -228,7 +234,7 @@ def test_a_sentence_stands_beside_each_setting():
         for part in PARTS
         for path in files(part)
         for source in [path.read_text(encoding="utf-8")]
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef) and node.name.endswith(("Config", "Spec", "Options")) and node.decorator_list
     }
     bare = [
@@ -262,8 +268,7 @@ def test_every_python_file_says_which_question_it_answers():
         str(path.relative_to(ROOT))
         for part in (*PARTS, "tests", "workflows", "benchmarks")
         for path in files(part)
-        if path.read_text(encoding="utf-8").strip()
-        and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        if path.read_text(encoding="utf-8").strip() and not ast.get_docstring(parsed(path))
     ]
     assert silent == []
 

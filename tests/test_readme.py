@@ -12,13 +12,13 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
 def test_the_lines_run_as_they_stand(name, tmp_path, monkeypatch):
     (lines,) = re.findall(r"```python\n(.+?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
-    assert len(lines.splitlines()) == 8
+    assert len(list(filter(None, lines.splitlines()))) == 8
     (tmp_path / "models").symlink_to(ROOT / "models")
     monkeypatch.chdir(tmp_path)
     exec(lines, {})
     picture = Image.open("stars.png")
     assert picture.size == (256, 256)
-    assert len(set(picture.resize((4, 4)).getdata())) > 4, "more than a plain colour"
+    assert len(picture.resize((4, 4)).getcolors()) > 4, "more than a plain colour"
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md", "CONTRIBUTING.md", "docs/deepfloyd_if.md"])
