@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from . import ending, runtime, streams
+from .batch.cli import add_batch
 from .convert import add_convert
 from .download import add_download
 from .folders import make_host, scratch_folder
@@ -109,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     workflows = commands.add_parser("workflows", help="list the workflows that are shipped")
     workflows.set_defaults(handler=list_workflows)
     add_convert(commands)
+    add_batch(commands)
     add_serve(commands)
     add_inspect(commands)
     add_download(commands)
