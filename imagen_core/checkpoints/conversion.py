@@ -1,11 +1,12 @@
 """How does a pickled file of weights (.pt, .ckpt, .bin) become safetensors, once, without running what is in it?
 
-torch's unpickler for weights builds tensors, numbers, texts and their containers, and here nothing besides: no type is
-added to its list, and a file that names another is refused with that name.
+torch's unpickler for weights builds tensors, numbers, texts and their containers, and here one type besides: the settings
+that JiT's authors keep beside theirs, a namespace of such values. A file that names another is refused with that name.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
 from collections.abc import Mapping
@@ -19,8 +20,9 @@ from .._safetensors import write_safetensors
 from ..whole_files import whole
 
 ARCHIVES = (".pt", ".pth", ".ckpt", ".bin")
-ALLOWED: list[Any] = []  # types beyond torch's own list: none
-INSIDE = ("state_dict", "model", "ema")  # under which training programs keep the weights beside other things
+ALLOWED: list[Any] = [argparse.Namespace]  # types beyond torch's own list; it holds attributes and runs nothing
+# Under which training programs keep the weights beside other things; averaged ones first, where there are two.
+INSIDE = ("state_dict", "model_ema1", "ema", "model")
 NESTED = 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import os
 
@@ -66,3 +67,13 @@ def test_other_wrong_files_are_named(tmp_path):
     convert_weights(tmp_path / "twice.pt")
     with pytest.raises(ValueError, match="twice.safetensors is there already"):
         convert_weights(tmp_path / "twice.pt")
+
+
+def test_jits_checkpoint_gives_its_averaged_weights(tmp_path):
+    """As its authors save a training: weights, two averages, optimiser, and the program's settings in a namespace."""
+    tables = {
+        name: {"net.w": torch.full((2,), float(i))} for i, name in enumerate(("model", "model_ema1", "model_ema2"))
+    }
+    settings = {"optimizer": {"state": {}}, "epoch": 599, "args": argparse.Namespace(model="JiT-B/16", img_size=256)}
+    torch.save(tables | settings, tmp_path / "checkpoint-last.pth")
+    assert load_file(convert_weights(tmp_path / "checkpoint-last.pth"))["net.w"].tolist() == [1.0, 1.0]
