@@ -14,7 +14,7 @@ from .checkpoints.readers.control import AdapterSpec, save_adapter
 from .checkpoints.readers.native import save_checkpoint
 from .checkpoints.stage_spec import StageSpec
 from .classes import Classes, labels_of
-from .classifiers.loading import Classifier, find_classifiers, load_classifier
+from .classifiers.loading import find_classifiers, load_classifier
 from .clip.config import ACTIVATIONS as CLIP_ACTIVATIONS
 from .clip.loading import find_clips, load_clip
 from .clip.model import clip_ranking
@@ -65,7 +65,6 @@ __all__ = [
     "AdapterSpec",
     "BatchNoise",
     "Classes",
-    "Classifier",
     "Control",
     "Draw",
     "Fingerprint",

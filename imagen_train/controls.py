@@ -7,15 +7,12 @@ Shapes: b images, h w pixels.
 
 from __future__ import annotations
 
-import dataclasses
-import platform
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from imagen_core import (
-    ADAPTERS,
     HINTS,
     AdapterSpec,
     Control,
@@ -26,26 +23,22 @@ from imagen_core import (
     TextEmbeds,
     build_adapter,
     load_adapter,
-    load_stage,
     load_text_encoder,
     sample_base,
-    save_adapter,
     super_resolve,
 )
 from imagen_core.adapters import Adapter, Given
 from imagen_core.conditioning import Signals
 from imagen_core.losses import diffusion_loss, draw_times
 from imagen_core.super_resolution import augment
-from imagen_core.text.reading import TextReading
 
 from .caption_files import CaptionEmbeds, encoder_name
-from .control_plans import ControlPlan, with_pictures
+from .control_plans import ControlPlan
 from .data import PictureCache
 from .following import followed
-from .loop import Preview, RunState, TrainResult, train
+from .loop import Preview
 from .options import TrainOptions
 from .own_pictures import collection_of
-from .parallel import rank
 from .prepared import prepare
 from .sheets import grid
 from .tasks import REFRESH_STEPS, shrink, shrunk_and_grown
@@ -182,47 +175,3 @@ def start_adapter(plan: ControlPlan, stage: Stage, options: TrainOptions) -> Ada
     torch.manual_seed(options.seed)
     network = build_adapter(plan.adapter, plan.config, stage.spec.unet_config)
     return network.begin_as(stage.unet)
-
-
-def task_of(plan: ControlPlan, stage: Stage, options: TrainOptions) -> ControlTask:
-    """What is learned: to follow a hint, or to show what a reference shows."""
-    if ADAPTERS[plan.adapter].takes_hint:
-        return ControlTask(plan, stage, options)
-    from .image_prompts import ImagePromptTask
-
-    return ImagePromptTask(plan, stage, options)
-
-
-def train_control(plan: ControlPlan, options: TrainOptions, path: Path) -> TrainResult:
-    """Train a control by its plan and write it to `path`; stopped by a signal, it is saved but not written there."""
-    stage = load_stage(plan.base, device=options.device)
-    if stage.spec.enlarges and stage.reads_text:
-        raise ValueError(
-            f"{plan.base} enlarges and reads text: controls are trained for stages that draw, or read none"
-        )
-    if stage.reads_text and stage.spec.text != TextReading():
-        raise ValueError(
-            f"{plan.base} reads prompts as DeepFloyd IF does, and captions are encoded as imagen-mini reads them"
-        )
-    plan = with_pictures(plan, stage.spec.stage)
-    task = task_of(plan, stage, options)
-    result = train(start_adapter(plan, stage, options), task, options, optim=plan.optim, config=plan.loop)
-    if options.export and not result.interrupted and rank() == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        spec = AdapterSpec.of(result.model, stage, _training(plan, result.state, options, len(task.cache)))
-        save_adapter(path, result.model, spec)
-        path.chmod(0o644)
-    return result
-
-
-def _training(plan: ControlPlan, state: RunState, options: TrainOptions, pictures: int) -> dict:
-    return {
-        "images": state.images,
-        "hours": round(state.seconds / 3600, 3),
-        "steps": state.step,
-        "different_pictures": pictures,
-        "device": f"{options.device}, {options.threads} thread(s), {platform.machine()}",
-        "seed": options.seed,
-        "batch_size": options.batch_size or plan.batch_size,
-        "optim": dataclasses.asdict(plan.optim),
-    }

@@ -38,7 +38,7 @@ class _Control(TrainableStage):
     def plan(self, args: argparse.Namespace) -> ControlPlan: ...
 
     def _train(self, options: TrainOptions, settings: ControlPlan) -> Outcome:
-        from ..controls import train_control
+        from ..control_training import train_control
 
         result = train_control(settings, options, self.finished(options))
         return Outcome(seconds=result.state.seconds, interrupted=result.interrupted)

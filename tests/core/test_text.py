@@ -190,7 +190,7 @@ def test_single_file_of_another_model(folder, tmp_path):
         load_text_encoder(tmp_path / "clip.safetensors", tokenizer=folder)
     with pytest.raises(FileNotFoundError, match="none"):
         load_text_encoder(tmp_path / "none", tokenizer=folder)
-    with pytest.raises(FileNotFoundError, match="No tokenizer"):
+    with pytest.raises(FileNotFoundError, match="no tokenizer"):
         load_text_encoder(folder / "model.safetensors", tokenizer=tmp_path / "none")
 
 

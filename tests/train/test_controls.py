@@ -15,7 +15,8 @@ from imagen_core import HINTS, AdapterSpec, load_adapter, load_stage, save_adapt
 from imagen_core.hints.edges import Edges
 from imagen_train import cli, data
 from imagen_train.control_plans import adapter_plan, control_plan, image_prompt_plan, with_pictures
-from imagen_train.controls import hints_of, start_adapter, task_of, train_control
+from imagen_train.control_training import task_of, train_control
+from imagen_train.controls import hints_of, start_adapter
 from imagen_train.data import Rendered, render_pictures
 from imagen_train.following import edge_f1, palette_error
 from imagen_train.loop import LoopConfig, train

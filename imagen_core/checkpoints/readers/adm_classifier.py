@@ -30,7 +30,7 @@ MOST_CLASSES = 100_000
 class ClassifierSpec:
     """What a classifier's file is."""
 
-    config: ClassifierConfig
+    config: ClassifierConfig  # what it is built from
     schedule_config: dict[str, Any]  # by which the pictures were noised that it was trained on
 
     @property

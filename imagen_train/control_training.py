@@ -1,0 +1,59 @@
+"""How is a control trained by its plan, and how does its file come about?"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from pathlib import Path
+
+from imagen_core import ADAPTERS, AdapterSpec, Stage, load_stage, save_adapter
+from imagen_core.text.reading import TextReading
+
+from .control_plans import ControlPlan, with_pictures
+from .controls import ControlTask, start_adapter
+from .image_prompts import ImagePromptTask
+from .loop import RunState, TrainResult, train
+from .options import TrainOptions
+from .parallel import rank
+
+
+def task_of(plan: ControlPlan, stage: Stage, options: TrainOptions) -> ControlTask:
+    """What is learned: to follow a hint, or to show what a reference shows."""
+    if ADAPTERS[plan.adapter].takes_hint:
+        return ControlTask(plan, stage, options)
+    return ImagePromptTask(plan, stage, options)
+
+
+def train_control(plan: ControlPlan, options: TrainOptions, path: Path) -> TrainResult:
+    """Train a control by its plan and write it to `path`; stopped by a signal, it is saved but not written there."""
+    stage = load_stage(plan.base, device=options.device)
+    if stage.spec.enlarges and stage.reads_text:
+        raise ValueError(
+            f"{plan.base} enlarges and reads text: controls are trained for stages that draw, or read none"
+        )
+    if stage.reads_text and stage.spec.text != TextReading():
+        raise ValueError(
+            f"{plan.base} reads prompts as DeepFloyd IF does, and captions are encoded as imagen-mini reads them"
+        )
+    plan = with_pictures(plan, stage.spec.stage)
+    task = task_of(plan, stage, options)
+    result = train(start_adapter(plan, stage, options), task, options, optim=plan.optim, config=plan.loop)
+    if options.export and not result.interrupted and rank() == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        spec = AdapterSpec.of(result.model, stage, _training(plan, result.state, options, len(task.cache)))
+        save_adapter(path, result.model, spec)
+        path.chmod(0o644)
+    return result
+
+
+def _training(plan: ControlPlan, state: RunState, options: TrainOptions, pictures: int) -> dict:
+    return {
+        "images": state.images,
+        "hours": round(state.seconds / 3600, 3),
+        "steps": state.step,
+        "different_pictures": pictures,
+        "device": f"{options.device}, {options.threads} thread(s), {platform.machine()}",
+        "seed": options.seed,
+        "batch_size": options.batch_size or plan.batch_size,
+        "optim": dataclasses.asdict(plan.optim),
+    }
