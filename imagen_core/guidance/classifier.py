@@ -33,6 +33,7 @@ class ClassifierGuidance(GradientGuidance):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "labels", tuple(self.labels))  # a list where they come from JSON
         classes = 0 if self.classifier is None else self.classifier.num_classes
         wrong = [label for label in self.labels if not 0 <= label < classes]
         if wrong and classes:

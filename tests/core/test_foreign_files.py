@@ -108,6 +108,7 @@ KEYS = {  # as the original repositories, ComfyUI and kohya's scripts do; shapes
     "an upscaling model (ESRGAN or alike)": [{"model.1.sub.0.RDB1.conv1.0.weight": (8, 8, 3, 3)}],
     "a textual inversion": [{"emb_params": (4, 768)}],
 }
+READ_AS_TEXT = "a CLIP text encoder"  # a stage to nobody, and a text encoder to us
 FILES = [
     (name, {key: tuple(value.shape) for key, value in make().state_dict().items()}) for name, make in MODELS.items()
 ]
@@ -119,15 +120,16 @@ def test_every_kind_is_called_by_its_name_by_both_loaders(tmp_path):
         assert what_is(shapes) == name
         file = tmp_path / "some model.safetensors"
         save_file({key: torch.zeros(shape, dtype=torch.float16) for key, shape in shapes.items()}, file)
-        for load, node in (
-            (load_stage, "Imagen Load U-Net takes a stage"),
-            (load_text_encoder, "Imagen Load Text Encoder"),
-        ):
+        loaders = {load_stage: "Imagen Load U-Net takes a stage", load_text_encoder: "Imagen Load Text Encoder"}
+        if name == READ_AS_TEXT:
+            del loaders[load_text_encoder]
+        for load, node in loaders.items():
             with pytest.raises(ValueError) as caught:
                 load(file)
             assert str(caught.value).startswith(f"{file} is {name}; {node}"), (name, str(caught.value))
             assert "\n" not in str(caught.value)
-        assert list(find_stages(tmp_path)) == list(find_text_encoders(tmp_path)) == []
+        assert list(find_stages(tmp_path)) == []
+        assert bool(list(find_text_encoders(tmp_path))) == (name == READ_AS_TEXT)
 
 
 def test_what_nobody_knows_is_not_guessed_at(tmp_path):
