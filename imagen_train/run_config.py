@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imagen_core.checkpoints.stage_spec import STAGES
 from imagen_core.losses import WEIGHTINGS
 from imagen_core.predictions import PREDICTIONS
 from imagen_core.samplers import SAMPLERS
@@ -17,6 +16,8 @@ from imagen_core.schedules import schedule_from_config
 from .course import DECAYS
 from .optim import OPTIMISERS
 from .tables import from_table, read_toml
+
+STAGES = ("base64", "sr256", "sr1024")  # whose plans a run begins from
 
 
 def one_of(name: str, value: str, known: Any) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from imagen_core import Clip, find_clips, load_clip
+from imagen_core import find_clips, load_clip
+from imagen_core.clip.model import Clip
 from imagen_core.text.tokenizer import load_tokenizer
 from imagen_train import mini_clip
 from imagen_train.data import KINDS, PictureCache, PictureKind, render_pictures
