@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagen_core import Clip
 from imagen_core._safetensors import write_safetensors
 from imagen_core.clip.config import SIZES, ClipConfig, TextConfig, TowerConfig, VisionConfig
+from imagen_core.clip.model import Clip
 from imagen_core.clip.network import ClipNetwork
 from imagen_core.text.tokenizer import load_tokenizer
 from imagen_core.whole_files import whole, write
