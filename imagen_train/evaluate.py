@@ -152,8 +152,7 @@ def _said(stage: Stage, settings: SamplingSettings) -> dict[str, object]:
 
 
 def _write_sheet(path: Path, drawn: Tensor, batch: SceneBatch) -> None:
-    from .loop import write_captions, write_picture
-    from .sheets import grid
+    from .sheets import grid, write_captions, write_picture
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_picture(path, grid(drawn, columns=8, scale=2))

@@ -139,6 +139,7 @@ QUICK = {
     "text_to_image_64": ["ImagenBaseSample64.steps=2", "ImagenBaseSample64.batch_size=1"],
     "text_to_image_1024": ["Base 64x64.steps=2", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
     "text_to_image_app": ["Base 64x64.steps=1", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
+    "sticker_1024": ["Base 64x64.steps=1", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
     "super_resolve_photo": ["Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
     "super_resolve_photo_4096": ["Super resolution 1024.factor=1", "Super resolution 1024.steps=1",
                                  "Super resolution 4096.steps=1", "Super resolution 4096.tile_size=512"],

@@ -140,8 +140,7 @@ def evaluate_things(
 
 def write_sheet(path: Path, drawn: Tensor, captions: list[str]) -> None:
     """Write pictures (b 3 h w) side by side as a PNG, and their captions in a .txt beside it."""
-    from ..loop import write_captions, write_picture
-    from ..sheets import grid
+    from ..sheets import grid, write_captions, write_picture
 
     write_picture(path, grid(drawn, columns=8, scale=2))
     write_captions(path.with_suffix(".txt"), captions)

@@ -37,7 +37,8 @@ def asked_singles(library: Library, count: int, seed: int, *, tier: int, held_ou
     return Asked([write_caption(scene, library.vocabulary, rng, ASKED) for scene in scenes], scenes)
 
 
-def _with_thing(scene: Scene, thing: int) -> Scene:
+def with_thing(scene: Scene, thing: int) -> Scene:
+    """The same scene of another single thing."""
     return dataclasses.replace(scene, placed=(dataclasses.replace(scene.placed[0], thing=thing),))
 
 
@@ -45,7 +46,7 @@ def ranks(pictures: Tensor, wanted: Asked, library: Library, things: list[int]) 
     """Of each picture (b 3 h w) how many things' renders are nearer than the right one's; 0 is right."""
     found = []
     for picture, scene, caption in zip(pictures, wanted.scenes, wanted.captions, strict=True):
-        scenes = [_with_thing(scene, thing) for thing in things]
+        scenes = [with_thing(scene, thing) for thing in things]
         renders = rendered(library, Asked([caption] * len(things), scenes))  # n 3 h w
         distance = (renders - picture).square().mean((1, 2, 3))
         found.append(int((distance < distance[things.index(scene.placed[0].thing)]).sum()))

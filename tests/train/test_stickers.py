@@ -73,7 +73,7 @@ def shop(tmp_path_factory):
         archive(
             folder,
             "@lobehub/fluent-emoji-3d",
-            {f"assets/{CODES[t]}.webp": webp((200, 80, 30)) for t in THINGS[:3]},
+            {f"assets/{CODES[t]}.webp": webp((200, 80, 30 + 90 * i)) for i, t in enumerate(THINGS[:3])},
             style="3d",
         )
     ]
@@ -276,9 +276,12 @@ def test_a_thing_is_nearest_to_its_own_render_and_no_other(shop):
     things = sorted({scene.placed[0].thing for scene in wanted.scenes})
     pictures = rendered(library, wanted)
     assert nearest.ranks(pictures, wanted, library, things) == [0] * 6
-    if len(things) > 1:
-        other = Asked(wanted.captions, [*wanted.scenes[1:], wanted.scenes[0]])
-        assert max(nearest.ranks(pictures, other, library, things)) > 0
+    own = [i for i, scene in enumerate(wanted.scenes) if scene.placed[0].color is None]
+    others = [things[things.index(wanted.scenes[i].placed[0].thing) - 1] for i in own]  # what was not asked for
+    drawn = [nearest.with_thing(wanted.scenes[i], other) for i, other in zip(own, others, strict=True)]
+    pictures = rendered(library, Asked([wanted.captions[i] for i in own], drawn))
+    asked_for = Asked([wanted.captions[i] for i in own], [wanted.scenes[i] for i in own])
+    assert own and min(nearest.ranks(pictures, asked_for, library, things)) > 0
 
 
 def test_what_is_not_loose_stands_always_in_one_place():

@@ -309,11 +309,17 @@ def test_psnr_and_grid():
     assert bicubic(shrink(torch.zeros(1, 3, 16, 16))).shape == (1, 3, 16, 16)
 
 
+STEERING = ("control", "adapter", "image_prompt")  # a base is theirs to steer, and has to be named
+
+
 def test_commands_parse_and_render(folder, tmp_path, capsys):
     parser = argparse.ArgumentParser()
     cli.add_commands(parser.add_subparsers())
+    base = tmp_path / "base.safetensors"
+    base.touch()
     for stage in TRAINABLES:
-        assert parser.parse_args(["train", stage, "--minutes", "1"]).stage == stage
+        beside = ["--base", str(base)] if stage in STEERING else []
+        assert parser.parse_args(["train", stage, "--minutes", "1", *beside]).stage == stage
     count = ["train", "pictures", "--kind", "base64_held_out", "--count", "4", "--cache-dir", str(tmp_path)]
     assert cli.main(count) == 0 and len(PictureCache(tmp_path, "base64_held_out")) == 4
     assert set(cli.PICTURES) == set(data.KINDS)
