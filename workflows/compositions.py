@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 from imagen_core import HINTS
 
 INPUT = Path(__file__).resolve().parent.parent / "input"
+STICKERS = INPUT.parent / "docs" / "stickers.csv"
 GROUND = (24, 24, 28)
 BLUE = (11, 140, 233)
 FINE = 3  # masks are drawn this much larger
@@ -208,6 +210,13 @@ def aug_level_sweep(run: Run) -> Image.Image:
     return labelled(montage(list(levels.values()), columns=2, cell=(half, half)), *corners)
 
 
+def stickers(run: Run) -> Image.Image:
+    prompts = [row["prompt"] for row in csv.DictReader(STICKERS.open(encoding="utf-8"))]
+    pictures = [first(run("sticker_1024", f"Prompt.text={prompt}")) for prompt in prompts[:4]]
+    half = (SIDE - GAP) // 2
+    return montage(pictures, columns=2, cell=(half, half))
+
+
 def drawn(drawing: str) -> Image.Image:
     return render(drawing).convert("RGB")
 
@@ -226,6 +235,7 @@ LESS = "Super resolution 4096.factor=2"  # 2048 pixels are more than a thumbnail
 COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
     "text_to_image_1024": lambda run: framed(first(run("text_to_image_1024")), first(run(*SMALL))),
     "text_to_image_app": lambda run: app(first(run("text_to_image_1024")), PROMPT),
+    "sticker_1024": stickers,
     "super_resolve_photo": lambda run: bands(
         shrunk(opened(INPUT / "example.png"), 64), first(run("super_resolve_photo"))
     ),
