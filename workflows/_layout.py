@@ -9,7 +9,7 @@ WIDTH, GAP, TOP = 340, 54, 90  # of columns
 TITLE, BELOW, ROW, WIDGET, EDGE = 30, 60, 20, 24, 20  # of nodes, as the editor draws them, and a little air
 # Of nodes in Nodes 2.0, measured in 1.58: without title; PACK is the badge of a node that is not ComfyUI's own, FOLD the
 # bar that folds rarely used inputs away.
-ROW_2, WIDGET_2, MULTILINE_2, EDGE_2, PACK, FOLD = 20, 28, 68, 22, 24, 24
+ROW_2, WIDGET_2, MULTILINE_2, EDGE_2, PACK, FOLD = 20, 28, 68, 28, 24, 24
 HEADER, FRAME = 80, 20  # of groups: from the frame to the first node's body, and around
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN")
 MULTILINE = 84  # instead of WIDGET
