@@ -14,6 +14,7 @@ from imagen_core import TypedPrompt, encode_prompt, typed_prompt
 from imagen_core.conditioning import TextEmbeds
 from imagen_core.text.cache import EncodedPrompts
 from imagen_core.text.loading import load_text_encoder
+from imagen_core.text.tokenizer import fits
 
 
 @pytest.fixture(scope="module")
@@ -271,3 +272,11 @@ def test_config_that_describes_no_t5(folder, tmp_path, change):
 def test_needs_a_list_of_prompts(encoder, texts):
     with pytest.raises(ValueError, match="list"):
         encoder.encode(texts)
+
+
+def test_another_models_vocabulary_does_not_fit():
+    class Sized:
+        def __init__(self, size):
+            self.size = size
+
+    assert [fits(Sized(size), 32128) for size in (32000, 32100, 30522, 32129)] == [True, True, False, False]
