@@ -75,6 +75,10 @@ def steps_input(default: int) -> tuple:
     )
 
 
+def batch_size_input() -> tuple:
+    return ("INT", {"default": 1, "min": 1, "max": 64, "tooltip": "How many pictures are drawn at once."})
+
+
 def sampler_input() -> tuple:
     names = sorted(SAMPLERS, key=lambda name: (name != "dpmpp_2m", name))
     return (names, {"default": "dpmpp_2m", "tooltip": SAMPLER_TIP})
@@ -146,19 +150,33 @@ def check_space(unet, *, pictures: bool) -> None:
 
 
 def draw_of(
-    seed, batch, steps, sampler, guidance_scale, guidance, threshold, spacing, init, callback, control, options
+    *,
+    seed,
+    batch_size,
+    steps,
+    sampler,
+    guidance_scale,
+    guidance=None,
+    threshold=None,
+    spacing="auto",
+    init_image=None,
+    mask=None,
+    strength=0.7,
+    resample=1,
+    control=(),
+    sampler_options=None,
 ) -> Draw:
-    """Widget values as the core takes them."""
-    chosen, respacing = options or (SAMPLERS[sampler](), None)
+    """The values of the inputs above, by their names, as the core takes them; each step is reported to the host."""
+    chosen, respacing = sampler_options or (SAMPLERS[sampler](), None)
     return Draw(
-        seeds=range(seed, seed + batch),
+        seeds=range(seed, seed + batch_size),
         steps=steps,
         sampler=chosen,
         guidance=make_guidance(guidance, scale=guidance_scale),
         thresholding=threshold,
         spacing=respacing or (None if spacing == "auto" else spacing),
-        init=init,
-        callback=callback,
+        init=start_from(init_image, mask, strength, resample),
+        callback=_host.step_reporter(steps),
         controls=control,
     )
 

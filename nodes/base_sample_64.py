@@ -42,52 +42,14 @@ class ImagenBaseSample64:
                     "INT",
                     {**side, "tooltip": side_tip},
                 ),
-                "batch_size": (
-                    "INT",
-                    {"default": 1, "min": 1, "max": 64, "tooltip": "How many pictures are drawn at once."},
-                ),
+                "batch_size": _sampling_inputs.batch_size_input(),
             },
             "optional": {**_sampling_inputs.optional_inputs(), **_sampling_inputs.options_input()},
         }
 
-    def sample(
-        self,
-        unet,
-        text,
-        seed,
-        steps,
-        guidance_scale,
-        sampler,
-        width,
-        height,
-        batch_size,
-        guidance=None,
-        threshold=None,
-        spacing="auto",
-        init_image=None,
-        mask=None,
-        strength=0.7,
-        resample=1,
-        control=(),
-        sampler_options=None,
-    ):
+    def sample(self, unet, text, width, height, **drawn):
         _sampling_inputs.check_space(unet, pictures=True)
-        init = _sampling_inputs.start_from(init_image, mask, strength, resample)
-        report = _host.step_reporter(steps)
-        draw = _sampling_inputs.draw_of(
-            seed,
-            batch_size,
-            steps,
-            sampler,
-            guidance_scale,
-            guidance,
-            threshold,
-            spacing,
-            init,
-            report,
-            control,
-            sampler_options,
-        )
+        draw = _sampling_inputs.draw_of(**drawn)
         height, width = height or unet.spec.native_side, width or unet.spec.native_side
         unet = _sampling_inputs.loaded(unet, [text], draw, height, width)
         return (_host.image_from_core(sample_base(unet, text, draw, height=height, width=width)),)

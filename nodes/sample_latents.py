@@ -1,7 +1,7 @@
 """ImagenSampleLatents: a stage that draws latents (DiT), for the host's own VAE Decode."""
 
 from ..imagen_core import sample_base
-from . import _host, _sampling_inputs, _sockets
+from . import _sampling_inputs, _sockets
 
 SIDE_TIP = "Of the picture, in pixels: eight for each latent. 0: as the stage was trained, 256 or 512 for DiT."
 
@@ -36,10 +36,7 @@ class ImagenSampleLatents:
                 "sampler": _sampling_inputs.sampler_input(),
                 "width": side,
                 "height": side,
-                "batch_size": (
-                    "INT",
-                    {"default": 1, "min": 1, "max": 64, "tooltip": "How many pictures are drawn at once."},
-                ),
+                "batch_size": _sampling_inputs.batch_size_input(),
             },
             "optional": {
                 "guidance": (_sockets.GUIDANCE, {"tooltip": "From Imagen Guidance: how guidance is applied."}),
@@ -47,24 +44,9 @@ class ImagenSampleLatents:
             },
         }
 
-    def sample(
-        self,
-        unet,
-        text,
-        seed,
-        steps,
-        guidance_scale,
-        sampler,
-        width,
-        height,
-        batch_size,
-        guidance=None,
-        sampler_options=None,
-    ):
+    def sample(self, unet, text, width, height, **drawn):
         _sampling_inputs.check_space(unet, pictures=False)
-        report = _host.step_reporter(steps)
-        asked = (guidance, None, "auto", None, report, (), sampler_options)
-        draw = _sampling_inputs.draw_of(seed, batch_size, steps, sampler, guidance_scale, *asked)
+        draw = _sampling_inputs.draw_of(**drawn)
         height, width = height or unet.spec.native_side, width or unet.spec.native_side
         unet = _sampling_inputs.loaded(unet, [text], draw, height, width)
         return ({"samples": sample_base(unet, text, draw, height=height, width=width)},)

@@ -72,46 +72,9 @@ class ImagenSuperRes:
             },
         }
 
-    def sample(
-        self,
-        unet,
-        image,
-        aug_level,
-        factor,
-        seed,
-        steps,
-        guidance_scale,
-        sampler,
-        text=None,
-        guidance=None,
-        threshold=None,
-        spacing="auto",
-        init_image=None,
-        mask=None,
-        strength=0.7,
-        resample=1,
-        control=(),
-        tile_size=0,
-        overlap=64,
-        sampler_options=None,
-    ):
-        init = _sampling_inputs.start_from(init_image, mask, strength, resample)
-        report = _host.step_reporter(steps)
+    def sample(self, unet, image, aug_level, factor, text=None, tile_size=0, overlap=64, **drawn):
         low_res = _host.image_to_core(image)
-        draw = _sampling_inputs.draw_of(
-            seed,
-            len(low_res),
-            steps,
-            sampler,
-            guidance_scale,
-            guidance,
-            threshold,
-            spacing,
-            init,
-            report,
-            control,
-            sampler_options,
-        )
+        draw = _sampling_inputs.draw_of(batch_size=len(low_res), **drawn)
         draw = _sampling_inputs.in_tiles(draw, tile_size, overlap)
         height, width = (side * factor for side in low_res.shape[-2:])
         unet = _sampling_inputs.loaded(unet, [text], draw, height, width)

@@ -49,3 +49,12 @@ class Reader(ABC):
     def marks(self, folder: Path) -> bool:
         """Whether a folder's settings say that it is one of these, so that a list shows it whole, damaged or not."""
         return False
+
+
+def check_version(stored: Stored, newest: int) -> None:
+    """Raise ValueError for a file of this pack's own format that is younger than the pack."""
+    version = stored.metadata.get("format_version", "")
+    if not version.isdecimal() or int(version[:9]) > newest:
+        raise ValueError(
+            f"{stored.path} has format_version {version[:20]!r}, this pack reads {newest}; update the pack"
+        )

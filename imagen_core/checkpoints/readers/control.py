@@ -23,7 +23,7 @@ from ...unets import UNetConfig, unet_config_from_dict, unet_config_to_dict
 from ...whole_files import whole
 from ..plausible import check_settings, in_short
 from ..stored import Stored
-from ._base import Reader, Reading
+from ._base import Reader, Reading, check_version
 
 if TYPE_CHECKING:
     from ...stage import Stage
@@ -67,11 +67,7 @@ class ControlReader(Reader):
         return stored.metadata.get("format") == FORMAT
 
     def read(self, stored: Stored) -> Reading:
-        version = stored.metadata.get("format_version", "")
-        if not version.isdecimal() or int(version[:9]) > FORMAT_VERSION:
-            raise ValueError(
-                f"{stored.path} has format_version {version[:20]!r}, this pack reads {FORMAT_VERSION}; update the pack"
-            )
+        check_version(stored, FORMAT_VERSION)
         try:
             spec = _metadata_to_spec(stored.metadata, len(stored.shapes))
         except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:

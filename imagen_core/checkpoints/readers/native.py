@@ -30,7 +30,7 @@ from ..key_map import Entry, KeyMap, Parts
 from ..plausible import check_schedule, check_settings, in_short
 from ..stage_spec import StageSpec
 from ..stored import Stored
-from ._base import Reader, Reading
+from ._base import Reader, Reading, check_version
 
 FORMAT = "imagen"
 FORMAT_VERSION = 2
@@ -53,11 +53,7 @@ class NativeReader(Reader):
         return stored.metadata.get("format") == FORMAT
 
     def read(self, stored: Stored) -> Reading:
-        version = stored.metadata.get("format_version", "")
-        if not version.isdecimal() or int(version[:9]) > FORMAT_VERSION:
-            raise ValueError(
-                f"{stored.path} has format_version {version[:20]!r}, this pack reads {FORMAT_VERSION}; update the pack"
-            )
+        check_version(stored, FORMAT_VERSION)
         try:
             spec = _metadata_to_spec(stored.metadata)
             check_settings(spec.unet_config, len(stored.shapes))
