@@ -49,10 +49,6 @@ class Adapter(ABC, nn.Module):
     base: UNetConfig
 
     @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    @property
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 

@@ -29,7 +29,7 @@ class LoadedAdapter:
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.network.device
+        return next(self.network.parameters()).device
 
     def check_fits(self, stage: Stage) -> None:
         """ValueError where the stage is not the network that this was trained on, nor one fine-tuned from it."""

@@ -15,7 +15,15 @@ from torch import nn
 
 host = importlib.import_module(f"{PACK.__name__}.nodes._host.castable")
 stored = importlib.import_module(f"{CORE.__name__}.text.stored_weight")
+unets = importlib.import_module(f"{CORE.__name__}.unets")
 movable = importlib.import_module(f"{CORE.__name__}.text.movable")
+
+
+# What its ModelPatcher notes down on the network that it is given, 0.3.64 to 0.33.
+NOTED = (
+    *("device", "model_lowvram", "lowvram_patch_counter", "model_loaded_weight_memory", "model_offload_buffer_memory"),
+    *("current_weight_patches_uuid", "current_patcher", "skip_injection", "dynamic_vbars", "dynamic_pins"),
+)
 
 
 class Cast:
@@ -57,6 +65,16 @@ def test_the_layers_of_a_unet_are_read(kind):
     assert len(as_the_manager_reads(network)) == layers > 10
     assert {type(module) for module in network.modules()}.isdisjoint(PLAIN)
     assert network.state_dict().keys() == before.keys(), "what was added is no weight"
+
+
+MANAGED = [unet for _, unet in unets.UNETS.values()] + [*CORE.ADAPTERS.values(), movable.MovableWeights]
+
+
+@pytest.mark.parametrize("network", MANAGED, ids=lambda network: network.__name__)
+@pytest.mark.parametrize("name", NOTED)
+def test_the_manager_may_note_down_on_a_network_what_it_likes(network, name):
+    """A property of that name could not be written: U-Nets, what steers them, the weights of a text encoder."""
+    assert not hasattr(network, name)
 
 
 def test_an_embedding_has_a_bias_that_is_none():
