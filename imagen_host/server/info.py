@@ -87,10 +87,13 @@ def described(state: ServerState, names: list[str] | None = None) -> dict[str, d
     return found
 
 
+FROM_A_PROMPT = ("sticker", "text_to_image")  # how the names of graphs begin that need nothing but a sentence
+
+
 def templates(state: ServerState) -> dict[str, str]:
     """The shipped workflows that this host can run, each with one line about it; from a prompt to a picture first."""
     runnable = usable(shipped(state.pack).values(), state)
-    return dict(sorted(runnable.items(), key=lambda item: not item[0].startswith("text_to_image")))
+    return dict(sorted(runnable.items(), key=lambda item: not item[0].startswith(FROM_A_PROMPT)))
 
 
 def usable(paths: Iterable[Path], state: ServerState) -> dict[str, str]:

@@ -5,7 +5,14 @@ import json
 import pytest
 from PIL import Image
 
-OURS = ("text_to_image_64", "text_to_image_1024", "super_resolve_photo", "thresholding_compared", "aug_level_sweep")
+OURS = (
+    "sticker_1024",
+    "text_to_image_64",
+    "text_to_image_1024",
+    "super_resolve_photo",
+    "thresholding_compared",
+    "aug_level_sweep",
+)
 
 
 @pytest.fixture(scope="module")
