@@ -32,6 +32,8 @@ PICTURES = (
     "window1024_held_out",
     "things64_first",
     "things64_first_held_out",
+    "things64_wide",
+    "things64_wide_held_out",
     "things64",
     "things64_held_out",
     "things64_test",

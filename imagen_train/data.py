@@ -141,6 +141,13 @@ FIRST = Mix(
     **{"flipped": 0.0, "loose": 0.0},
 )
 
+# What it sees next: all things in all styles, three in five of them 3D, pairs and several; places still always the same.
+WIDE = Mix(
+    styles=("3d", "3d", "3d", "flat", "cartoon"),
+    **{"several": 0.08, "pair": 0.1, "recolored": 0.35, "scenery": 0.1, "gradient": 0.15, "sized": 0.06},
+    **{"flipped": 0.0, "loose": 0.0},
+)
+
 WINDOWS = 4  # of one large picture: drawing it costs more than cutting it
 
 
@@ -172,6 +179,10 @@ KINDS: dict[str, PictureSource] = {
         PictureKind(name="window1024_held_out", side=1024, window=256, chunk=32, held_out=True),
         DrawingKind(name="things64_first", side=64, mix=FIRST),
         DrawingKind(name="things64_first_held_out", side=64, chunk=512, first_seed=500_000, held_out=True, mix=FIRST),
+        DrawingKind(name="things64_wide", side=64, tier=2, mix=WIDE),
+        DrawingKind(
+            name="things64_wide_held_out", side=64, chunk=512, first_seed=500_000, tier=2, held_out=True, mix=WIDE
+        ),
         DrawingKind(name="things64", side=64),
         DrawingKind(name="things64_held_out", side=64, chunk=512, first_seed=500_000, held_out=True),
         DrawingKind(name="things64_test", side=64, chunk=512, first_seed=700_000, all_things=True),
