@@ -34,10 +34,12 @@ PICTURES = (
     "things64_first_held_out",
     "things64_wide",
     "things64_wide_held_out",
+    "things64_wide_test",
     "things64",
     "things64_held_out",
     "things64_test",
     "things256",
+    "things256_redrawn",
     "things256_held_out",
     "things1024",
     "things1024_held_out",
@@ -175,7 +177,7 @@ def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
     add(
         "--nearest",
         action="store_true",
-        help="without a judge: is the right thing's render the nearest of all? (single things in 3D)",
+        help="without a judge: is the render that was asked for the nearest of all that might have been?",
     )
     add("--count", type=int, default=512, help="captions, in training's colours and in others (default: %(default)s)")
     add("--tier", type=int, default=1, help="things up to this tier of the list (default: %(default)s)")

@@ -133,7 +133,7 @@ class ControlTask:
 
     def _enlarging(self, generator: torch.Generator) -> tuple[Tensor, None, Signals]:
         """Crops, and the same small, grown back and noised. The prompt of a stage that reads one is left empty."""
-        x_0 = self.cache.crops(self.batch_size, self.plan.crop, generator).to(self.device)
+        x_0 = self.cache.crops(self.batch_size, self.plan.crop, generator).large.to(self.device)
         level = torch.rand(len(x_0), generator=generator).to(self.device) ** 1.5 * self.plan.max_aug_level
         noise = torch.randn(x_0.shape, generator=generator).to(self.device)
         low_res = augment(shrunk_and_grown(x_0), level, self.stage.schedule, noise)

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from imagen_core.super_resolution import resize
 from imagen_core.whole_files import whole, write
 
-from .options import default_state_root
+from .options import default_models_dir, default_state_root
 from .scenes import SceneBatch, sample_scenes
 from .scenes.renderer import render
 from .scenes.textures import sample_textures
@@ -34,11 +35,15 @@ if TYPE_CHECKING:
 
 
 class Rendered(NamedTuple):
-    """One chunk: pixels (n h w 3) uint8, n captions ("" for none), and n numbers a label."""
+    """One chunk: pixels (n h w 3) uint8, n captions ("" for none), and n numbers a label.
+
+    small: (n h/4 w/4 3) uint8, the pictures as a base drew them; None where they are shrunk by area.
+    """
 
     pixels: np.ndarray
     captions: list[str]
     labels: dict[str, list[int]]
+    small: np.ndarray | None = None
 
 
 class PictureSource(Protocol):
@@ -90,6 +95,7 @@ class DrawingKind:
     """Pictures composed of drawings of named things (`imagen data stickers`). tier: which things take part.
 
     held_out: colours that training never shows, on all things. all_things: training's colours, on all things.
+    redrawn_by: the base (a file of models/imagen-mini) that draws the small pictures anew; None: they are shrunk by area.
     """
 
     name: str
@@ -101,6 +107,7 @@ class DrawingKind:
     all_things: bool = False
     tier: int = 1
     mix: Mix = Mix()
+    redrawn_by: str | None = None
     layouts: ClassVar[tuple[str, ...]] = LAYOUTS
 
     def rendered(self, index: int) -> Rendered:
@@ -120,10 +127,15 @@ class DrawingKind:
             generator = torch.Generator().manual_seed(index)
             cut = [w for picture in pixels for w in lively_windows(picture, self.window, WINDOWS, generator)]
             return Rendered(np.stack(cut), [each.text for each in captions for _ in range(WINDOWS)], {})
-        rows = [labels(scene) for scene in scenes]
-        return Rendered(
-            pixels, [each.text for each in captions], {name: [row[name] for row in rows] for name in rows[0]}
-        )
+        rows, texts = [labels(scene) for scene in scenes], [each.text for each in captions]
+        small = self._redrawn(pixels, texts, index) if self.redrawn_by else None
+        return Rendered(pixels, texts, {name: [row[name] for row in rows] for name in rows[0]}, small)
+
+    def _redrawn(self, pixels: np.ndarray, captions: list[str], index: int) -> np.ndarray:
+        from .stickers.redraw import redrawn
+
+        small = resize(to_float(pixels), (self.side // 4, self.side // 4))
+        return redrawn(small, captions, default_models_dir(), self.redrawn_by, self.chunk * (self.first_seed + index))
 
     def library(self) -> Library | VectorLibrary:
         """Small pictures are made of rendered masters, large ones of the drawings themselves."""
@@ -147,6 +159,8 @@ WIDE = Mix(
     **{"several": 0.08, "pair": 0.1, "recolored": 0.35, "scenery": 0.1, "gradient": 0.15, "sized": 0.06},
     **{"flipped": 0.0, "loose": 0.0},
 )
+
+THINGS64 = "things64.safetensors"
 
 WINDOWS = 4  # of one large picture: drawing it costs more than cutting it
 
@@ -183,10 +197,16 @@ KINDS: dict[str, PictureSource] = {
         DrawingKind(
             name="things64_wide_held_out", side=64, chunk=512, first_seed=500_000, tier=2, held_out=True, mix=WIDE
         ),
+        DrawingKind(
+            name="things64_wide_test", side=64, chunk=512, first_seed=700_000, tier=2, all_things=True, mix=WIDE
+        ),
         DrawingKind(name="things64", side=64),
         DrawingKind(name="things64_held_out", side=64, chunk=512, first_seed=500_000, held_out=True),
         DrawingKind(name="things64_test", side=64, chunk=512, first_seed=700_000, all_things=True),
         DrawingKind(name="things256", side=256, chunk=128, first_seed=1_000_000, tier=2),
+        DrawingKind(
+            name="things256_redrawn", side=256, chunk=128, first_seed=3_500_000, tier=2, mix=WIDE, redrawn_by=THINGS64
+        ),
         DrawingKind(name="things256_held_out", side=256, chunk=32, first_seed=1_500_000, tier=2, held_out=True),
         DrawingKind(name="things1024", side=1024, window=256, chunk=64, first_seed=2_000_000, tier=2),
         DrawingKind(
@@ -251,10 +271,17 @@ def render_pictures(kind: PictureSource, count: int, cache_dir: Path, *, part: i
     for index in tqdm(chunks, unit="chunk", mininterval=10.0, desc=kind.name):
         if (folder / f"{index:05d}.npy").exists():
             continue
-        pixels, captions, labels = kind.rendered(index)
-        write(folder / f"{index:05d}.json", json.dumps({"captions": captions, "labels": labels}).encode())
-        with whole(folder / f"{index:05d}.npy") as draft, open(draft, "wb") as file:
-            np.save(file, pixels, allow_pickle=False)
+        chunk = kind.rendered(index)
+        about = {"captions": chunk.captions, "labels": chunk.labels}
+        write(folder / f"{index:05d}.json", json.dumps(about).encode())
+        if chunk.small is not None:
+            _write_pixels(folder / f"{index:05d}.small.npy", chunk.small)
+        _write_pixels(folder / f"{index:05d}.npy", chunk.pixels)
+
+
+def _write_pixels(path: Path, pixels: np.ndarray) -> None:
+    with whole(path) as draft, open(draft, "wb") as file:
+        np.save(file, pixels, allow_pickle=False)
 
 
 def to_float(pixels: np.ndarray) -> Tensor:
@@ -271,6 +298,7 @@ class PictureCache:
         self.captions: list[str] = []
         self.labels: dict[str, list[int]] = {}
         self.chunks: list[np.ndarray] = []
+        self.small: list[np.ndarray | None] = []  # of each chunk, the pictures as a base drew them
         self.refresh()
         if not self.chunks:
             raise ValueError(f"no pictures in {self.folder}: run `imagen train pictures --kind {self.kind.name}` first")
@@ -284,6 +312,8 @@ class PictureCache:
             if self.limit is not None and len(self) >= self.limit:
                 return
             about = json.loads(path.with_suffix(".json").read_text())
+            small = path.with_suffix(".small.npy")
+            self.small.append(np.load(small, mmap_mode="r", allow_pickle=False) if small.exists() else None)
             self.chunks.append(np.load(path, mmap_mode="r", allow_pickle=False))
             self.captions += about["captions"]
             for name, values in about["labels"].items():
@@ -296,24 +326,50 @@ class PictureCache:
         """(b 3 h w) float32 in [-1, 1]."""
         return to_float(np.stack([self._picture(i) for i in indices]))
 
+    def _small(self, index: int) -> np.ndarray | None:
+        chunk = self.small[index // self.kind.chunk]
+        return None if chunk is None else chunk[index % self.kind.chunk]
+
     def crops(
         self, count: int, side: int, generator: torch.Generator, *, tries: int = 3, grid: int = 4, turn: bool = True
-    ) -> Tensor:
-        """`count` crops (b 3 side side), turned at random if `turn`, each the liveliest of `tries` (one in four: the first).
+    ) -> Crops:
+        """`count` crops, turned at random if `turn`, each the liveliest of `tries` (one in four: the first).
 
         Offsets are multiples of `grid`, so that shrinking a crop equals cropping the shrunk picture.
         """
         places = self.kind.window or self.kind.side
         steps = (places - side) // grid + 1
-        chosen = []
+        chosen, drawn = [], {}  # crops, and of some (by place) what a base made of them
         for index in torch.randint(len(self), (count,), generator=generator).tolist():
             picture = self._picture(index)
             offsets = (torch.randint(steps, (tries, 2), generator=generator) * grid).tolist()
             pick_first = bool(torch.rand((), generator=generator) < 0.25)
-            crops = [picture[y : y + side, x : x + side] for y, x in offsets[: 1 if pick_first else tries]]
-            liveliest = max(crops, key=_liveliness)
-            chosen.append(_turned(liveliest, int(torch.randint(8, (), generator=generator))) if turn else liveliest)
-        return to_float(np.stack(chosen))
+            tried = [(_cut(picture, y, x, side), (y, x)) for y, x in offsets[: 1 if pick_first else tries]]
+            liveliest, (y, x) = max(tried, key=lambda crop: _liveliness(crop[0]))
+            way = int(torch.randint(8, (), generator=generator)) if turn else 0
+            if (small := self._small(index)) is not None:
+                drawn[len(chosen)] = _turned(_cut(small, y // 4, x // 4, side // 4), way)
+            chosen.append(_turned(liveliest, way))
+        return _paired(to_float(np.stack(chosen)), drawn)
+
+
+class Crops(NamedTuple):
+    """Parts (b 3 s s) of pictures, and the same parts four times smaller (b 3 s/4 s/4); float32 in [-1, 1]."""
+
+    large: Tensor
+    small: Tensor
+
+
+def _paired(large: Tensor, drawn: dict[int, np.ndarray]) -> Crops:
+    """Crops (b 3 s s) with smaller ones: `drawn` (s/4 s/4 3) where there is one, else shrunk by area."""
+    small = resize(large, (large.shape[-2] // 4, large.shape[-1] // 4))
+    for place, pixels in drawn.items():
+        small[place] = to_float(pixels[None])[0]
+    return Crops(large, small)
+
+
+def _cut(picture: np.ndarray, y: int, x: int, side: int) -> np.ndarray:
+    return picture[y : y + side, x : x + side]
 
 
 def _liveliness(crop: np.ndarray) -> float:

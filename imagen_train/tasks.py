@@ -23,7 +23,7 @@ from imagen_core.super_resolution import augment, resize
 
 from .caption_files import CaptionEmbeds, encoder_name
 from .classifier import load_classifier
-from .data import PictureCache
+from .data import Crops, PictureCache
 from .loop import Preview
 from .metrics import bicubic, psnr
 from .options import TrainOptions
@@ -211,17 +211,16 @@ class SuperResolutionTask(_StageTask):
         super().__init__(plan, options)
         self.others = {PictureCache(options.cache_dir, name): share for name, share in plan.mixture.items()}
 
-    def _crops(self, generator: torch.Generator) -> Tensor:
-        """A batch (b 3 s s), the plan's own set first."""
+    def _crops(self, generator: torch.Generator) -> Crops:
+        """A batch, the plan's own set first."""
         counts = {cache: round(self.batch_size * share) for cache, share in self.others.items()}
         parts = {self.cache: self.batch_size - sum(counts.values()), **counts}
-        return torch.cat(
-            [
-                cache.crops(count, self.plan.crop, generator, turn=self.plan.turn)
-                for cache, count in parts.items()
-                if count
-            ]
-        )
+        crops = [
+            cache.crops(count, self.plan.crop, generator, turn=self.plan.turn)
+            for cache, count in parts.items()
+            if count
+        ]
+        return Crops(*(torch.cat(each) for each in zip(*crops, strict=True)))
 
     def loss(self, model: nn.Module, generator: torch.Generator, progress: float) -> Tensor:
         """Loss of one batch of crops, their low-res versions noised by a random aug_level."""
@@ -229,11 +228,11 @@ class SuperResolutionTask(_StageTask):
         if self.calls % REFRESH_STEPS == 0:
             self.cache.refresh()
         plan, b = self.plan, self.batch_size
-        x_0 = self._crops(generator).to(self.device)
+        x_0, small = (each.to(self.device) for each in self._crops(generator))
         times, noise = self._time_and_noise(x_0.shape, generator, progress)
         level = torch.rand(b, generator=generator) ** 1.5 * plan.max_aug_level  # sampling uses the low ones
         level = level.where(torch.rand(b, generator=generator) >= plan.clean_fraction, 0.0).to(self.device)
-        low_res = shrunk_and_grown(x_0)
+        low_res = resize(small, tuple(x_0.shape[-2:]))
         low_res = augment(low_res, level, plan.schedule, torch.randn(x_0.shape, generator=generator).to(self.device))
         weight = aug_weight(plan.schedule.alpha_sigma(level)[1])
         return self._loss(model, x_0, Signals(pixels=low_res, aug_level=level), times, noise, weight)

@@ -17,18 +17,20 @@ from torch import Tensor
 from imagen_core.text.loading import load_text_encoder
 
 from ..classifier import Classifier
-from ..data import drawings_folder
+from ..data import WIDE, drawings_folder
 from ..evaluate import SamplingSettings, draw_base
 from ..metrics import Figure
 from .captions import Caption, Habits, write_caption
 from .judge import FILE, TEST_SEED, load_things_judge
 from .pictures import Library, labels, open_library, paint
-from .scene import Mix, Scene, SceneSampler
+from .scene import STYLES, Scene, SceneSampler
 
 ENCODER = "things_text_encoder"
 ASKED = Habits(
     style=1.0, color=1.0, backdrop=1.0, white=1.0, relation=1.0, synonym=0.0, keywords=0.0
 )  # all that is judged is said
+
+MIX = dataclasses.replace(WIDE, styles=STYLES, several=0.15, pair=0.25)  # every style, and more than one, often enough
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def asked(
     library: Library, count: int, seed: int, *, tier: int, held_out: bool = False, habits: Habits = ASKED
 ) -> Asked:
     """`count` captions of training's things; held_out: in colours that training never shows on them."""
-    sampler = SceneSampler(library.vocabulary, library.available(tier), Mix(several=0.15, pair=0.25), held_out=held_out)
+    sampler = SceneSampler(library.vocabulary, library.available(tier), MIX, held_out=held_out)
     rng = Random(f"asked {seed} {held_out}")
     known = [i for i in sampler.things if i not in sampler.held.things]
     sampler.things = known

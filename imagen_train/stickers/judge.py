@@ -96,16 +96,16 @@ def accuracy(model: Classifier, data: Labelled, *, limit: int | None = None) -> 
 
 
 def train_judge(options: TrainOptions) -> dict[str, object]:
-    """Train on the cached things64 and held-out pictures, test on fresh ones, write models_dir/things_judge.safetensors.
+    """Train on the cached things64_wide and held-out pictures, test on fresh ones, write models_dir/FILE.
 
     Nothing is written when options.export is False or a signal stopped it ("interrupted" in the figures).
     """
     torch.manual_seed(options.seed)
-    for name, count in (("things64_held_out", HELD_OUT_PICTURES), ("things64_test", 4096)):
+    for name, count in (("things64_wide_held_out", HELD_OUT_PICTURES), ("things64_wide_test", 4096)):
         render_pictures(KINDS[name], count, options.cache_dir)
     shown, held_out, test = (
         Labelled.of(PictureCache(options.cache_dir, name))
-        for name in ("things64", "things64_held_out", "things64_test")
+        for name in ("things64_wide", "things64_wide_held_out", "things64_wide_test")
     )
     task = JudgeTask(shown=shown, held_out=held_out, test=test, batch_size=options.batch_size or 96)
     model = Classifier(heads=heads())

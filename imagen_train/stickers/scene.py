@@ -5,6 +5,7 @@ Coordinates are fractions of the picture's side, so that one scene is the same a
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from random import Random
 
@@ -79,6 +80,19 @@ class Mix:
     loose: float = 1.0  # how far places and sizes stray from the middle of what they may be; 0: always the same
 
 
+def placed_in_rows(one: Placed, rows: tuple[int, ...]) -> tuple[Placed, ...]:
+    """So many of the same in each row, as large as they fit, in the middle of the picture."""
+    size = 0.92 / max(*rows, len(rows), 2)
+    step = size * 1.04
+    return tuple(
+        dataclasses.replace(
+            one, x=0.5 + (column - (columns - 1) / 2) * step, y=0.5 + (row - (len(rows) - 1) / 2) * step, size=size
+        )
+        for row, columns in enumerate(rows)
+        for column in range(columns)
+    )
+
+
 class SceneSampler:
     """Draws scenes of the available things, by the mix.
 
@@ -140,23 +154,13 @@ class SceneSampler:
         """Two to five of the same, alike in colour, in a loose row or two."""
         count = rng.choices((2, 3, 4, 5), (4, 3, 2, 1))[0]
         rows = {2: (2,), 3: (3,) if rng.random() < 0.5 else (1, 2), 4: (2, 2), 5: (2, 3)}[count]
-        size = 0.92 / max(*rows, len(rows), 2)
-        one = self._place(first, backdrop, rng, 0, 0, size)
-        spots = []
-        for row, columns in enumerate(rows):
-            for column in range(columns):
-                x, y = 0.5 + (column - (columns - 1) / 2) * size * 1.04, 0.5 + (row - (len(rows) - 1) / 2) * size * 1.04
-                spots.append(
-                    Placed(
-                        one.thing,
-                        one.color,
-                        x + self._stray(rng, -0.015, 0.015),
-                        y + self._stray(rng, -0.02, 0.02),
-                        size,
-                        one.flipped,
-                    )
-                )
-        return tuple(spots), {}
+        spots = placed_in_rows(self._place(first, backdrop, rng, 0, 0, 0), rows)
+        return tuple(self._strayed(spot, rng) for spot in spots), {}
+
+    def _strayed(self, spot: Placed, rng: Random) -> Placed:
+        return dataclasses.replace(
+            spot, x=spot.x + self._stray(rng, -0.015, 0.015), y=spot.y + self._stray(rng, -0.02, 0.02)
+        )
 
     def _pair(self, first: int, backdrop: str, rng: Random) -> tuple[tuple[Placed, ...], dict]:
         second = rng.choice([i for i in self.things if i != first] or self.things)

@@ -17,6 +17,7 @@ from PIL import Image
 
 pytest.importorskip("resvg_py")
 
+from imagen_core.super_resolution import resize
 from imagen_train import data
 from imagen_train.options import TrainOptions
 from imagen_train.stickers import backdrops, judge, nearest
@@ -245,13 +246,30 @@ def test_windows_are_cut_where_the_detail_is():
     assert sum(window.min() == 0 for window in windows) >= 4
 
 
+def test_pictures_drawn_anew_by_the_base_are_cut_and_turned_with_the_true_ones(shop, tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEN_TRAINING_DIR", str(shop[1].parent))
+    kind = data.DrawingKind(name="tiny", side=256, chunk=2, mix=data.FIRST, redrawn_by=data.THINGS64)
+    data.render_pictures(kind, 2, tmp_path)
+    cache = data.PictureCache(tmp_path, kind)
+    cut = cache.crops(8, 128, torch.Generator().manual_seed(3))
+    shrunk = resize(cut.large, (32, 32))
+    assert cut.small.shape == shrunk.shape and not torch.equal(cut.small, shrunk)
+    apart = (cut.small - shrunk).square().mean((1, 2, 3))
+    turned = (cut.small.flip(2) - shrunk).square().mean((1, 2, 3))
+    assert apart.max() < 0.1 and apart.sum() < turned.sum() / 2
+    plain = dataclasses.replace(kind, name="plain", redrawn_by=None)
+    data.render_pictures(plain, 2, tmp_path)
+    cut = data.PictureCache(tmp_path, plain).crops(8, 128, torch.Generator().manual_seed(3))
+    assert torch.equal(cut.small, resize(cut.large, (32, 32)))
+
+
 def test_the_judge_is_trained_tested_and_read_again(shop, tmp_path, monkeypatch):
     _, root, *_ = shop
     monkeypatch.setenv("IMAGEN_TRAINING_DIR", str(root.parent))
-    for name in ("things64", "things64_held_out", "things64_test"):
+    for name in ("things64_wide", "things64_wide_held_out", "things64_wide_test"):
         monkeypatch.setitem(data.KINDS, name, dataclasses.replace(data.KINDS[name], chunk=8))
     monkeypatch.setattr(judge, "HELD_OUT_PICTURES", 8)
-    data.render_pictures(data.KINDS["things64"], 16, tmp_path)
+    data.render_pictures(data.KINDS["things64_wide"], 16, tmp_path)
     options = TrainOptions(state_dir=tmp_path / "s", cache_dir=tmp_path, models_dir=tmp_path, max_steps=2, batch_size=6)
     figures = judge.train_judge(options)
     assert set(figures["accuracy"]) == set(judge.heads())
@@ -270,18 +288,30 @@ def test_a_share_has_its_standard_error():
     assert share([True, True, False, False]) == {"mean": 0.5, "se": 0.25, "count": 4}
 
 
-def test_a_thing_is_nearest_to_its_own_render_and_no_other(shop):
+def test_a_render_is_nearest_to_itself_and_to_nothing_else_that_was_asked_for(shop):
     library = shop[3]
-    wanted = nearest.asked_singles(library, 6, 5, tier=1)
-    things = sorted({scene.placed[0].thing for scene in wanted.scenes})
-    pictures = rendered(library, wanted)
-    assert nearest.ranks(pictures, wanted, library, things) == [0] * 6
-    own = [i for i, scene in enumerate(wanted.scenes) if scene.placed[0].color is None]
-    others = [things[things.index(wanted.scenes[i].placed[0].thing) - 1] for i in own]  # what was not asked for
-    drawn = [nearest.with_thing(wanted.scenes[i], other) for i, other in zip(own, others, strict=True)]
-    pictures = rendered(library, Asked([wanted.captions[i] for i in own], drawn))
-    asked_for = Asked([wanted.captions[i] for i in own], [wanted.scenes[i] for i in own])
-    assert own and min(nearest.ranks(pictures, asked_for, library, things)) > 0
+    wanted = nearest.asked_scenes(library, 60, 5, tier=1)
+    things = library.available(1)
+    assert {scene.layout for scene in wanted.scenes} == set(LAYOUTS)
+    perfect = nearest.judged(rendered(library, wanted), wanted, library, things)
+    asked_of = {"thing", "thing_top_5", "color", "style", "backdrop", "count", "relation", "bound"}
+    assert asked_of <= set(perfect) and all(figure["mean"] == 1 for figure in perfect.values())
+    changes = {
+        "thing": lambda scene: nearest.other_things(scene, things),
+        "color": nearest.other_colors,
+        "backdrop": nearest.other_backdrops,
+        "count": nearest.other_counts,
+        "relation": nearest.other_relations,
+    }
+    layouts = {"count": "several", "relation": "pair"}
+    for aspect, change in changes.items():
+        kept = [i for i, scene in enumerate(wanted.scenes) if scene.layout == layouts.get(aspect, "one")]
+        kept = [i for i in kept if aspect != "color" or wanted.scenes[i].placed[0].color]
+        part = Asked([wanted.captions[i] for i in kept], [wanted.scenes[i] for i in kept])
+        other = rendered(library, Asked(part.captions, [next(iter(change(scene))) for scene in part.scenes]))
+        alike = (other == rendered(library, part)).flatten(1).all(1)  # some of these plain drawings are
+        assert (~alike).sum() > 2
+        assert nearest.judged(other, part, library, things)[aspect] == share(alike.tolist())
 
 
 def test_what_is_not_loose_stands_always_in_one_place():

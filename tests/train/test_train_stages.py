@@ -270,7 +270,8 @@ def test_the_cache_resumes_and_reads_what_was_rendered(folder):
 def test_crops_come_from_the_pictures_and_repeat_with_their_generator(folder):
     cache = PictureCache(folder / "cache", "window1024")
     first, again = (cache.crops(3, 32, torch.Generator().manual_seed(1)) for _ in range(2))
-    assert first.shape == (3, 3, 32, 32) and torch.equal(first, again)
+    assert first.large.shape == (3, 3, 32, 32) and torch.equal(first.large, again.large)
+    assert torch.equal(first.small, shrink(first.large))
 
 
 def test_dropped_captions_become_the_null_prompt(folder):
