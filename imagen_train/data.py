@@ -153,10 +153,10 @@ FIRST = Mix(
     **{"flipped": 0.0, "loose": 0.0},
 )
 
-# What it sees next: all things in all styles, three in five of them 3D, pairs and several; places still always the same.
+# What it sees next: more things before more styles; one in seven is flat, some are several or two, always in one place.
 WIDE = Mix(
-    styles=("3d", "3d", "3d", "flat", "cartoon"),
-    **{"several": 0.08, "pair": 0.1, "recolored": 0.35, "scenery": 0.1, "gradient": 0.15, "sized": 0.06},
+    styles=(*("3d",) * 6, "flat"),
+    **{"several": 0.05, "pair": 0.06, "recolored": 0.33, "scenery": 0.1, "gradient": 0.12, "sized": 0.02},
     **{"flipped": 0.0, "loose": 0.0},
 )
 
@@ -205,7 +205,7 @@ KINDS: dict[str, PictureSource] = {
         DrawingKind(name="things64_test", side=64, chunk=512, first_seed=700_000, all_things=True),
         DrawingKind(name="things256", side=256, chunk=128, first_seed=1_000_000, tier=2),
         DrawingKind(
-            name="things256_redrawn", side=256, chunk=128, first_seed=3_500_000, tier=2, mix=WIDE, redrawn_by=THINGS64
+            name="things256_redrawn", side=256, chunk=128, first_seed=3_500_000, mix=FIRST, redrawn_by=THINGS64
         ),
         DrawingKind(name="things256_held_out", side=256, chunk=32, first_seed=1_500_000, tier=2, held_out=True),
         DrawingKind(name="things1024", side=1024, window=256, chunk=64, first_seed=2_000_000, tier=2),

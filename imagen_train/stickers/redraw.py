@@ -25,7 +25,7 @@ from imagen_core.text.loading import load_text_encoder
 
 from .evaluate import ENCODER
 
-STRENGTHS = (0.3, 0.45, 0.6, 0.75)  # times at which the base takes over; each for a part of the chunk
+STRENGTHS = (0.35, 0.55, 0.75, 0.95)  # times at which the base takes over; each for a part of the chunk
 GROUP = 32  # pictures drawn at once
 STEPS = 20  # from pure noise; from a strength, as many less
 
