@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,19 @@ def encoder_width(folder: Path) -> int:
     """How wide an encoder's embeddings are, from its config.json."""
     about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return about["d_model"] if "d_model" in about else about["hidden_size"]
+
+
+def encoder_for(width: int, folders: Sequence[Path]) -> Path:
+    """Of the text encoders in models folders the one that embeds this wide: the first, `text_encoder` before others.
+
+    ValueError, saying where was looked, where there is none.
+    """
+    for folder in folders:
+        for config in [folder / "text_encoder" / "config.json", *sorted(folder.glob("*_text_encoder/config.json"))]:
+            if config.is_file() and encoder_width(config.parent) == width:
+                return config.parent
+    places = " or ".join(str(folder) for folder in dict.fromkeys(folders))
+    raise ValueError(f"no text encoder of width {width}, which the base reads, in {places}: name one by --text-encoder")
 
 
 def encoder_name(folder: Path) -> str:

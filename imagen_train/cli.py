@@ -199,9 +199,10 @@ def _add_evaluate_control(commands: argparse._SubParsersAction) -> None:
     add = command.add_argument
     add("--base", type=file_there, required=True, help="the base's checkpoint")
     add("--control", type=file_there, required=True, help="the control's file")
-    add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with text_encoder/")
+    add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the base's text encoder")
     add("--judge", type=file_there, help="a things_judge.safetensors: does the caption hold besides?")
-    add("--pictures", default="base64_held_out", help="pictures whose hints are followed (default: %(default)s)")
+    add("--nearest", type=int, default=0, help="of so many named things: is the right one's render the nearest of all?")
+    add("--pictures", help="whose hints are followed (default: the base's own, held out)")
     add("--cache-dir", type=folder, help="where held-out pictures are kept between runs")
     add("--count", type=int, default=500, help="pictures (default: %(default)s)")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
@@ -318,6 +319,7 @@ def _evaluate_control(args: argparse.Namespace) -> int:
         count=args.count,
         settings=SamplingSettings(steps=args.steps, guidance_scale=args.guidance_scale, dtype=args.dtype),
         judge=None if args.judge is None else load_things_judge(args.judge),
+        nearest=args.nearest,
         device=args.device,
     )
     _say(figures)

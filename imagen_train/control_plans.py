@@ -6,9 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagen_core import ADAPTERS, HINTS
+from imagen_core import ADAPTERS, HINTS, StageSpec
 from imagen_core.adapters import AdapterConfig
 
+from .data import KINDS
 from .loop import LoopConfig
 from .optim import OptimConfig
 
@@ -20,6 +21,8 @@ PICTURES = {
 }
 # A copy of trained weights learns at a quarter of the rate at which the network itself was made.
 COPY_RATES = OptimConfig(muon_lr=0.005, adamw_lr=1e-3)
+COPIED = 3  # of imagen-mini's six blocks: PixArt-delta (2401.05252, section 4) copies the first half too
+FINE_WIDTH = 32  # of what reads the hint for a base's fine level, as wide as that of imagen-mini's
 FRESH_RATES = OptimConfig(muon_lr=0.01, adamw_lr=1e-3)
 
 
@@ -32,6 +35,7 @@ class ControlPlan:
     config: AdapterConfig
     pictures: str | None = None  # a set of pictures in the cache; None: the base's own of imagen-mini
     held_out: str | None = None  # those that previews are about
+    text_encoder: Path | None = None  # its folder; None: found by the base's width, see `encoder_for`
     folder: Path | None = None  # of one's own pictures with captions, instead; see `own_pictures`
     crop: int = 64  # side of what an enlarging stage is trained on
     batch_size: int = 64
@@ -39,14 +43,15 @@ class ControlPlan:
     time_power: float = 0.75  # t = u^power: below 1 noise, where layout and colour are decided, comes more often
     max_weight: float = 5.0  # see `losses.loss_weight`
     max_aug_level: float = 0.3  # of an enlarging stage's small picture
+    eight_bits: bool = False  # whether the file keeps its large weights in int8, else all in float16
     optim: OptimConfig = COPY_RATES
     loop: LoopConfig = LoopConfig()
 
 
-def control_plan(base: Path, hints: tuple[str, ...], *, depth: int | None = None) -> ControlPlan:
+def control_plan(base: Path, hints: tuple[str, ...], *, depth: int | None = COPIED) -> ControlPlan:
     """A ControlNet that reads these kinds of hints. depth: how many blocks of a transformer are copied, None for all."""
-    config = ADAPTERS["controlnet"].config_cls(kinds=_known(hints), depth=depth)
-    return ControlPlan(base=base, adapter="controlnet", config=config)
+    config = ADAPTERS["controlnet"].config_cls(kinds=_known(hints), depth=depth, fine_width=FINE_WIDTH)
+    return ControlPlan(base=base, adapter="controlnet", config=config, eight_bits=True)
 
 
 def adapter_plan(base: Path, hints: tuple[str, ...]) -> ControlPlan:
@@ -69,13 +74,15 @@ def _known(hints: tuple[str, ...]) -> tuple[str, ...]:
     return hints
 
 
-def with_pictures(plan: ControlPlan, stage: str) -> ControlPlan:
-    """The plan with the pictures of imagen-mini's stage where it names none. ValueError where that has none either."""
+def with_pictures(plan: ControlPlan, spec: StageSpec) -> ControlPlan:
+    """The plan with the pictures that its base was trained on, where it names none. ValueError where none are known."""
     if plan.pictures is not None or plan.folder is not None:
         return plan
-    if stage not in PICTURES:
+    if (own := spec.training.get("pictures")) in KINDS:
+        return dataclasses.replace(plan, pictures=own)
+    if spec.stage not in PICTURES:
         raise ValueError(
-            f"there are no pictures that a {stage} stage is trained on: name some with --folder or --pictures"
+            f"there are no pictures that a {spec.stage} stage is trained on: name some with --folder or --pictures"
         )
-    pictures, held_out = PICTURES[stage]
+    pictures, held_out = PICTURES[spec.stage]
     return dataclasses.replace(plan, pictures=pictures, held_out=held_out)

@@ -6,6 +6,8 @@ import dataclasses
 import platform
 from pathlib import Path
 
+import torch
+
 from imagen_core import ADAPTERS, AdapterSpec, Stage, load_stage, save_adapter
 from imagen_core.text.reading import TextReading
 
@@ -35,13 +37,13 @@ def train_control(plan: ControlPlan, options: TrainOptions, path: Path) -> Train
         raise ValueError(
             f"{plan.base} reads prompts as DeepFloyd IF does, and captions are encoded as imagen-mini reads them"
         )
-    plan = with_pictures(plan, stage.spec.stage)
+    plan = with_pictures(plan, stage.spec)
     task = task_of(plan, stage, options)
     result = train(start_adapter(plan, stage, options), task, options, optim=plan.optim, config=plan.loop)
     if options.export and not result.interrupted and rank() == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         spec = AdapterSpec.of(result.model, stage, _training(plan, result.state, options, len(task.cache)))
-        save_adapter(path, result.model, spec)
+        save_adapter(path, result.model, spec, dtype=torch.int8 if plan.eight_bits else torch.float16)
         path.chmod(0o644)
     return result
 

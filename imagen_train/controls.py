@@ -32,29 +32,41 @@ from imagen_core.conditioning import Signals
 from imagen_core.losses import diffusion_loss, draw_times
 from imagen_core.super_resolution import augment
 
-from .caption_files import CaptionEmbeds, encoder_name
+from .caption_files import CaptionEmbeds, encoder_for, encoder_name
 from .control_plans import ControlPlan
-from .data import PictureCache
+from .data import KINDS, PictureCache
 from .following import followed
 from .loop import Preview
 from .options import TrainOptions
 from .own_pictures import collection_of
 from .prepared import prepare
+from .segment_maps import SegmentMaps, knows_segments
 from .sheets import grid
 from .tasks import REFRESH_STEPS, shrink, shrunk_and_grown
 
 SHOWN = 6  # pictures of a preview
+SEGMENTS = "segments"
 HELD_OUT = 0.02  # of a folder's pictures, for previews alone
 
 
-def hints_of(pictures: Tensor, kinds: tuple[str, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A hint of each picture (b 3 h w), and which of `kinds` it is (b,): all kinds in turn, their settings drawn anew."""
+def hints_of(
+    pictures: Tensor, kinds: tuple[str, ...], generator: torch.Generator, regions: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """A hint of each picture (b 3 h w), and which of `kinds` it is (b,): all kinds in turn, their settings drawn anew.
+
+    regions: (b h w) what lies where, where it is known; every other of the segments is made of it.
+    """
     kind = (torch.arange(len(pictures)) + int(torch.randint(len(kinds), (), generator=generator))) % len(kinds)
     hints = torch.empty_like(pictures)
     for index, name in enumerate(kinds):
         chosen = (kind == index).to(pictures.device)
         if chosen.any():
-            hints[chosen] = HINTS[name]().varied(generator)(pictures[chosen])
+            with torch.autocast(pictures.device.type, enabled=False):  # thresholds want all digits
+                hint = HINTS[name]().varied(generator)
+                hints[chosen] = hint(pictures[chosen])
+                if name == SEGMENTS and regions is not None:
+                    true = chosen & (torch.arange(len(pictures), device=chosen.device) // len(kinds) % 2 == 0)
+                    hints[true] = hint.painted(regions.to(chosen.device)[true])
     return hints, kind.to(pictures.device)
 
 
@@ -63,8 +75,15 @@ def caches_of(plan: ControlPlan, side: int, cache_dir: Path) -> tuple[PictureCac
     if plan.folder is not None:
         prepared = prepare(collection_of(plan.folder), cache_dir, side=side, held_out=HELD_OUT)
         return prepared.shown, prepared.held_out
-    held_out = PictureCache(cache_dir, plan.held_out) if plan.held_out else None
-    return PictureCache(cache_dir, plan.pictures), held_out
+    held_out = plan.held_out or f"{plan.pictures}_held_out"
+    known = plan.held_out or (held_out in KINDS and (cache_dir / held_out).is_dir())
+    return PictureCache(cache_dir, plan.pictures), PictureCache(cache_dir, held_out) if known else None
+
+
+def _encoder(plan: ControlPlan, stage: Stage, options: TrainOptions) -> Path:
+    """The text encoder that the base reads by: the one named, else one of its width in the models folder or beside it."""
+    width = stage.spec.unet_config.text_embed_dim
+    return plan.text_encoder or encoder_for(width, (options.models_dir, plan.base.parent))
 
 
 class ControlTask:
@@ -77,13 +96,20 @@ class ControlTask:
         self.batch_size = options.batch_size or plan.batch_size
         self.cache, held_out = caches_of(plan, stage.spec.native_side, options.cache_dir)
         self.shown = held_out or self.cache
-        self.texts = self._texts(options.models_dir / "text_encoder") if stage.reads_text else None
+        self.texts = self._texts(_encoder(plan, stage, options)) if stage.reads_text else None
+        self.maps = self._maps()
+        self.indices: list[int] = []  # of the batch's pictures, whole ones
         self.calls = 0
 
     def _texts(self, folder: Path) -> CaptionEmbeds:
         encoder = load_text_encoder(folder, device=self.device)
         with torch.autocast(self.device.type, enabled=False):
             return CaptionEmbeds(self.cache, encoder, encoder_name(folder))
+
+    def _maps(self) -> SegmentMaps | None:
+        """What lies where in the pictures, where that is a hint and known."""
+        wanted = SEGMENTS in self.plan.config.kinds and not self.stage.spec.enlarges
+        return SegmentMaps(self.cache) if wanted and knows_segments(self.cache) else None
 
     def loss(self, model: Adapter, generator: torch.Generator, progress: float) -> Tensor:
         """Loss of one batch of pictures under hints made of them."""
@@ -107,13 +133,16 @@ class ControlTask:
         )
 
     def _given(self, x_0: Tensor, text: TextEmbeds | None, base: Signals, generator: torch.Generator) -> Given:
-        hints, kind = hints_of(x_0, self.plan.config.kinds, generator)
+        regions = None if self.maps is None else self.maps.of(self.indices)
+        hints, kind = hints_of(x_0, self.plan.config.kinds, generator, regions)
         return Given(picture=hints, kind=kind, text=text, base=base)
 
     def _look_for_more(self) -> None:
         self.calls += 1
         if self.calls % REFRESH_STEPS == 0:
             self.cache.refresh()
+            if self.maps is not None:
+                self.maps.refresh()
             if self.texts is not None:
                 with torch.autocast(self.device.type, enabled=False):
                     self.texts.refresh()
@@ -123,7 +152,7 @@ class ControlTask:
         return self._enlarging(generator) if self.stage.spec.enlarges else self._drawing(generator)
 
     def _drawing(self, generator: torch.Generator) -> tuple[Tensor, TextEmbeds | None, Signals]:
-        indices = torch.randint(len(self.cache), (self.batch_size,), generator=generator).tolist()
+        self.indices = indices = torch.randint(len(self.cache), (self.batch_size,), generator=generator).tolist()
         x_0 = self.cache.pictures(indices).to(self.device)
         if self.texts is None:
             return x_0, None, Signals()

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from .scenes import SceneBatch, sample_scenes
 from .scenes.renderer import render
 from .scenes.textures import sample_textures
 from .scenes.vocabulary import LAYOUTS as SCENE_LAYOUTS
-from .stickers.scene import LAYOUTS, Mix
+from .stickers.scene import LAYOUTS, Mix, Scene
 
 if TYPE_CHECKING:
     from .stickers.pictures import Library
@@ -113,16 +113,7 @@ class DrawingKind:
     def rendered(self, index: int) -> Rendered:
         from .stickers.pictures import batch, labels
 
-        pixels, captions, scenes = batch(
-            self.library(),
-            self.chunk // WINDOWS if self.window else self.chunk,
-            self.first_seed + index,
-            tier=self.tier,
-            mix=self.mix,
-            held_out=self.held_out,
-            all_things=self.all_things,
-            side=self.side,
-        )
+        pixels, captions, scenes = batch(self.library(), *self._asked(index), **self._choice(), side=self.side)
         if self.window:
             generator = torch.Generator().manual_seed(index)
             cut = [w for picture in pixels for w in lively_windows(picture, self.window, WINDOWS, generator)]
@@ -136,6 +127,26 @@ class DrawingKind:
 
         small = resize(to_float(pixels), (self.side // 4, self.side // 4))
         return redrawn(small, captions, default_models_dir(), self.redrawn_by, self.chunk * (self.first_seed + index))
+
+    def _asked(self, index: int) -> tuple[int, int]:
+        """How many pictures a chunk is made of, and its seed."""
+        return self.chunk // WINDOWS if self.window else self.chunk, self.first_seed + index
+
+    def _choice(self) -> dict[str, Any]:
+        return {"tier": self.tier, "mix": self.mix, "held_out": self.held_out, "all_things": self.all_things}
+
+    def scenes(self, index: int) -> list[Scene]:
+        """What chunk `index` shows; of windows, what they are cut from."""
+        from .stickers.pictures import described
+
+        return described(self.library(), *self._asked(index), **self._choice())[0]
+
+    def segments(self, index: int) -> np.ndarray:
+        """What lies where in chunk `index`, kept whole: (n h w) uint8, 0 the backdrop."""
+        from .stickers.pictures import segments
+
+        library = self.library()
+        return np.stack([segments(scene, library, self.side) for scene in self.scenes(index)])
 
     def library(self) -> Library | VectorLibrary:
         """Small pictures are made of rendered masters, large ones of the drawings themselves."""

@@ -1,38 +1,45 @@
 """How well does a stage follow hints, and does the caption still hold? For none, half and full strength, and a wrong hint.
 
 Hints are made of held-out pictures, and each is given with its own caption; a wrong one is another picture's. Chance is
-what pictures drawn without any hint score, the ceiling what the held-out pictures themselves do.
+what pictures drawn without any hint score, the ceiling what the held-out pictures themselves do ("renders").
 
 Shapes: b pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from imagen_core import HINTS, Control, LoadedAdapter, Prompt, Stage, load_adapter, load_text_encoder, sample_base
+from imagen_core import (
+    HINTS,
+    Control,
+    LoadedAdapter,
+    Prompt,
+    Stage,
+    StageSpec,
+    load_adapter,
+    load_text_encoder,
+    sample_base,
+)
 from imagen_core.text.t5 import T5TextEncoder
 
+from .caption_files import encoder_for
 from .classifier import Classifier, classify
-from .data import PictureCache
+from .data import KINDS, DrawingKind, PictureCache
 from .evaluate import SamplingSettings
-from .following import edge_f1_of, palette_error
+from .following import MEASURES, name_of
 from .metrics import Figure
+from .stickers.nearest import ranks_of_each
+from .stickers.scene import Scene
 
 STRENGTHS = (0.5, 1.0)
-MEASURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "edges": edge_f1_of,
-    "soft_edges": edge_f1_of,
-    "scribble": edge_f1_of,
-    "palette": palette_error,
-    "tile": palette_error,
-}
+FALLBACK = "base64_held_out"  # pictures whose hints are followed, where the base names none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +49,68 @@ class Cases:
     pictures: Tensor  # (b 3 h w) in [-1, 1]
     captions: list[str]
     labels: dict[str, Tensor]
+    scenes: list[Scene] = field(default_factory=list)  # of composed pictures, what they show; else none
 
     @staticmethod
     def of(cache: PictureCache, count: int) -> Cases:
         count = min(count, len(cache))
-        labels = {name: torch.tensor(values[:count]) for name, values in cache.labels.items()}
-        return Cases(pictures=cache.pictures(range(count)), captions=cache.captions[:count], labels=labels)
+        return Cases(
+            pictures=cache.pictures(range(count)),
+            captions=cache.captions[:count],
+            labels={name: torch.tensor(values[:count]) for name, values in cache.labels.items()},
+            scenes=_scenes(cache, count),
+        )
+
+
+def _scenes(cache: PictureCache, count: int) -> list[Scene]:
+    if not isinstance(cache.kind, DrawingKind) or cache.kind.window is not None:
+        return []
+    chunks = range(-(-count // cache.kind.chunk))
+    return [scene for index in chunks for scene in cache.kind.scenes(index)][:count]
+
+
+# Whether pictures show what the cases' captions say: a figure for each set of them (b 3 h w), or none.
+Judge = Callable[[Cases, Sequence[Tensor]], list[dict[str, Figure]]]
+
+
+def by_classifier(classifier: Classifier) -> Judge:
+    """As a trained judge sees what the labels say."""
+
+    def judged(cases: Cases, pictures: Tensor) -> dict[str, Figure]:
+        seen = classify(classifier, pictures)
+        heads = [name for name in classifier.heads if name in cases.labels]
+        right = [(seen[name] == cases.labels[name])[cases.labels[name] >= 0] for name in heads]
+        return {"caption": figure(torch.cat(right).float())} if heads else {}
+
+    return lambda cases, sets: [judged(cases, pictures) for pictures in sets]
+
+
+def by_nearest_render(kind: DrawingKind, most: int) -> Judge:
+    """Without a judge: is the right thing's own render the nearest? Of the first `most` single things; see `nearest`."""
+
+    def judged(cases: Cases, sets: Sequence[Tensor]) -> list[dict[str, Figure]]:
+        singles = [i for i, scene in enumerate(cases.scenes) if scene.layout == "one"][:most]
+        library = kind.library()
+        scenes = [cases.scenes[i] for i in singles]
+        found = ranks_of_each([pictures[singles] for pictures in sets], scenes, library, library.available(kind.tier))
+        return [{"caption": figure(torch.tensor(ranks) == 0)} for ranks in found]
+
+    return judged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A set of pictures, and what they are measured by: hints of these kinds, made of `source`."""
+
+    table: str  # the kind of hint, or kinds
+    name: str
+    kinds: tuple[str, ...]
+    pictures: Tensor  # (b 3 h w)
+    source: Tensor  # (b 3 h w)
+
+    def followed(self) -> dict[str, Figure]:
+        measures = [MEASURES[kind] for kind in self.kinds]
+        return {name_of(measure): figure(measure(self.pictures, self.source)) for measure in measures}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,39 +122,33 @@ class Following:
     encoder: T5TextEncoder
     settings: SamplingSettings
     cases: Cases
-    judge: Classifier | None = None
+    judge: Judge | None = None
 
-    def table(self) -> dict[str, object]:
-        """For each kind of hint a row a strength, one for a wrong hint, and the ceiling; one for all kinds at once."""
+    def table(self) -> dict[str, dict[str, dict[str, Figure]]]:
+        """For each kind of hint a row a strength, one for a wrong hint, and the ceiling; one for two kinds at once."""
+        rows = list(self._rows())
+        held = [{}] * len(rows) if self.judge is None else self.judge(self.cases, [row.pictures for row in rows])
+        found: dict[str, dict[str, dict[str, Figure]]] = {}
+        for row, caption in zip(rows, held, strict=True):
+            found.setdefault(row.table, {})[row.name] = row.followed() | caption
+        return found
+
+    def _rows(self) -> Iterator[Row]:
         known = [kind for kind in self.control.spec.config.kinds if kind in MEASURES]
+        pictures = self.cases.pictures
         plain = self._drawn({})
-        rows: dict[str, object] = {}
         for kind in known:
-            hints = HINTS[kind]()(self.cases.pictures)
+            hints = HINTS[kind]()(pictures)
             by_strength = {f"{strength:g}": self._drawn({kind: hints}, strength) for strength in STRENGTHS}
-            drawn = {"none": plain, **by_strength, "renders": self.cases.pictures}
-            rows[kind] = {name: self._row(pictures, [kind], self.cases.pictures) for name, pictures in drawn.items()}
-            other = self.cases.pictures.roll(1, 0)
+            for name, drawn in {"none": plain, **by_strength, "renders": pictures}.items():
+                yield Row(table=kind, name=name, kinds=(kind,), pictures=drawn, source=pictures)
+            other = pictures.roll(1, 0)
             wrong = self._drawn({kind: HINTS[kind]()(other)})
-            rows[kind]["wrong hint"] = self._row(wrong, [kind], other)
+            yield Row(table=kind, name="wrong hint", kinds=(kind,), pictures=wrong, source=other)
         if len(known) > 1:
-            both = known[:2]
-            drawn = self._drawn({kind: HINTS[kind]()(self.cases.pictures) for kind in both})
-            rows[" and ".join(both)] = {"1": self._row(drawn, both, self.cases.pictures)}
-        return rows
-
-    def _row(self, pictures: Tensor, kinds: list[str], source: Tensor) -> dict[str, Figure]:
-        """How these pictures follow the hints made of `source`, and whether they show what their own captions say."""
-        measured = {MEASURES[kind].__name__.removesuffix("_of"): MEASURES[kind](pictures, source) for kind in kinds}
-        return {name: figure(values) for name, values in measured.items()} | self._caption(pictures)
-
-    def _caption(self, pictures: Tensor) -> dict[str, Figure]:
-        if self.judge is None:
-            return {}
-        seen = classify(self.judge, pictures)
-        heads = [name for name in self.judge.heads if name in self.cases.labels]
-        right = [(seen[name] == self.cases.labels[name])[self.cases.labels[name] >= 0] for name in heads]
-        return {"caption": figure(torch.cat(right).float())} if heads else {}
+            both = tuple(known[:2])
+            drawn = self._drawn({kind: HINTS[kind]()(pictures) for kind in both})
+            yield Row(table=" and ".join(both), name="1", kinds=both, pictures=drawn, source=pictures)
 
     def _drawn(self, hints: dict[str, Tensor], strength: float = 1.0) -> Tensor:
         """One picture a caption, the i-th from seed i, under hints (b 3 h w) by kind."""
@@ -111,8 +168,15 @@ class Following:
 
 def figure(values: Tensor) -> Figure:
     """Mean, standard error and count of (n,) values."""
-    spread = values.double().std().item() if len(values) > 1 else 0.0
-    return {"mean": values.double().mean().item(), "se": spread / max(1, len(values)) ** 0.5, "count": len(values)}
+    values = values.double()
+    spread = values.std().item() if len(values) > 1 else 0.0
+    return {"mean": values.mean().item(), "se": spread / max(1, len(values)) ** 0.5, "count": len(values)}
+
+
+def held_out_of(spec: StageSpec) -> str:
+    """The held-out pictures of the same kind as those that a base was trained on."""
+    named = f"{spec.training.get('pictures')}_held_out"
+    return named if named in KINDS else FALLBACK
 
 
 def evaluate_control(
@@ -121,25 +185,36 @@ def evaluate_control(
     models_dir: Path,
     cache_dir: Path,
     *,
-    pictures: str,
+    pictures: str | None = None,
     count: int = 500,
     settings: SamplingSettings | None = None,
     judge: Classifier | None = None,
+    nearest: int = 0,
     device: str = "cpu",
 ) -> dict[str, object]:
-    """The table of `Following` for a control's file on a stage that draws. ValueError where they do not fit."""
+    """The table of `Following` for a control's file on a stage that draws. ValueError where they do not fit.
+
+    pictures: None takes the base's own held-out ones. judge: whether captions hold; nearest: of so many single things
+    instead, by the renders of all, where the pictures are composed of drawings.
+    """
     settings = settings or SamplingSettings()
     stage = settings.load(base, device, expected_stage="base64")
     loaded = load_adapter(control, device=device, dtype=stage.dtype)
     loaded.check_fits(stage)
-    cases = Cases.of(PictureCache(cache_dir, pictures), count)
+    cache = PictureCache(cache_dir, pictures or held_out_of(stage.spec))
+    cases = Cases.of(cache, count)
+    if nearest and not cases.scenes:
+        raise ValueError(
+            f"{cache.kind.name} are not pictures of named things: leave out --nearest, or name such --pictures"
+        )
+    width = stage.spec.unet_config.text_embed_dim
     following = Following(
         stage=stage,
         control=loaded,
-        encoder=load_text_encoder(models_dir / "text_encoder", device=device),
+        encoder=load_text_encoder(encoder_for(width, (models_dir, base.parent)), device=device),
         settings=settings.of(stage),
         cases=cases,
-        judge=judge,
+        judge=by_nearest_render(cache.kind, nearest) if nearest else by_classifier(judge) if judge else None,
     )
-    asked = {"pictures": pictures, "count": len(cases.captions), "control": control.name, "base": base.name}
+    asked = {"pictures": cache.kind.name, "count": len(cases.captions), "control": control.name, "base": base.name}
     return {**following.table(), "asked": asked}

@@ -1,15 +1,19 @@
-"""How well does a picture follow a hint? Its edges lie where they were asked for, its colours are those of the palette.
+"""How well does a picture follow a hint? Edges where they were asked for, colours of the palette, things where segments are.
 
 Shapes: b pictures, h w pixels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from imagen_core.hints.edges import Edges
 from imagen_core.hints.palette import Palette
+from imagen_core.hints.segments import Segments
 
 NEAR = 1  # pixels by which an edge may be off
 
@@ -34,6 +38,15 @@ def _share_near(those: Tensor, these: Tensor, near: int) -> Tensor:
     return (those & grown).flatten(1).sum(1) / those.flatten(1).sum(1).clamp_min(1)
 
 
+def ground_iou(pictures: Tensor, source: Tensor) -> Tensor:
+    """(b,) in [0, 1]: how much of what is no backdrop in pictures (b 3 h w) and in `source` they have in common, of all
+    that is none in either (intersection over union); as the segments of two groups see it. 1 where both are backdrop.
+    """
+    found, wanted = (Segments(groups=2).regions(each).flatten(1) > 0 for each in (pictures, source))
+    union = (found | wanted).sum(1)
+    return torch.where(union > 0, (found & wanted).sum(1) / union.clamp_min(1), 1.0)
+
+
 def palette_error(pictures: Tensor, wanted: Tensor) -> Tensor:
     """(b,) mean distance of the mean colours of pictures (b 3 h w) from those of `wanted`, of 0 to 1 in each channel."""
     palette = Palette()
@@ -42,8 +55,21 @@ def palette_error(pictures: Tensor, wanted: Tensor) -> Tensor:
 
 def followed(kind: str, pictures: Tensor, source: Tensor) -> dict[str, float]:
     """What can be measured of pictures under the hint of a kind that was made from `source`, both (b 3 h w)."""
-    if kind in ("edges", "soft_edges", "scribble"):
-        return {"edge_f1": edge_f1_of(pictures, source).mean().item()}
-    if kind in ("palette", "tile"):
-        return {"palette_error": palette_error(pictures, source).mean().item()}
-    return {}
+    measure = MEASURES.get(kind)
+    return {} if measure is None else {name_of(measure): measure(pictures, source).mean().item()}
+
+
+Measure = Callable[[Tensor, Tensor], Tensor]  # of pictures against those that the hint was made of: (b,)
+MEASURES: dict[str, Measure] = {
+    "edges": edge_f1_of,
+    "soft_edges": edge_f1_of,
+    "scribble": edge_f1_of,
+    "palette": palette_error,
+    "tile": palette_error,
+    "segments": ground_iou,
+}
+
+
+def name_of(measure: Measure) -> str:
+    """What its figure is called."""
+    return measure.__name__.removesuffix("_of")

@@ -22,14 +22,17 @@ from ..unets.blocks import conv3
 from ._base import Adapter, AdapterConfig, Given, kind_embedding, padded, starts_at_zero
 from ._points import Point, layout_of
 
+FINE = "fine"  # the point of a `FineLevel`, which lies on the way up: the copy has none, and the hint goes there itself
+
 
 @dataclass(frozen=True, kw_only=True)
 class ControlNetConfig(AdapterConfig):
     """Settings of `ControlNet`; the others are explained at `AdapterConfig`."""
 
-    tiny: ClassVar[dict[str, Any]] = {"hint_width": 8}
+    tiny: ClassVar[dict[str, Any]] = {"hint_width": 8, "fine_width": 8}
     hint_width: int = 32  # channels of the convolutions that read the hint
     depth: int | None = None  # of a transformer's blocks, how many are copied; None is all
+    fine_width: int = 0  # of those that read it for a network's level of fine detail, where it has one; 0: none do
 
 
 def way_down_of(network: UNet, depth: int | None) -> UNet:
@@ -71,6 +74,8 @@ class ControlNet(Adapter):
         self.copy = way_down_of(build_unet(base), config.depth)
         entry = points[self.copy.stem_point]
         self.hint = HintStem(entry.cell, config.hint_width, entry.width)
+        fine = points.get(FINE) if config.fine_width else None
+        self.fine = None if fine is None else HintStem(fine.cell, config.fine_width, fine.width)
         self.kind = kind_embedding(config.kinds, base.embed_dim)
         self.joins = nn.ModuleDict({_key(name): _join(points[name]) for name in self._joined(points)})
 
@@ -88,12 +93,15 @@ class ControlNet(Adapter):
         return self
 
     def told(self, given: Given) -> Signals:
-        """The hint where the stem's output is, the kind beside the time, the prompt as the copy reads it."""
+        """The hint where the stem's output is and at the fine level, the kind beside the time, the prompt as the copy
+        reads it.
+        """
         hint = padded((given.picture.to(self.dtype) + 1.0) / 2.0, self.copy.multiple)
         kind = self.kind(given.kind)  # b e
+        fine = {} if self.fine is None else {FINE: self.fine(hint)}
         told = Signals(
             vector=kind,
-            features={self.copy.stem_point: self.hint(hint)},
+            features={self.copy.stem_point: self.hint(hint), **fine},
             pixels=given.base.pixels,
             aug_level=given.base.aug_level,
         )
@@ -108,7 +116,8 @@ class ControlNet(Adapter):
 
     def at(self, x_t: Tensor, time: Tensor, told: Signals) -> Signals:
         found = self.copy.way_down(x_t.to(self.dtype), time, told)
-        return Signals(features={name: self.joins[_key(name)](found[name]) for name in self._joined(found)})
+        joined = {name: self.joins[_key(name)](found[name]) for name in self._joined(found)}
+        return Signals(features=joined | {name: told.features[name] for name in (FINE,) if name in told.features})
 
 
 def _key(point: str) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 WEIGHT, SCALE = ".weight", ".weight_scale"
+LARGE = 4096  # numbers: smaller weights are not worth storing in eight bits
 
 
 def int8_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -19,6 +20,17 @@ def int8_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     rows = weight.flatten(1).float()
     scale = (rows.abs().amax(1, keepdim=True) / 127).clamp(min=1e-12)
     return (rows / scale).round().clamp(-127, 127).to(torch.int8).view(weight.shape), scale
+
+
+def in_eight_bits(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's tensors as its file keeps them: what is large in int8 with a scale a row, the rest in float16."""
+    stored = {}
+    for key, tensor in tensors.items():
+        if key.endswith(WEIGHT) and tensor.ndim > 1 and tensor.numel() >= LARGE:
+            stored[key], stored[key.removesuffix(WEIGHT) + SCALE] = int8_rows(tensor)
+        else:
+            stored[key] = tensor.half()
+    return stored
 
 
 def scale_of(key: str, keys: Mapping[str, object]) -> str | None:

@@ -114,23 +114,41 @@ def paint(scene: Scene, library: Library | VectorLibrary, side: int = 64) -> np.
     """The scene's picture (s s 3), uint8."""
     canvas = backdrops.paint(scene.backdrop, side, scene.seed, gradient=scene.gradient)
     for placed in scene.placed:
-        size = max(4, round(placed.size * side))
-        _lay(canvas, placed, library.draw(scene.style, placed.thing, size))
+        _lay(canvas, placed, library.draw(scene.style, placed.thing, _size(placed, side)))
     return (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _lay(canvas: Array, placed: Placed, drawing: np.ndarray) -> None:
     """Put one drawing (z z 4) on the canvas (s s 3), in place; what would leave the picture is cut off."""
-    side, size = canvas.shape[0], drawing.shape[0]
     drawing = np.asarray(drawing[:, ::-1] if placed.flipped else drawing, np.float32) / 255
     rgb, alpha = drawing[..., :3], drawing[..., 3]
     if placed.color:
         rgb = recolor(rgb, alpha, placed.color)
+    where, part = _where(placed, canvas.shape[0], drawing.shape[0])
+    over = alpha[part][..., None]
+    canvas[where] = canvas[where] * (1 - over) + rgb[part] * over
+
+
+def _where(placed: Placed, side: int, size: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Which part of the picture a drawing of this size covers, and which part of the drawing does."""
     left, top = round(placed.x * side - size / 2), round(placed.y * side - size / 2)
     x0, y0, x1, y1 = max(0, left), max(0, top), min(side, left + size), min(side, top + size)
-    part = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
-    over = alpha[part][..., None]
-    canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - over) + rgb[part] * over
+    return np.s_[y0:y1, x0:x1], np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
+def segments(scene: Scene, library: Library | VectorLibrary, side: int = 64) -> np.ndarray:
+    """What lies where in the scene's picture, (s s) uint8: 0 the backdrop, 1 the first thing that is placed, and so on."""
+    found = np.zeros((side, side), np.uint8)
+    for number, placed in enumerate(scene.placed, start=1):
+        drawing = np.asarray(library.draw(scene.style, placed.thing, _size(placed, side)))
+        alpha = drawing[:, ::-1, 3] if placed.flipped else drawing[..., 3]
+        where, part = _where(placed, side, len(drawing))
+        found[where][alpha[part] > 127] = number
+    return found
+
+
+def _size(placed: Placed, side: int) -> int:
+    return max(4, round(placed.size * side))
 
 
 def labels(scene: Scene) -> dict[str, int]:
@@ -164,16 +182,27 @@ def batch(
     all_things: bool = False,
     side: int = 64,
 ) -> tuple[np.ndarray, list[Caption], list[Scene]]:
-    """`count` pictures (n s s 3) with captions and scenes; the same seed gives the same ones, whatever was drawn before.
+    """`count` pictures (n s s 3) with captions and scenes; the same seed gives the same ones, whatever was drawn before."""
+    scenes, captions = described(library, count, seed, tier=tier, mix=mix, held_out=held_out, all_things=all_things)
+    return np.stack([paint(scene, library, side) for scene in scenes]), captions, scenes
 
-    Things take turns, so that each is shown equally often.
-    """
+
+def described(
+    library: Library | VectorLibrary,
+    count: int,
+    seed: int,
+    *,
+    tier: int,
+    mix: Mix,
+    held_out: bool = False,
+    all_things: bool = False,
+) -> tuple[list[Scene], list[Caption]]:
+    """The scenes of `batch` and their captions, unpainted. Things take turns, so that each is shown equally often."""
     sampler = SceneSampler(library.vocabulary, library.available(tier), mix, held_out=held_out, all_things=all_things)
     rng = Random(f"stickers {seed} {held_out}")
     order = rng.sample(sampler.things, len(sampler.things))
     scenes = [sampler.sample(rng, first=order[i % len(order)]) for i in range(count)]
-    captions = [write_caption(scene, library.vocabulary, rng) for scene in scenes]
-    return np.stack([paint(scene, library, side) for scene in scenes]), captions, scenes
+    return scenes, [write_caption(scene, library.vocabulary, rng) for scene in scenes]
 
 
 def sheet(library: Library, path: Path, *, columns: int = 16, rows: int = 10, side: int = 64) -> Path:

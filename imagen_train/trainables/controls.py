@@ -24,7 +24,15 @@ class _Control(TrainableStage):
         add("--base", type=file_there, required=True, help="the stage that it shall steer; it stays as it is")
         add("--folder", type=folder_there, help="your own pictures with captions, as `imagen data check` takes them")
         add("--pictures", help="a set of pictures in the cache (default: the stage's own)")
-        add("--held-out", help="the set that previews are about (default: the stage's own, or --pictures)")
+        add(
+            "--held-out",
+            help="the set that previews are about (default: the held-out pictures of the same name, or --pictures)",
+        )
+        add(
+            "--text-encoder",
+            type=folder_there,
+            help="its folder (default: by the base's width, of the models folder or beside the base)",
+        )
 
     def settings(self, args: argparse.Namespace) -> ControlPlan:
         if args.folder and args.pictures:
@@ -32,7 +40,7 @@ class _Control(TrainableStage):
         named: dict[str, object] = {"pictures": args.pictures, "held_out": args.held_out} if args.pictures else {}
         if args.folder:
             named = {"folder": args.folder}
-        return dataclasses.replace(self.plan(args), **named)
+        return dataclasses.replace(self.plan(args), text_encoder=args.text_encoder, **named)
 
     @abstractmethod
     def plan(self, args: argparse.Namespace) -> ControlPlan: ...
@@ -58,12 +66,15 @@ class ControlNet(_Control):
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
         _add_hint(parser)
-        parser.add_argument("--depth", type=int, help="blocks of a transformer that are copied (default: all)")
+        parser.add_argument(
+            "--depth", type=int, help="blocks of a transformer that are copied (default: the first three)"
+        )
 
     def plan(self, args: argparse.Namespace) -> ControlPlan:
         from ..control_plans import control_plan
 
-        return control_plan(args.base, tuple(args.hint.split(",")), depth=args.depth)
+        depth = {} if args.depth is None else {"depth": args.depth}
+        return control_plan(args.base, tuple(args.hint.split(",")), **depth)
 
 
 class Adapter(_Control):

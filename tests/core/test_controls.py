@@ -232,6 +232,29 @@ def test_points_are_where_features_are_added(stage):
     ).points.keys()
 
 
+def test_a_controlnet_reaches_a_networks_fine_level(base):
+    """With nothing but what reads the hint there trained, pictures change; a file that says nothing of it has none."""
+    config = settings_of("controlnet")
+    network = build_adapter("controlnet", config, base.spec.unet_config).requires_grad_(False).begin_as(base.unet)
+    made = LoadedAdapter(network=network, spec=AdapterSpec.of(network, base))
+    control = Control(adapter=made, picture=PALETTE)
+    network.fine.out.weight.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
+    assert set(signals_of(control, base)["cond"]) > {"fine"}
+    assert (drawn(base, control) - drawn(base)).abs().max() > 1e-4
+    older = build_adapter("controlnet", replace(config, fine_width=0), base.spec.unet_config)
+    assert older.fine is None and ADAPTERS["controlnet"].config_cls().fine_width == 0
+
+
+def test_large_weights_are_kept_in_eight_bits_where_asked(base, tmp_path):
+    network = build_adapter("controlnet", replace(settings_of("controlnet"), hint_width=48), base.spec.unet_config)
+    for bits, dtype in (("16", torch.float16), ("8", torch.int8)):
+        save_adapter(tmp_path / bits, network, AdapterSpec.of(network, base), dtype=dtype)
+    assert (tmp_path / "8").stat().st_size < 0.8 * (tmp_path / "16").stat().st_size
+    read = load_adapter(tmp_path / "8").network.state_dict()
+    for name, weight in network.state_dict().items():
+        torch.testing.assert_close(read[name], weight, atol=float(weight.detach().abs().max()) / 200, rtol=0)
+
+
 def test_files_keep_everything(base, any_name, tmp_path):
     made = trained(any_name, base)
     path = tmp_path / "control.safetensors"

@@ -11,6 +11,7 @@ from imagen_core.hints import fitted, kind_of
 from imagen_core.hints._base import luminance
 from imagen_core.hints.edges import Edges
 from imagen_core.hints.palette import Palette
+from imagen_core.hints.segments import Segments
 from imagen_core.hints.tile import Tile
 
 
@@ -50,7 +51,7 @@ def test_a_hint_is_a_picture_that_is_known_for_what_it_is(name):
 
 
 def test_what_is_no_hint_is_refused():
-    for name in ("edges", "soft_edges", "scribble", "palette"):
+    for name in ("edges", "soft_edges", "scribble", "palette", "segments"):
         with pytest.raises(ValueError, match=f"\\({name}\\): make one"):
             kind_of(shapes(), [name], None)
     assert kind_of(Palette()(shapes()), ["edges", "palette"], None) == "palette"
@@ -63,6 +64,24 @@ def test_a_palette_is_the_mean_of_each_cell():
     cells = picture.unfold(2, 8, 8).unfold(3, 8, 8).mean((4, 5))
     torch.testing.assert_close(Palette().means(picture), cells, atol=1e-6, rtol=0)
     assert torch.equal(Palette()(picture)[0, :, 8:16, 16:24].flatten(1).std(1), torch.zeros(3))
+
+
+def test_segments_are_regions_whatever_their_colours():
+    picture = torch.full((1, 3, 64, 64), -0.5)
+    picture[:, 0, 8:40, 8:40] = 0.9  # a large red box and a small blue one, shaded, on grey
+    picture[:, 2, 44:58, 40:58] = 0.9
+    picture += torch.linspace(-0.2, 0.2, 64)
+    boxes = torch.zeros(64, 64, dtype=torch.long)
+    boxes[8:40, 8:40], boxes[44:58, 40:58] = 1, 2
+    found = Segments(groups=3).regions(picture)[0]
+    assert (found == boxes).float().mean() > 0.99
+    recolored = Segments(groups=3).regions(-picture[:, [1, 2, 0]])[0]
+    assert (recolored == boxes).float().mean() > 0.99
+    hint = Segments(groups=3)(picture)
+    assert len(hint.flatten(2)[0].mT.unique(dim=0)) == 3 and (hint[..., 0, 0] == -1).all()
+    assert not Segments().fits(shapes()) and kind_of(hint, ["edges", "scribble", "segments"], None) == "segments"
+    both = torch.cat([picture, shapes(64, 64)])
+    assert torch.equal(Segments().regions(both)[1:], Segments().regions(both[1:]))
 
 
 def test_a_tile_keeps_a_slope():
@@ -98,6 +117,7 @@ def test_thin_lines_outlive_shrinking_and_cells_stay_flat():
         (lambda: Edges(sigma=-1.0), "sigma"),
         (lambda: Palette(cells=0), "cells"),
         (lambda: Tile(shrink=0.5), "shrunk"),
+        (lambda: Segments(groups=1), "1 groups"),
     ],
 )
 def test_impossible_settings_are_named(make, message):

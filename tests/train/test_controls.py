@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 
 from imagen_core import HINTS, AdapterSpec, load_adapter, load_stage, save_adapter, save_checkpoint
 from imagen_core.hints.edges import Edges
 from imagen_train import cli, data
+from imagen_train.caption_files import encoder_for
 from imagen_train.control_plans import adapter_plan, control_plan, image_prompt_plan, with_pictures
 from imagen_train.control_training import task_of, train_control
 from imagen_train.controls import hints_of, start_adapter
 from imagen_train.data import Rendered, render_pictures
-from imagen_train.following import edge_f1, palette_error
+from imagen_train.evaluate_control import held_out_of
+from imagen_train.following import edge_f1, ground_iou, palette_error
 from imagen_train.loop import LoopConfig, train
 from imagen_train.optim import OptimConfig, split_parameters
 from imagen_train.options import TrainOptions
@@ -129,6 +132,8 @@ def test_one_command_makes_a_file_that_steers(name, models, options, capsys):
     loaded = load_adapter(out / f"{name}.safetensors")
     assert loaded.spec.config.kinds == (("edges", "tile") if hints else ("picture",))
     assert loaded.spec.training["steps"] == 3
+    with safe_open(out / f"{name}.safetensors", "pt") as file:
+        assert any(key.endswith(".weight_scale") for key in file.keys()) == (name == "control")  # noqa: SIM118
     stage = load_stage(base)
     loaded.check_fits(stage)
 
@@ -152,8 +157,33 @@ def test_ones_own_folder_is_trained_on(base, options, tmp_path):
     plan = dataclasses.replace(adapter_plan(base, ("palette",)), folder=folder)
     result = train_control(plan, dataclasses.replace(options, max_steps=1, batch_size=2), tmp_path / "x.safetensors")
     assert result.state.step == 1
+
+
+def test_a_base_says_which_pictures_it_learned_from(base):
+    plan, spec = adapter_plan(base, ("palette",)), load_stage(base).spec
+    own = dataclasses.replace(spec, stage="base32", training={"pictures": "things64_first"})
+    assert with_pictures(plan, own).pictures == "things64_first"
+    assert held_out_of(own) == "things64_first_held_out"
+    assert with_pictures(plan, spec).pictures == "base64" and held_out_of(spec) == "base64_held_out"
     with pytest.raises(ValueError, match="no pictures that a base32 stage is trained on: name some with --folder"):
-        with_pictures(adapter_plan(base, ("palette",)), "base32")
+        with_pictures(plan, dataclasses.replace(spec, stage="base32", training={}))
+
+
+def test_the_text_encoder_is_the_one_of_the_bases_width(tmp_path):
+    for folder, width in (("text_encoder", {"d_model": 128}), ("things_text_encoder", {"hidden_size": 384})):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.json").write_text(json.dumps(width))
+    empty = tmp_path / "elsewhere"
+    assert encoder_for(384, (empty, tmp_path)) == tmp_path / "things_text_encoder"
+    assert encoder_for(128, (tmp_path, empty)) == tmp_path / "text_encoder"
+    with pytest.raises(ValueError, match=r"no text encoder of width 64, .*elsewhere or .*: name one by --text-encoder"):
+        encoder_for(64, (empty, tmp_path))
+
+
+def test_a_runs_numbers_in_bfloat16_hinder_no_hint(base, options):
+    plan = dataclasses.replace(adapter_plan(base, ("edges", "scribble", "segments")), pictures="boxes")
+    run = dataclasses.replace(options, max_steps=1, bf16=True)
+    assert train_control(plan, run, options.state_dir / "x").state.step == 1
 
 
 def test_hints_are_made_on_the_way_of_all_kinds_in_turn():
@@ -162,6 +192,16 @@ def test_hints_are_made_on_the_way_of_all_kinds_in_turn():
     assert sorted(kind.bincount().tolist()) == [5, 5, 6]
     for index, name in enumerate(("edges", "palette", "tile")):
         assert HINTS[name]().fits(hints[kind == index])
+
+
+def test_every_other_of_the_segments_is_what_is_known_to_lie_there():
+    pictures = torch.from_numpy(Boxes().rendered(0).pixels).permute(0, 3, 1, 2) / 127.5 - 1
+    regions = torch.zeros(16, 32, 32, dtype=torch.long)
+    regions[:, :8] = 1  # of no box
+    hints, kind = hints_of(pictures, ("segments", "palette"), torch.Generator().manual_seed(0), regions)
+    assert HINTS["segments"]().fits(hints[kind == 0])
+    known = (hints[:, :, :8] == hints[:, :, :1, :1]).all((1, 2, 3)) & (hints[:, :, 8:] == -1).all((1, 2, 3))
+    assert known[kind == 0].sum() == 4 and not known[kind == 1].any()
 
 
 def test_wrong_hints_are_named(models):
@@ -179,6 +219,9 @@ def test_what_follows_a_hint_is_measured():
     assert edge_f1(picture.roll(1, 3), lines).item() == 1.0  # within a pixel
     assert edge_f1(picture.roll((4, 4), (2, 3)), lines).item() < 0.6
     assert edge_f1(torch.zeros_like(picture), lines).item() == 0.0
+    assert ground_iou(picture, picture).item() == 1.0
+    assert ground_iou(picture.roll(8, 3), picture).item() == pytest.approx(1 / 3, abs=0.05)
+    assert ground_iou(torch.zeros_like(picture), picture).item() == 0.0
     assert palette_error(picture, picture).item() == 0.0
     assert palette_error(-torch.ones_like(picture), torch.ones_like(picture)).item() == 1.0
 

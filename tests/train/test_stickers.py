@@ -9,6 +9,7 @@ import tarfile
 from collections import Counter
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ pytest.importorskip("resvg_py")
 
 from imagen_core.super_resolution import resize
 from imagen_train import data
+from imagen_train.evaluate_control import Cases, by_nearest_render
 from imagen_train.options import TrainOptions
+from imagen_train.segment_maps import SegmentMaps, knows_segments
 from imagen_train.stickers import backdrops, judge, nearest
 from imagen_train.stickers.captions import write_caption
 from imagen_train.stickers.colors import COLORS, HUES, lab_to_rgb, recolor, rgb_to_lab
@@ -312,6 +315,27 @@ def test_a_render_is_nearest_to_itself_and_to_nothing_else_that_was_asked_for(sh
         alike = (other == rendered(library, part)).flatten(1).all(1)  # some of these plain drawings are
         assert (~alike).sum() > 2
         assert nearest.judged(other, part, library, things)[aspect] == share(alike.tolist())
+
+
+def test_captions_hold_where_the_right_render_is_nearest_and_segments_lie_where_things_do(shop, tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEN_TRAINING_DIR", str(shop[1].parent))
+    kind = data.DrawingKind(name="tiny", side=64, chunk=6, mix=data.FIRST)
+    data.render_pictures(kind, 6, tmp_path)
+    cache = data.PictureCache(tmp_path, kind)
+    cases = Cases.of(cache, 6)
+    singles = [i for i, scene in enumerate(cases.scenes) if scene.layout == "one"]
+    right, wrong = by_nearest_render(kind, 4)(cases, [cases.pictures, -cases.pictures])
+    assert right["caption"]["mean"] == 1.0 and right["caption"]["count"] == min(4, len(singles))
+    assert wrong["caption"]["mean"] < 1.0
+    maps = SegmentMaps(cache)
+    regions = maps.of(singles)
+    assert (tmp_path / "tiny" / "00000.segments.npy").stat().st_mtime_ns and regions.shape == (len(singles), 64, 64)
+    assert all(0.1 < (each > 0).float().mean() < 0.9 and each.max() == 1 for each in regions)
+    plain = [i for i in singles if not cases.scenes[i].gradient and cases.scenes[i].backdrop == "white"]
+    for i in plain:
+        assert (cases.pictures[i, :, regions[singles.index(i)] == 0] > 0.2).all()
+    windows = dataclasses.replace(kind, window=32)
+    assert not knows_segments(SimpleNamespace(kind=windows))
 
 
 def test_what_is_not_loose_stands_always_in_one_place():

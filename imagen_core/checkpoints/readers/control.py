@@ -21,6 +21,7 @@ from ...adapters import Adapter, AdapterConfig, adapter_config_from_dict, adapte
 from ...fingerprint import KEY, Fingerprint, fingerprint
 from ...unets import UNetConfig, unet_config_from_dict, unet_config_to_dict
 from ...whole_files import whole
+from ..int8 import in_eight_bits
 from ..plausible import check_settings, in_short
 from ..stored import Stored
 from ._base import Reader, Reading, check_version
@@ -78,10 +79,11 @@ class ControlReader(Reader):
 def save_adapter(
     path: str | os.PathLike[str], adapter: Adapter, spec: AdapterSpec, *, dtype: torch.dtype = torch.float16
 ) -> None:
-    """Write it to `path`, whole or not at all; weights are stored as `dtype`."""
-    tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in adapter.state_dict().items()}
+    """Write it to `path`, whole or not at all; weights are stored as `dtype`, of int8 as `save_checkpoint` says."""
+    tensors = {key: value.detach().cpu() for key, value in adapter.state_dict().items()}
+    stored = in_eight_bits(tensors) if dtype == torch.int8 else {key: part.to(dtype) for key, part in tensors.items()}
     with whole(Path(path)) as draft:
-        write_safetensors(draft, tensors, spec_to_metadata(spec))
+        write_safetensors(draft, {key: part.contiguous() for key, part in stored.items()}, spec_to_metadata(spec))
 
 
 def spec_to_metadata(spec: AdapterSpec) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..._discovery import to_config
 from ..._safetensors import write_safetensors
@@ -25,7 +25,7 @@ from ...spaces import space_from_config
 from ...text.reading import AS_DEEPFLOYD, TextReading, reading_from_dict, reading_to_dict
 from ...unets import DeepFloydUNetConfig, UNetConfig, build_unet, unet_config_from_dict, unet_config_to_dict
 from ...whole_files import whole
-from ..int8 import SCALE, WEIGHT, int8_rows
+from ..int8 import in_eight_bits
 from ..key_map import Entry, KeyMap, Parts
 from ..plausible import check_schedule, check_settings, in_short
 from ..stage_spec import StageSpec
@@ -36,7 +36,6 @@ FORMAT = "imagen"
 FORMAT_VERSION = 2
 FIRST_STAGES = ("base64", "sr256", "sr1024")  # that version 1 knew
 NUMBERS = ("steps", "guidance_scale", "aug_level", "percentile", "threshold_maximum", "threshold_limit")  # of defaults
-LARGE = 4096  # numbers: smaller weights are not worth storing in eight bits
 NAMES = ("sampler", "spacing", "thresholding")
 OLD_NAMES = {"attention.query.": "attention.qkv.", "attention.text_keys_values.": "attention.text_kv."}  # IF's, in 0.1
 # Fields that a file need not have: what they mean when absent.
@@ -89,19 +88,9 @@ def save_checkpoint(
         raise ValueError("spec.unet_config is not what the network was built from; pass unet_config=unet.config")
     path = Path(path)
     tensors = {key: value.detach().cpu() for key, value in unet.state_dict().items()}
-    stored = _in_eight_bits(tensors) if dtype == torch.int8 else {key: part.to(dtype) for key, part in tensors.items()}
+    stored = in_eight_bits(tensors) if dtype == torch.int8 else {key: part.to(dtype) for key, part in tensors.items()}
     with whole(path) as draft:
         write_safetensors(draft, {key: part.contiguous() for key, part in stored.items()}, _spec_to_metadata(spec))
-
-
-def _in_eight_bits(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    stored = {}
-    for key, tensor in tensors.items():
-        if key.endswith(WEIGHT) and tensor.ndim > 1 and tensor.numel() >= LARGE:
-            stored[key], stored[key.removesuffix(WEIGHT) + SCALE] = int8_rows(tensor)
-        else:
-            stored[key] = tensor.half()
-    return stored
 
 
 def _spec_to_metadata(spec: StageSpec) -> dict[str, str]:
