@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from ..control_plans import ControlPlan
 
 
+UNION = "edges,palette,scribble,segments"  # what one control of imagen-mini reads
+
+
 class _Control(TrainableStage):
     """Its settings, a ControlPlan, name the base, so that there are none that are shipped."""
 
@@ -53,9 +56,7 @@ class _Control(TrainableStage):
 
 
 def _add_hint(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--hint", default="edges,palette", help="kinds of hints, separated by commas (default: %(default)s)"
-    )
+    parser.add_argument("--hint", default=UNION, help="kinds of hints, separated by commas (default: %(default)s)")
 
 
 class ControlNet(_Control):
