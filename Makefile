@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PROMPT ?= a 3D emoji of a red fox on a pink background
 SCALE ?= 1.0
-export WORKFLOW ?= sticker_1024
+export WORKFLOW ?= text_to_image_1024
 
 .PHONY: image editor test quick lint bench bench-if bench-family workflows thumbnails snapshot train-mini clean
 

@@ -23,7 +23,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = "text_to_image_64"
 MEBIBYTE = 2**20
-THINGS = ("a red sphere", "two green stars", "a white cone", "a blue cube to the left of a yellow ring")
+THINGS = ("a 3D emoji of a red fox", "a 3D emoji of a panda", "a 3D icon of a rocket", "a 3D emoji of a blue cat")
 LOOK_UP = 0.05  # seconds
 SURROUNDINGS = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # a core a worker
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "models" / "imagen-mini"
-STAGES = ("base64", "sr256", "sr1024")
-PROMPT = "a red sphere to the left of a blue cube"
+STAGES = ("things64", "sr256", "sr1024")
+PROMPT = "a 3D emoji of a red fox on a pink background"
 COMMAND = [sys.executable, "-m", "imagen_host", "run", "text_to_image_1024", "--quiet", "--prompt", PROMPT]
 
 

@@ -2,7 +2,7 @@
 
 Start a server (`imagen serve`, or a ComfyUI that has this pack), then:
 
-    python clients/queue_prompt.py "a shiny red ball on a blue background"
+    python clients/queue_prompt.py "a 3D emoji of a panda on a blue background"
 
 Needs aiohttp only. The same routes are ComfyUI's, so this runs against either.
 """

@@ -26,7 +26,7 @@ class Draw:
     steps: int | None = None  # calls of the network; a named spacing fixes them itself; None is 25, enlarging 8
     sampler: Sampler = field(default_factory=DPMPP2M)
     guidance: Guidance | Sequence[Guidance] | None = (
-        None  # their pulls add up; None is classifier-free at 5, enlarging off
+        None  # their pulls add up; None is classifier-free as the checkpoint asks, or else at 5; enlarging off
     )
     thresholding: Thresholding | None = None  # None is the checkpoint's own, or else dynamic at 99.5 %
     spacing: str | None = (

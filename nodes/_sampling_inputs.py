@@ -97,8 +97,8 @@ def optional_inputs() -> dict:
         "threshold": (
             _sockets.THRESHOLD,
             {
-                "tooltip": "From Imagen Threshold. Without it, what the checkpoint asks for (DeepFloyd IF: dynamic at "
-                "95 %), or the paper's dynamic thresholding at 99.5 %."
+                "tooltip": "From Imagen Threshold. Without it, what the checkpoint asks for (things64: static; "
+                "DeepFloyd IF: dynamic at 95 %), or the paper's dynamic thresholding at 99.5 %."
             },
         ),
         "spacing": (

@@ -26,16 +26,19 @@ class ImagenBaseSample64:
             "gamble."
         )
         scale_tip = (
-            "How strongly the prompt pulls (the paper's w; cfg elsewhere). 1 is off and twice as fast; 2 suits imagen-mini, "
-            "larger models take 3 to 7. Higher follows the prompt with less variety."
+            "How strongly the prompt pulls (the paper's w; cfg elsewhere). 1 is off and twice as fast; 1.5 suits "
+            "imagen-mini, larger models take 3 to 7. Higher follows the prompt with less variety."
         )
         return {
             "required": {
-                "unet": (_sockets.UNET, {"tooltip": "A base64 stage, from Imagen Load U-Net."}),
+                "unet": (
+                    _sockets.UNET,
+                    {"tooltip": "A stage that draws from text, such as things64, from Imagen Load U-Net."},
+                ),
                 "text": (_sockets.TEXT, {"tooltip": "The prompt, from Imagen Text Encode."}),
                 "seed": _sampling_inputs.seed_input(),
                 "steps": _sampling_inputs.steps_input(20),
-                "guidance_scale": _sampling_inputs.guidance_scale_input(3.0, scale_tip),
+                "guidance_scale": _sampling_inputs.guidance_scale_input(1.5, scale_tip),
                 "sampler": _sampling_inputs.sampler_input(),
                 "width": ("INT", {**side, "tooltip": side_tip}),
                 "height": (

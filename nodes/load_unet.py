@@ -3,13 +3,13 @@
 from ..imagen_core import find_stages, load_stage, trained_in_half
 from . import _host, _sockets
 
-DEFAULT = "imagen-mini/base64.safetensors"
+DEFAULT = "imagen-mini/things64.safetensors"
 
 
 class ImagenLoadUNet:
     DISPLAY_NAME = "Imagen Load U-Net"
     DESCRIPTION = (
-        "Loads one diffusion stage: base64 draws from text, sr256 and sr1024 enlarge. The file says itself which stage, "
+        "Loads one diffusion stage: things64 draws from text, sr256 and sr1024 enlarge. The file says itself which stage, "
         "which noise schedule and which network it is. Reads this pack's checkpoints and DeepFloyd IF's stages I and II, "
         "as published folders or as single .safetensors files."
     )
@@ -18,7 +18,7 @@ class ImagenLoadUNet:
     FUNCTION = "load"
     RETURN_TYPES = (_sockets.UNET,)
     RETURN_NAMES = ("unet",)
-    OUTPUT_TOOLTIPS = ("The stage, for Imagen Base Sample 64 (base64) or Imagen Super Resolution (sr256, sr1024).",)
+    OUTPUT_TOOLTIPS = ("The stage, for Imagen Base Sample 64 (things64) or Imagen Super Resolution (sr256, sr1024).",)
 
     @classmethod
     def INPUT_TYPES(cls):
@@ -31,7 +31,8 @@ class ImagenLoadUNet:
                         **({"default": DEFAULT} if DEFAULT in names else {}),
                         "tooltip": "A .safetensors stage or a DeepFloyd IF folder, under models/imagen, "
                         "models/diffusion_models, models/diffusers or in the pack's own models folder. "
-                        "base64 makes the picture, sr256 takes 64 to 256 pixels, sr1024 takes 256 to 1024.",
+                        "imagen-mini: things64 makes the picture, sr256 takes 64 to 256 pixels, sr1024 takes 256 to 1024; "
+                        "base64 is the base of 0.1, kept for graphs saved with it.",
                     },
                 )
             },

@@ -20,7 +20,7 @@ class ImagenEmptyPixels:
     @classmethod
     def INPUT_TYPES(cls):
         side = {"default": 64, "min": 1, "max": 4096, "step": 1}
-        tip = "In pixels: 64 for a base64 stage, 256 for sr256, 1024 for sr1024."
+        tip = "In pixels: 64 for things64, 256 for sr256, 1024 for sr1024."
         return {
             "required": {
                 "width": ("INT", {**side, "tooltip": tip}),
@@ -52,7 +52,7 @@ class ImagenImageToPixels:
 
     @classmethod
     def INPUT_TYPES(cls):
-        tip = "Any picture, at the size that the stage draws: 64x64 for base64. Alpha is dropped."
+        tip = "Any picture, at the size that the stage draws: 64x64 for things64. Alpha is dropped."
         return {"required": {"image": (_sockets.IMAGE, {"tooltip": tip})}}
 
     def convert(self, image):

@@ -40,7 +40,9 @@ class ImagenRedraw:
                 "unet": (_sockets.UNET, {"tooltip": "A base stage, from Imagen Load U-Net."}),
                 "image": (
                     _sockets.IMAGE,
-                    {"tooltip": "The picture, of the size that the stage draws: 64x64 for base64. See Imagen Resize."},
+                    {
+                        "tooltip": "The picture, of the size that the stage draws: 64x64 for things64. See Imagen Resize."
+                    },
                 ),
                 "text": (_sockets.TEXT, {"tooltip": "What the picture shows, from Imagen Text Encode."}),
                 "new_text": (_sockets.TEXT, {"tooltip": NEW_TIP}),

@@ -28,10 +28,11 @@ class ImagenTextEncode:
                     {
                         "multiline": True,
                         "dynamicPrompts": True,
-                        "default": "a red sphere to the left of a blue cube",
-                        "tooltip": "What to draw, as a plain sentence. imagen-mini knows 12 colours, 8 shapes "
-                        "(sphere, cube, cylinder, cone, ring, star, heart, sign), sizes, materials, left, right, "
-                        "above and below, and backdrops such as 'on a blue background' or 'at sunset'.",
+                        "default": "a 3D emoji of a red fox on a pink background",
+                        "tooltip": "What to draw, as a plain sentence. imagen-mini's things64 draws things by name: "
+                        "'a 3D emoji of a THING', with a colour before the thing and a backdrop after it, such as 'on a "
+                        "pink background'. Which things, styles and backdrops it knows: the end of this node's "
+                        "help page.",
                     },
                 ),
                 "negative_text": (

@@ -14,7 +14,8 @@ class ImagenThreshold:
     DESCRIPTION = (
         "High guidance pushes predicted pixels past black and white, and colours burn. Dynamic thresholding (Imagen, "
         "section 2.3) scales the picture back by a percentile of its own pixels at every step; static only clips; "
-        "none leaves it alone. Connect it to a sampler to replace its default (dynamic, 99.5 %)."
+        "none leaves it alone. Connect it to a sampler to replace what its checkpoint asks for (things64: "
+        "static), or else dynamic at 99.5 %."
     )
     CATEGORY = "imagen/sampling"
     SEARCH_ALIASES = ["dynamic thresholding", "mimic cfg", "clip x0", "burned colours", "oversaturation"]

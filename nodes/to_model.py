@@ -8,9 +8,9 @@ class ImagenToModel:
     DISPLAY_NAME = "Imagen To Model"
     DESCRIPTION = (
         "Makes a stage a native MODEL, so that KSampler, SamplerCustom, schedulers, LoRA loaders and other packs' patches "
-        "work on Imagen. Its latents are pixels: begin with Imagen Empty Pixels (64x64 for base64), end with Imagen Pixels "
-        "To Image. dpmpp_2m with scheduler exponential draws what Imagen Base Sample 64 draws without thresholding; add "
-        "Imagen Threshold Model for that."
+        "work on Imagen. Its latents are pixels: begin with Imagen Empty Pixels (64x64 for things64), end with Imagen "
+        "Pixels To Image. dpmpp_2m with scheduler exponential draws what Imagen Base Sample 64 draws without thresholding; "
+        "add Imagen Threshold Model for that."
     )
     CATEGORY = "imagen/native"
     SEARCH_ALIASES = ["ksampler", "native model", "model bridge", "pixel space model", "unet to model"]
@@ -52,7 +52,10 @@ class ImagenToModel:
                 ),
             },
             "optional": {
-                "text": (_sockets.TEXT, {"tooltip": "The prompt, from Imagen Text Encode; base64 stages need one."}),
+                "text": (
+                    _sockets.TEXT,
+                    {"tooltip": "The prompt, from Imagen Text Encode; stages that draw from text need one."},
+                ),
                 "low_res": (
                     _sockets.IMAGE,
                     {"tooltip": "Super-resolution only: the small picture. It is enlarged to the size of the latent."},

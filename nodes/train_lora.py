@@ -26,7 +26,7 @@ class ImagenTrainLoRA:
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "unet": (_sockets.UNET, {"tooltip": "A stage that draws from text (base64, DeepFloyd IF I)."}),
+                "unet": (_sockets.UNET, {"tooltip": "A stage that draws from text (things64, DeepFloyd IF I)."}),
                 "text_encoder": (
                     _sockets.TEXT_ENCODER,
                     {"tooltip": "The encoder that the stage was trained with, from Imagen Load Text Encoder."},

@@ -16,7 +16,7 @@ def test_the_lines_run_as_they_stand(name, tmp_path, monkeypatch):
     (tmp_path / "models").symlink_to(ROOT / "models")
     monkeypatch.chdir(tmp_path)
     exec(lines, {})
-    picture = Image.open("stars.png")
+    picture = Image.open("fox.png")
     assert picture.size == (256, 256)
     assert len(picture.resize((4, 4)).getcolors()) > 4, "more than a plain colour"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _blueprint import Face
 from _layout import Graph, Node
-from graphs_mini import DEFAULT_PROMPT
+from graphs_mini import DEFAULT_PROMPT, ENCODER, GUIDANCE_SCALE, REPAIR
 
 
 def load(graph: Graph, stage: str) -> Node:
@@ -19,13 +19,14 @@ def enlarge(graph: Graph, unet: Node, image: tuple[dict, int], side: int, **sett
 def text_to_1024(graph: Graph) -> Face:
     """A prompt becomes a picture of 1024x1024: Imagen's whole cascade in one node."""
     graph.column("Load and write")
-    encoder = graph.add("ImagenLoadTextEncoder", "Load text encoder")
+    encoder = graph.add("ImagenLoadTextEncoder", "Load text encoder", text_encoder=ENCODER)
     prompt = graph.add("ImagenTextEncode", "Prompt", text_encoder=encoder["text_encoder"], text=DEFAULT_PROMPT)
-    base64, sr256, sr1024 = (load(graph, stage) for stage in ("base64", "sr256", "sr1024"))
+    small, sr256, sr1024 = (load(graph, stage) for stage in ("things64", "sr256", "sr1024"))
     graph.column("Draw 64x64")
-    base = graph.add("ImagenBaseSample64", "Base 64x64", unet=base64["unet"], text=prompt["text"])
-    larger = enlarge(graph, sr256, base["image"], 256, text=prompt["text"], aug_level=0.04, steps=4)
-    largest = enlarge(graph, sr1024, larger["image"], 1024, text=prompt["text"], aug_level=0.0, steps=2)
+    settings = {"unet": small["unet"], "text": prompt["text"], "guidance_scale": GUIDANCE_SCALE}
+    base = graph.add("ImagenBaseSample64", "Base 64x64", **settings)
+    larger = enlarge(graph, sr256, base["image"], 256, aug_level=REPAIR, steps=4)
+    largest = enlarge(graph, sr1024, larger["image"], 1024, aug_level=0.0, steps=2)
     widgets = [
         (prompt, "text"),
         (prompt, "negative_text"),

@@ -212,7 +212,7 @@ def aug_level_sweep(run: Run) -> Image.Image:
 
 def stickers(run: Run) -> Image.Image:
     prompts = [row["prompt"] for row in csv.DictReader(STICKERS.open(encoding="utf-8"))]
-    pictures = [first(run("sticker_1024", f"Prompt.text={prompt}")) for prompt in prompts[:4]]
+    pictures = [first(run("text_to_image_1024", f"Prompt.text={prompt}")) for prompt in prompts[:4]]
     half = (SIDE - GAP) // 2
     return montage(pictures, columns=2, cell=(half, half))
 
@@ -229,13 +229,11 @@ def hinted(kind: str, picture: Image.Image, side: int = 64) -> Image.Image:
     return fitted(Image.fromarray(pixels), *picture.size)
 
 
-PROMPT = "a red sphere to the left of a blue cube"
-SMALL = ("text_to_image_64", "Imagen Base Sample 64.batch_size=1")  # the picture that the cascade begins with
+PROMPT = "a 3D emoji of a red fox on a pink background"
 LESS = "Super resolution 4096.factor=2"  # 2048 pixels are more than a thumbnail shows
 COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
-    "text_to_image_1024": lambda run: framed(first(run("text_to_image_1024")), first(run(*SMALL))),
+    "text_to_image_1024": stickers,
     "text_to_image_app": lambda run: app(first(run("text_to_image_1024")), PROMPT),
-    "sticker_1024": stickers,
     "super_resolve_photo": lambda run: bands(
         shrunk(opened(INPUT / "example.png"), 64), first(run("super_resolve_photo"))
     ),

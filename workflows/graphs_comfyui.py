@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _layout import Graph, save
-from graphs_mini import Slot, draw, enlarge, load, write_prompt
+from graphs_mini import GUIDANCE_SCALE, REPAIR, Slot, draw, enlarge, load, write_prompt
 
 SD15 = "v1-5-pruned-emaonly-fp16.safetensors"
 SDXL = "sd_xl_base_1.0.safetensors"
@@ -31,14 +31,14 @@ def imagen_native_ksampler(graph: Graph) -> None:
         "Any sampler, scheduler, LoRA or model patch of ComfyUI works here.\n"
         "dpmpp_2m with exponential is what Imagen Base Sample 64 does itself."
     )
-    base64, sr256 = load(graph, "base64", "sr256")
-    graph.column("base64 as a native model")
-    parts = native(graph, "base64 as a model", base64, text=text)
-    parts["model"] = graph.add("ImagenThresholdModel", model=parts["model"])["model"]
-    small = sample_pixels(graph, 64, cfg=3.0, steps=20, **parts)
+    base, sr256 = load(graph, "things64", "sr256")
+    graph.column("things64 as a native model")
+    parts = native(graph, "things64 as a model", base, text=text)
+    parts["model"] = graph.add("ImagenThresholdModel", model=parts["model"], method="static")["model"]
+    small = sample_pixels(graph, 64, cfg=GUIDANCE_SCALE, steps=20, **parts)
     graph.column("sr256 as a native model")
     graph.add("PreviewImage", "64x64", images=small)
-    parts = native(graph, "sr256 as a model", sr256, low_res=small, aug_level=0.04)
+    parts = native(graph, "sr256 as a model", sr256, low_res=small, aug_level=REPAIR)
     save(graph, sample_pixels(graph, 256, cfg=1.0, steps=8, **parts), "native_ksampler")
 
 
@@ -76,11 +76,10 @@ def threshold_any_model(graph: Graph) -> None:
 
 def imagen_to_latent_1024(graph: Graph) -> None:
     """Imagen draws 64 and 256, SDXL finishes at 1024 with a low denoise: a cascade across both worlds."""
-    words = "a red sphere to the left of a blue cube"
-    text = write_prompt(graph, words)
-    base64, sr256 = load(graph, "base64", "sr256")
-    drawn = draw(graph, base64, text)
-    larger = enlarge(graph, sr256, drawn, 256, aug_level=0.04, steps=4)
+    text = write_prompt(graph)
+    base, sr256 = load(graph, "things64", "sr256")
+    drawn = draw(graph, base, text)
+    larger = enlarge(graph, sr256, drawn, 256, aug_level=REPAIR, steps=4)
     graph.add("PreviewImage", "256x256", images=larger)
     graph.column("Into SDXL's latents")
     loaded = graph.add("CheckpointLoaderSimple", "Load checkpoint", ckpt_name=SDXL)
@@ -92,7 +91,10 @@ def imagen_to_latent_1024(graph: Graph) -> None:
     graph.column("Finish at 1024x1024")
     positive, negative = (
         graph.add("CLIPTextEncode", title, clip=loaded["CLIP"], text=said)["CONDITIONING"]
-        for title, said in (("Prompt for SDXL", f"{words}, studio photograph"), ("Negative prompt", "blurry"))
+        for title, said in (
+            ("Prompt for SDXL", "a red fox, toy figure, soft studio light, plain pink background"),
+            ("Negative prompt", "blurry"),
+        )
     )
     parts = {"model": loaded["MODEL"], "positive": positive, "negative": negative, "latent_image": latent}
     sampling = {"steps": 25, "cfg": 6.0, "sampler_name": "dpmpp_2m", "scheduler": "karras", "denoise": 0.35}

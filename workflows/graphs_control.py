@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _layout import Graph, save
-from graphs_mini import YOUR_OWN, Slot, draw, enlarge, example, load, write_prompt
+from graphs_mini import REPAIR, YOUR_OWN, Slot, draw, enlarge, example, load, write_prompt
 
 CONTROL = "imagen-mini/control.safetensors"
 NOT_SHIPPED = (
@@ -22,8 +22,8 @@ def load_control(graph: Graph) -> Slot:
 
 def edges_to_picture_1024(graph: Graph) -> None:
     """A new picture on the lines of your own, in the words of a prompt, brought to 1024x1024."""
-    text = write_prompt(graph, "a green sphere to the left of a yellow cube")
-    base64, sr256, sr1024 = load(graph, "base64", "sr256", "sr1024")
+    text = write_prompt(graph, "a 3D emoji of a wolf on a yellow background")
+    base, sr256, sr1024 = load(graph, "things64", "sr256", "sr1024")
     net = load_control(graph)
     graph.column("Your picture's lines")
     photo = example(graph, "example.png")["image"]
@@ -31,16 +31,16 @@ def edges_to_picture_1024(graph: Graph) -> None:
     graph.add("PreviewImage", "The hint", images=hint)
     control = graph.add("ImagenControl", "Follow the lines", control_net=net, image=hint, strength=1.0)["control"]
     graph.note(f"strength 0.5 follows loosely; end_percent 0.6 lets the detail go its own way.\n{YOUR_OWN}")
-    drawn = draw(graph, base64, text, control=control)
-    larger = enlarge(graph, sr256, drawn, 256, aug_level=0.04, steps=4)
+    drawn = draw(graph, base, text, control=control)
+    larger = enlarge(graph, sr256, drawn, 256, aug_level=REPAIR, steps=4)
     save(graph, enlarge(graph, sr1024, larger, 1024, aug_level=0.0, steps=2), "edges_to_picture_1024")
     graph.app = {"Your picture": ("image",), "Prompt": ("text",), "Follow the lines": ("strength",)}
 
 
 def palette_and_edges(graph: Graph) -> None:
     """Two hints at once: the lines of your picture, and its colours, each as strong as you like."""
-    text = write_prompt(graph, "a red sphere to the left of a blue cube")
-    base64, sr256 = load(graph, "base64", "sr256")
+    text = write_prompt(graph, "a 3D emoji of a cat on a yellow background")
+    base, sr256 = load(graph, "things64", "sr256")
     net = load_control(graph)
     graph.column("Its lines")
     photo = example(graph, "example.png")["image"]
@@ -52,8 +52,8 @@ def palette_and_edges(graph: Graph) -> None:
     graph.add("PreviewImage", "The palette", images=palette)
     both = graph.add("ImagenControl", "Follow the colours", image=palette, kind="palette", previous=first, **follow)
     graph.note("Two controls are chained by previous, and add up.\nA mask lets each work in its own place.")
-    drawn = draw(graph, base64, text, control=both["control"])
-    save(graph, enlarge(graph, sr256, drawn, 256, aug_level=0.04, steps=4), "palette_and_edges")
+    drawn = draw(graph, base, text, control=both["control"])
+    save(graph, enlarge(graph, sr256, drawn, 256, aug_level=REPAIR, steps=4), "palette_and_edges")
     graph.app = {"Your picture": ("image",), "Prompt": ("text",)}
 
 

@@ -103,7 +103,7 @@ def deepfloyd_if_1024_sdx4(graph: Graph) -> None:
 
 def deepfloyd_if_img2img(graph: Graph) -> None:
     """A picture redrawn by DeepFloyd IF in the words of a prompt."""
-    text = write_prompt(graph, "a watercolour painting of a heart and a star")
+    text = write_prompt(graph, "a watercolour painting of a fox")
     stage_1, stage_2 = load(graph)
     graph.column("Your picture")
     photo = example(graph, "example.png")["image"]
@@ -120,7 +120,7 @@ def deepfloyd_if_img2img(graph: Graph) -> None:
 
 def deepfloyd_if_inpaint(graph: Graph) -> None:
     """The masked part of a picture redrawn by DeepFloyd IF; the rest stays as it was, in full detail."""
-    text = write_prompt(graph, "a green glass ball to the left of a blue and white star on a yellow ground")
+    text = write_prompt(graph, "a green glass ball between small stickers on a yellow ground")
     stage_1, stage_2 = load(graph)
     graph.column("Your picture and mask")
     photo = example(graph, "example_inpaint.png")

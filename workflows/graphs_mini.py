@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from _layout import Graph, save
 
-DEFAULT_PROMPT = "a red sphere to the left of a blue cube"
+DEFAULT_PROMPT = "a 3D emoji of a red fox on a pink background"
+ENCODER = "imagen-mini/things_text_encoder"
+GUIDANCE_SCALE = 1.5  # what things64 was tuned for
+REPAIR = 0.12  # the aug_level at which sr256 mends the edges of a drawing of 64 pixels
+HOW_TO_ASK = (
+    "a STYLE of a COLOUR THING on a COLOUR background\nThings and styles it knows: the help page of Prompt. "
+    "Synonyms are understood: puppy, automobile."
+)
 YOUR_OWN = "Your own picture: choose it in the list of Your picture, or put Load Image in that node's place."
 Slot = tuple[dict, int]  # a node and the number of its output
 
@@ -12,7 +19,7 @@ Slot = tuple[dict, int]  # a node and the number of its output
 def write_prompt(graph: Graph, text: str = DEFAULT_PROMPT) -> Slot:
     """The first column's head: text encoder and prompt. Returns the encoded text."""
     graph.column("Write the prompt")
-    encoder = graph.add("ImagenLoadTextEncoder", "Load text encoder")["text_encoder"]
+    encoder = graph.add("ImagenLoadTextEncoder", "Load text encoder", text_encoder=ENCODER)["text_encoder"]
     return graph.add("ImagenTextEncode", "Prompt", text_encoder=encoder, text=text)["text"]
 
 
@@ -26,6 +33,7 @@ def load(graph: Graph, *stages: str) -> list[Slot]:
 def draw(graph: Graph, unet: Slot, text: Slot, title: str = "Base 64x64", **settings) -> Slot:
     """A column that draws the small picture and shows it."""
     graph.column("Draw 64x64")
+    settings = {"guidance_scale": GUIDANCE_SCALE, **settings}
     drawn = graph.add("ImagenBaseSample64", title, unet=unet, text=text, **settings)["image"]
     graph.add("PreviewImage", "64x64", images=drawn)
     return drawn
@@ -47,33 +55,30 @@ def example(graph: Graph, file: str) -> dict[str, Slot]:
 def text_to_image_64(graph: Graph) -> None:
     """Four quick drafts from a prompt."""
     text = write_prompt(graph)
-    graph.note(
-        "Write your own sentence and run.\nguidance_scale 1 leaves the null prompt out; higher follows the text more."
-    )
-    (base64,) = load(graph, "base64")
+    graph.note(f"{HOW_TO_ASK}\nguidance_scale 1 leaves the null prompt out; higher follows the text more.")
+    (base,) = load(graph, "things64")
     graph.column("Draw 64x64")
-    drawn = graph.add("ImagenBaseSample64", unet=base64, text=text, batch_size=4)
+    drawn = graph.add("ImagenBaseSample64", unet=base, text=text, batch_size=4, guidance_scale=GUIDANCE_SCALE)
     graph.app = {"Prompt": ("text",), "ImagenBaseSample64": ("batch_size", "guidance_scale")}
     save(graph, drawn["image"], "text_to_image_64")
 
 
 def cascade(graph: Graph, name: str) -> None:
     text = write_prompt(graph)
-    threshold = graph.add("ImagenThreshold")
+    threshold = graph.add("ImagenThreshold", method="static")
     graph.note(
-        "Write your own sentence and run.\nEach stage shows its picture as it grows.\n"
-        "aug_level above 0 lets a stage invent more than the smaller picture shows."
+        f"{HOW_TO_ASK}\nEach stage shows its picture as it grows; aug_level lets one mend what the smaller shows."
     )
-    base64, sr256, sr1024 = load(graph, "base64", "sr256", "sr1024")
-    drawn = draw(graph, base64, text, threshold=threshold["threshold"])
-    larger = enlarge(graph, sr256, drawn, 256, text=text, aug_level=0.04, steps=4)
+    base, sr256, sr1024 = load(graph, "things64", "sr256", "sr1024")
+    drawn = draw(graph, base, text, threshold=threshold["threshold"])
+    larger = enlarge(graph, sr256, drawn, 256, aug_level=REPAIR, steps=4)
     graph.add("PreviewImage", "256x256", images=larger)
-    save(graph, enlarge(graph, sr1024, larger, 1024, text=text, aug_level=0.0, steps=2), name)
+    save(graph, enlarge(graph, sr1024, larger, 1024, aug_level=0.0, steps=2), name)
     graph.app = {"Prompt": ("text",), "Base 64x64": ("guidance_scale",)}
 
 
 def text_to_image_1024(graph: Graph) -> None:
-    """The whole cascade: a prompt becomes a picture of 1024x1024."""
+    """The whole cascade: a named thing in the style, colour and backdrop you ask for, 64, 256 and 1024 pixels."""
     cascade(graph, "text_to_image_1024")
 
 
@@ -118,32 +123,37 @@ def super_resolve_photo_4096(graph: Graph) -> None:
 def thresholding_compared(graph: Graph) -> None:
     """No, static and dynamic thresholding side by side at a high guidance scale."""
     graph.after_run = "fixed"
-    text = write_prompt(graph)
+    text = write_prompt(graph, "a 3D emoji of a robot on a gray background")
+    graph.note(
+        "Why dynamic thresholding was invented: at high guidance it alone keeps the picture.\n"
+        "Its price is a bright or coloured ground, which it draws grey: ask for a pink background, or for guidance 1.5."
+    )
     graph.section("Three ways to threshold")
     methods = ("none", "static", "dynamic")
     thresholds = {method: graph.add("ImagenThreshold", f"Threshold: {method}", method=method) for method in methods}
-    base64, sr256 = load(graph, "base64", "sr256")
+    base, sr256 = load(graph, "things64", "sr256")
+    mended = {"aug_level": REPAIR, "steps": 4}
     for method, threshold in thresholds.items():
-        graph.column(f"Threshold: {method}, guidance 15")
+        graph.column(f"Threshold: {method}, guidance 10")
         drawn = graph.add(
             "ImagenBaseSample64",
             f"Base 64x64, {method}",
-            unet=base64,
+            unet=base,
             text=text,
-            guidance_scale=15.0,
+            guidance_scale=10.0,
             seed=7,
             threshold=threshold["threshold"],
         )
-        larger = graph.add("ImagenSuperRes", f"256x256, {method}", unet=sr256, image=drawn["image"])
+        larger = graph.add("ImagenSuperRes", f"256x256, {method}", unet=sr256, image=drawn["image"], **mended)
         graph.add("SaveImage", method, images=larger["image"], filename_prefix=f"imagen/threshold_{method}")
 
 
 def aug_level_sweep(graph: Graph) -> None:
     """One small picture enlarged at four levels of noise conditioning augmentation."""
     graph.after_run = "fixed"
-    text = write_prompt(graph, "a large green shiny star on a purple background")
-    base64, sr256 = load(graph, "base64", "sr256")
-    drawn = draw(graph, base64, text)
+    text = write_prompt(graph, "a 3D emoji of a ladybug on a yellow background")
+    base, sr256 = load(graph, "things64", "sr256")
+    drawn = draw(graph, base, text)
     for level in (0.0, 0.05, 0.1, 0.25):
         graph.column(f"aug_level {level}")
         title = f"Super resolution, {level}"
@@ -154,33 +164,33 @@ def aug_level_sweep(graph: Graph) -> None:
 
 def mini_img2img(graph: Graph) -> None:
     """A picture redrawn in the words of a prompt."""
-    text = write_prompt(graph, "a red sphere to the left of a blue sphere on a green background")
+    text = write_prompt(graph, "a 3D emoji of a blue fox on a yellow background")
     graph.note(
         "strength says how much of the picture may change: 0.3 little, 0.7 all but its layout, 1 everything.\n"
         + YOUR_OWN
     )
-    base64, sr256 = load(graph, "base64", "sr256")
+    base, sr256 = load(graph, "things64", "sr256")
     graph.column("Your picture")
     photo = example(graph, "example.png")["image"]
-    drawn = draw(graph, base64, text, init_image=photo, strength=0.75, steps=30)
-    save(graph, enlarge(graph, sr256, drawn, 256, aug_level=0.04, steps=4), "mini_img2img")
+    drawn = draw(graph, base, text, init_image=photo, strength=0.75, steps=30)
+    save(graph, enlarge(graph, sr256, drawn, 256, aug_level=REPAIR, steps=4), "mini_img2img")
     graph.app = {"Your picture": ("image",), "Prompt": ("text",), "Base 64x64": ("strength",)}
 
 
 def mini_inpaint(graph: Graph) -> None:
     """The masked part of a picture redrawn in the words of a prompt; the rest stays as it was, in full detail."""
-    text = write_prompt(graph, "a green sphere to the left of a blue star on a yellow background")
+    text = write_prompt(graph, "a 3D emoji of a panda on a yellow background")
     graph.note(
         f"The mask is where the picture is transparent. {YOUR_OWN}\n"
         "To paint a mask: right-click Load Image, Open in MaskEditor.\n"
         "resample makes new and old fit together (RePaint); time grows with it."
     )
-    base64, sr256 = load(graph, "base64", "sr256")
+    base, sr256 = load(graph, "things64", "sr256")
     graph.column("Your picture and mask")
     photo = example(graph, "example_inpaint.png")
     hole = {"init_image": photo["image"], "mask": photo["mask"], "strength": 1.0}
-    drawn = draw(graph, base64, text, **hole, sampler="ddpm", steps=25, resample=3)
-    save(graph, enlarge(graph, sr256, drawn, 256, **hole, aug_level=0.04, steps=4), "mini_inpaint")
+    drawn = draw(graph, base, text, **hole, sampler="ddpm", steps=25, resample=3)
+    save(graph, enlarge(graph, sr256, drawn, 256, **hole, aug_level=REPAIR, steps=4), "mini_inpaint")
 
 
 GRAPHS = (

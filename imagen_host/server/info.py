@@ -87,7 +87,7 @@ def described(state: ServerState, names: list[str] | None = None) -> dict[str, d
     return found
 
 
-FROM_A_PROMPT = ("sticker", "text_to_image")  # how the names of graphs begin that need nothing but a sentence
+FROM_A_PROMPT = "text_to_image"  # how the names of graphs begin that need nothing but a sentence
 
 
 def templates(state: ServerState) -> dict[str, str]:

@@ -132,7 +132,7 @@ def subgraph(node, names, key, first):
 @case
 def tokens():
     texts = ["%date:yyyy-MM-dd%/run_%Imagen Base Sample 64.seed%_%ImagenBaseSample64.steps%",
-             "%Prompt.text%", "%Load base64.checkpoint%", "%ImagenBaseSample64.control_after_generate%",
+             "%Prompt.text%", "%Load things64.checkpoint%", "%ImagenBaseSample64.control_after_generate%",
              "%width%x%nobody.x%",
              "100%_%date:yyyy%", "%ImagenBaseSample64.guidance_scale%%ImagenBaseSample64.strength%", "%What to try.text%",
              "%SaveImage.filename_prefix%"]  # fmt: skip

@@ -23,7 +23,7 @@ def test_a_blueprint_is_found_added_and_runs_what_is_inside(editor):
     script = """async () => {
         const [drawn] = app.graph.nodes, save = LiteGraph.createNode('SaveImage');
         app.graph.add(save);
-        drawn.widgets.find((w) => w.name === 'text').value = 'two green stars';
+        drawn.widgets.find((w) => w.name === 'text').value = 'a 3D emoji of a panda';
         drawn.connect(0, save, 0);
         return Object.values((await app.graphToPrompt()).output);
     }"""
@@ -33,7 +33,7 @@ def test_a_blueprint_is_found_added_and_runs_what_is_inside(editor):
         + ["ImagenBaseSample64", *["ImagenSuperRes"] * 2, "SaveImage"]
     )
     assert [entry["inputs"]["text"] for entry in queued if entry["class_type"] == "ImagenTextEncode"] == [
-        "two green stars"
+        "a 3D emoji of a panda"
     ]
     editor.shot("blueprint")
 
@@ -43,8 +43,8 @@ def test_app_mode_has_a_prompt_a_button_and_the_picture(editor):
     editor.js("(graph) => app.loadGraphData(graph, true, true, 'text_to_image_app')", graph)
     editor.page.get_by_role("button", name="Skip", exact=True).click()  # the editor's own welcome
     prompt = editor.page.locator("textarea:visible").first
-    assert prompt.input_value() == "a red sphere to the left of a blue cube"
-    prompt.fill("two green stars")
+    assert prompt.input_value() == "a 3D emoji of a red fox on a pink background"
+    prompt.fill("a 3D emoji of a panda")
     for stage in ("Base 64x64", "Super resolution 256", "Super resolution 1024"):
         editor.set_widget(stage, "steps", 1)
     editor.shot("app")
@@ -52,5 +52,5 @@ def test_app_mode_has_a_prompt_a_button_and_the_picture(editor):
         pass
     assert heard.ended == "execution_success"
     editor.until("() => [...document.images].some((i) => i.checkVisibility() && i.naturalWidth === 1024)")
-    assert editor.js("() => node('Prompt').widgets[0].value") == "two green stars"
+    assert editor.js("() => node('Prompt').widgets[0].value") == "a 3D emoji of a panda"
     editor.shot("app_done")

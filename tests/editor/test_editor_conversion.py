@@ -14,7 +14,7 @@ CASES = {
     "bypass_in_a_row": "get('Super resolution 256').mode = 4; get('Super resolution 1024').mode = 4;",
     "bypass_without_fitting_input": "get('Prompt').mode = 4;",
     "mute": "get('Super resolution 1024').mode = 2;",
-    "mute_what_others_need": "get('Load base64').mode = 2; get('Imagen Threshold').mode = 2;",
+    "mute_what_others_need": "get('Load things64').mode = 2; get('Imagen Threshold').mode = 2;",
     "mute_behind_bypass": "get('Base 64x64').mode = 2; get('Super resolution 256').mode = 4;",
     "reroutes": """
         const a = make('Reroute'), b = make('Reroute'), target = get('Super resolution 256');

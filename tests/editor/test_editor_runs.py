@@ -70,7 +70,7 @@ def test_a_prompt_that_is_refused_marks_the_node(editor):
 
 def test_a_node_that_fails_is_marked_and_says_why(editor, version):
     checkpoint = "imagen-mini/sr256.safetensors"
-    editor.set_widget("Load base64", "checkpoint", checkpoint)
+    editor.set_widget("Load things64", "checkpoint", checkpoint)
     with editor.run() as heard:
         pass
     assert heard.ended == "execution_error"

@@ -6,9 +6,8 @@ import pytest
 from PIL import Image
 
 OURS = (
-    "sticker_1024",
-    "text_to_image_64",
     "text_to_image_1024",
+    "text_to_image_64",
     "super_resolve_photo",
     "thresholding_compared",
     "aug_level_sweep",
@@ -57,7 +56,7 @@ def test_template_opens_by_mouse_and_reads_well(editor):
 
 
 def test_prompt_changes_and_the_cascade_grows_stage_by_stage(editor):
-    editor.write("Prompt", "text", "a large yellow cone on a blue background")
+    editor.write("Prompt", "text", "a 3D emoji of a robot on a blue background")
     stages = ("Base 64x64", "Super resolution 256", "Super resolution 1024")
     for stage in stages:
         editor.set_widget(stage, "steps", 4)
@@ -81,7 +80,7 @@ def test_the_picture_carries_the_graph_as_it_was_run(editor, folder):
     (path,) = (folder / "output" / "imagen").glob("text_to_image_1024_*.png")
     texts = Image.open(path).text
     prompts = [entry["inputs"] for entry in json.loads(texts["prompt"]).values()]
-    assert any(inputs.get("text") == "a large yellow cone on a blue background" for inputs in prompts)
+    assert any(inputs.get("text") == "a 3D emoji of a robot on a blue background" for inputs in prompts)
     assert len(json.loads(texts["workflow"])["nodes"]) == 13
 
 
@@ -140,7 +139,7 @@ def test_a_dropped_picture_brings_its_graph(editor, folder, form):
     editor.blank()
     editor.drop_file(path.name, "image/png", data)
     editor.until("() => app.graph.nodes.length >= 12 && node('ImagenTextEncode')")
-    assert editor.js("() => node('ImagenTextEncode').widgets[0].value") == "a large yellow cone on a blue background"
+    assert editor.js("() => node('ImagenTextEncode').widgets[0].value") == "a 3D emoji of a robot on a blue background"
 
 
 def test_a_picture_is_uploaded_into_load_image(editor, folder):

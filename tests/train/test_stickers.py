@@ -18,6 +18,7 @@ from PIL import Image
 
 pytest.importorskip("resvg_py")
 
+from imagen_core import read_spec
 from imagen_core.super_resolution import resize
 from imagen_train import data
 from imagen_train.evaluate_control import Cases, by_nearest_render
@@ -27,6 +28,7 @@ from imagen_train.stickers import backdrops, judge, nearest
 from imagen_train.stickers.captions import write_caption
 from imagen_train.stickers.colors import COLORS, HUES, lab_to_rgb, recolor, rgb_to_lab
 from imagen_train.stickers.evaluate import Asked, asked, judged, rendered, share
+from imagen_train.stickers.known import WEIGHTS, known, pages
 from imagen_train.stickers.names import regular_plural, things, with_article
 from imagen_train.stickers.packages import digest, obtain
 from imagen_train.stickers.pictures import batch, build, labels, open_library, paint
@@ -344,3 +346,14 @@ def test_what_is_not_loose_stands_always_in_one_place():
     scenes = [sampler.sample(Random(seed)) for seed in range(60)]
     singles = {dataclasses.replace(s.placed[0], thing=0, color=None) for s in scenes if s.layout == "one"}
     assert singles == {Placed(0, None, 0.5, 0.5, 0.79, False)} and {s.style for s in scenes} == {"3d"}
+
+
+def test_the_lists_of_things_are_what_the_shipped_weights_learned():
+    what = known()
+    stale = [path.name for path, text in pages(what).items() if path.read_text(encoding="utf-8") != text]
+    assert stale == [], "run `imagen data things --write`"
+    kind, unseen = data.KINDS[read_spec(WEIGHTS).training["pictures"]], hold_out(things()).things
+    taught = {thing.noun for i, thing in enumerate(things()) if i not in unseen and thing.tier <= kind.tier}
+    assert {thing.noun for thing in what.things} == taught and "shark" not in taught
+    with pytest.raises(ValueError, match="base64.safetensors learned from .+, not from drawings"):
+        known(WEIGHTS.with_name("base64.safetensors"))
