@@ -48,8 +48,7 @@ class CaptionEmbeds:
 
     @torch.no_grad()
     def _encode(self, index: int, tokens: Path, ends: Path) -> None:
-        first = index * self.cache.kind.chunk
-        captions = self.cache.captions[first : first + self.cache.kind.chunk]
+        captions = [self.cache.captions[i] for i in self.cache.span(index)]
         order = sorted(range(len(captions)), key=lambda i: len(captions[i]))  # prompts of one length share a batch
         rows: dict[int, np.ndarray] = {}
         for start in range(0, len(order), self.batch):
@@ -71,7 +70,7 @@ class CaptionEmbeds:
         return TextEmbeds(embeds=embeds, mask=torch.arange(embeds.shape[1]) < lengths[:, None])
 
     def _row(self, index: int) -> Tensor:
-        chunk, place = divmod(index, self.cache.kind.chunk)
+        chunk, place = self.cache.place(index)
         ends = self._ends[chunk]
         return torch.from_numpy(np.array(self._tokens[chunk][ends[place - 1] if place else 0 : ends[place]])).float()
 

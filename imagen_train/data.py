@@ -1,7 +1,8 @@
 """Where do training pictures come from? Rendered once, kept as uint8 chunks on disk, read by memory map.
 
-A chunk is two files, `00012.json` (captions, labels) and `00012.npy` (n h w 3). The .npy is moved into place last, so a
-chunk is there whole or not at all: rendering resumes where it stopped, and trainers may read while more is rendered.
+A chunk is two files, `00012.json` (captions, labels) and `00012.npy` (n h w 3), all its pictures of one shape. The .npy
+is moved into place last, so a chunk is there whole or not at all: rendering resumes where it stopped, and trainers may
+read while more is rendered.
 
 Shapes: b pictures of a batch, n of a chunk, h w pixels.
 """
@@ -9,6 +10,7 @@ Shapes: b pictures of a batch, n of a chunk, h w pixels.
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -308,7 +310,9 @@ class PictureCache:
         self.folder, self.limit = cache_dir / self.kind.name, limit
         self.captions: list[str] = []
         self.labels: dict[str, list[int]] = {}
-        self.chunks: list[np.ndarray] = []
+        self.chunks: list[np.ndarray] = []  # each of one shape
+        self.starts: list[int] = []  # the number of each chunk's first picture
+        self._buckets: dict[tuple[int, int], Tensor] = {}
         self.small: list[np.ndarray | None] = []  # of each chunk, the pictures as a base drew them
         self.refresh()
         if not self.chunks:
@@ -326,20 +330,60 @@ class PictureCache:
             small = path.with_suffix(".small.npy")
             self.small.append(np.load(small, mmap_mode="r", allow_pickle=False) if small.exists() else None)
             self.chunks.append(np.load(path, mmap_mode="r", allow_pickle=False))
+            self.starts.append(len(self))
             self.captions += about["captions"]
             for name, values in about["labels"].items():
                 self.labels.setdefault(name, []).extend(values)
 
+    def place(self, index: int) -> tuple[int, int]:
+        """In which chunk a picture lies, and at which place there."""
+        chunk = bisect_right(self.starts, index) - 1
+        return chunk, index - self.starts[chunk]
+
+    def span(self, chunk: int) -> range:
+        """The numbers of a chunk's pictures."""
+        return range(self.starts[chunk], self.starts[chunk + 1] if chunk + 1 < len(self.starts) else len(self))
+
+    @property
+    def buckets(self) -> dict[tuple[int, int], Tensor]:
+        """The numbers of pictures (n,) by their (height, width)."""
+        if sum(map(len, self._buckets.values())) < len(self):
+            spans: dict[tuple[int, int], list[Tensor]] = {}
+            for number, chunk in enumerate(self.chunks):
+                span = self.span(number)
+                spans.setdefault(chunk.shape[1:3], []).append(torch.arange(span.start, span.stop))
+            self._buckets = {shape: torch.cat(parts) for shape, parts in spans.items()}
+        return self._buckets
+
+    def drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        """The numbers (count,) of pictures of one shape at random, so that each of all pictures comes as often."""
+        if len(self.buckets) == 1:
+            return torch.randint(len(self), (count,), generator=generator)
+        picked = self._picture(int(torch.randint(len(self), (), generator=generator)))
+        alike = self.buckets[picked.shape[:2]]
+        return alike[torch.randint(len(alike), (count,), generator=generator)]
+
+    def alike(self, count: int) -> list[int]:
+        """The numbers of the first pictures that have the usual shape, at most `count`."""
+        return self.buckets[self.usual_shape][:count].tolist()
+
+    @property
+    def usual_shape(self) -> tuple[int, int]:
+        """(height, width) of most pictures."""
+        buckets = self.buckets
+        return max(buckets, key=lambda shape: len(buckets[shape]))
+
     def _picture(self, index: int) -> np.ndarray:
-        return self.chunks[index // self.kind.chunk][index % self.kind.chunk]
+        chunk, place = self.place(index)
+        return self.chunks[chunk][place]
 
     def pictures(self, indices: Sequence[int]) -> Tensor:
-        """(b 3 h w) float32 in [-1, 1]."""
+        """(b 3 h w) float32 in [-1, 1], of pictures of one shape."""
         return to_float(np.stack([self._picture(i) for i in indices]))
 
     def _small(self, index: int) -> np.ndarray | None:
-        chunk = self.small[index // self.kind.chunk]
-        return None if chunk is None else chunk[index % self.kind.chunk]
+        chunk, place = self.place(index)
+        return None if self.small[chunk] is None else self.small[chunk][place]
 
     def crops(
         self, count: int, side: int, generator: torch.Generator, *, tries: int = 3, grid: int = 4, turn: bool = True
@@ -348,12 +392,10 @@ class PictureCache:
 
         Offsets are multiples of `grid`, so that shrinking a crop equals cropping the shrunk picture.
         """
-        places = self.kind.window or self.kind.side
-        steps = (places - side) // grid + 1
         chosen, drawn = [], {}  # crops, and of some (by place) what a base made of them
         for index in torch.randint(len(self), (count,), generator=generator).tolist():
             picture = self._picture(index)
-            offsets = (torch.randint(steps, (tries, 2), generator=generator) * grid).tolist()
+            offsets = _offsets(picture.shape[:2], side, tries, grid, generator).tolist()
             pick_first = bool(torch.rand((), generator=generator) < 0.25)
             tried = [(_cut(picture, y, x, side), (y, x)) for y, x in offsets[: 1 if pick_first else tries]]
             liveliest, (y, x) = max(tried, key=lambda crop: _liveliness(crop[0]))
@@ -381,6 +423,14 @@ def _paired(large: Tensor, drawn: dict[int, np.ndarray]) -> Crops:
 
 def _cut(picture: np.ndarray, y: int, x: int, side: int) -> np.ndarray:
     return picture[y : y + side, x : x + side]
+
+
+def _offsets(shape: tuple[int, int], side: int, tries: int, grid: int, generator: torch.Generator) -> Tensor:
+    """Where crops of a picture (h, w) begin: (tries 2) of row and column, multiples of `grid`."""
+    steps = [(length - side) // grid + 1 for length in shape]
+    if steps[0] == steps[1]:
+        return torch.randint(steps[0], (tries, 2), generator=generator) * grid
+    return torch.cat([torch.randint(count, (tries, 1), generator=generator) for count in steps], 1) * grid
 
 
 def _liveliness(crop: np.ndarray) -> float:

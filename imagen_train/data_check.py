@@ -14,10 +14,12 @@ from tqdm import tqdm
 
 from imagen_core.whole_files import whole
 
+from .buckets import Buckets, kept
 from .own_pictures import Collection
 from .prepared import picture_of
 
 TILE, CAPTION_HEIGHT, COLUMNS = 128, 28, 8
+FEW_OF_A_BUCKET = 8
 FEW = 100  # below this many pictures, a network of one's own learns them by heart
 
 
@@ -30,8 +32,10 @@ class Check:
     broken: list[str] = field(default_factory=list)
     tiles: list[Image.Image] = field(default_factory=list)
 
-    def figures(self, form: str, side: int) -> dict[str, Any]:
-        """All of it in numbers, fit for JSON."""
+    def figures(self, form: str, side: int, buckets: Buckets) -> dict[str, Any]:
+        """All of it in numbers, fit for JSON. buckets: those that are said, whether they will be used or not."""
+        squares = [kept(size, (1, 1)) for size in self.sizes]
+        found = [buckets.of(size, side) for size in self.sizes]
         said = Counter(caption for caption in self.captions if caption)
         return {
             "form": form,
@@ -41,10 +45,18 @@ class Check:
             "square": sum(width == height for width, height in self.sizes),
             "shorter_side": spread([min(size) for size in self.sizes]),
             "longer_side": spread([max(size) for size in self.sizes]),
+            "kept_in_squares": mean(squares),
+            "kept_in_buckets": mean([kept(*pair) for pair in zip(self.sizes, found, strict=True)]),
+            "buckets": {f"{w}x{h}": count for (w, h), count in Counter(found).most_common()},
             "without_caption": len(self.captions) - said.total(),
             "different_captions": len(said),
             "words": spread([len(caption.split()) for caption in said.elements()]),
         }
+
+
+def mean(shares: Sequence[float]) -> float | None:
+    """To three digits; None of nothing."""
+    return round(statistics.fmean(shares), 3) if shares else None
 
 
 def spread(values: Sequence[int]) -> dict[str, float] | None:
@@ -108,5 +120,18 @@ def advice(figures: dict[str, Any], side: int) -> list[str]:
     if pictures < FEW:
         said.append(f"fewer than {FEW} pictures: fine-tune with LoRA rather than train from nothing")
     if figures["square"] < pictures:
-        said.append(f"{pictures - figures['square']} pictures are not square: their middle is used")
+        shares = f"{figures['kept_in_squares']:.0%} of a picture in the mean; buckets = {{}} in [data] would keep"
+        shares += f" {figures['kept_in_buckets']:.0%}, in {len(figures['buckets'])} shapes"
+        said.append(f"{pictures - figures['square']} pictures are not square: their middle is used, {shares}")
+        said += _few(figures["buckets"])
     return said
+
+
+def _few(buckets: dict[str, int]) -> list[str]:
+    few = [f"{name} ({count})" for name, count in buckets.items() if count < FEW_OF_A_BUCKET]
+    if not few:
+        return []
+    return [
+        f"buckets of fewer than {FEW_OF_A_BUCKET} pictures, whose batches repeat them: {', '.join(few)}; a larger"
+        " --bucket-step or a smaller --max-aspect-ratio joins them to others"
+    ]

@@ -40,6 +40,8 @@ def _add_check(commands: argparse._SubParsersAction) -> None:
     add("place", type=folder, help="a folder of pictures, a Hugging Face dataset, parquet files, or tars of WebDataset")
     add("--caption", metavar="COLUMN", help="the column of captions (default: caption, text, prompt, ...)")
     add("--side", type=int, default=64, help="the side that will be trained, in pixels (default: %(default)s)")
+    add("--bucket-step", type=int, default=8, help="sides of buckets are multiples of it (default: %(default)s)")
+    add("--max-aspect-ratio", type=float, default=2.0, help="of the longest bucket (default: %(default)s)")
     add("--sheet", type=folder, help="write a contact sheet with captions, a JPEG")
     add("--json", action="store_true", help="print the figures on one line")
     command.set_defaults(handler=_check)
@@ -65,12 +67,14 @@ def _folders(args: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from .buckets import Buckets
     from .data_check import advice, check, write_sheet
     from .own_pictures import collection_of
 
+    buckets = Buckets(step=args.bucket_step, max_aspect_ratio=args.max_aspect_ratio)
     collection = collection_of(args.place, args.caption)
     found = check(collection, tiles=64 if args.sheet else 0)
-    figures = found.figures(collection.name, args.side)
+    figures = found.figures(collection.name, args.side, buckets)
     print(json.dumps(figures, indent=None if args.json else 1))
     for line in [*found.broken[:BROKEN_SHOWN], *advice(figures, args.side)]:
         print(line, file=sys.stderr)

@@ -67,7 +67,7 @@ def plan_of(config: RunConfig, prepared: Prepared) -> StagePlan:
         pictures=prepared.shown.kind,
         held_out=prepared.held_out.kind if prepared.held_out else None,
         unet=network_of(config, like),
-        crop=data.side if config.stage == "base64" else data.crop or min(64, data.side),
+        crop=data.side if config.stage == "base64" else data.crop or min(64, data.shortest_side),
         schedule=schedule_from_config(dict(told.schedule)),
         prediction_type=told.predict,
         weighting=told.weighting,
@@ -146,8 +146,9 @@ def _prepared_once(config: RunConfig) -> Prepared:
     """The pictures, made ready by the first process while others wait."""
 
     def ready() -> Prepared:
-        collection = collection_of(config.data.path, config.data.caption)
-        return prepare(collection, config.out / CACHE, side=config.data.side, held_out=config.data.held_out)
+        data = config.data
+        collection = collection_of(data.path, data.caption)
+        return prepare(collection, config.out / CACHE, side=data.side, held_out=data.held_out, buckets=data.buckets)
 
     first = ready() if rank() == 0 else None
     of_first(0.0)

@@ -13,6 +13,7 @@ from imagen_core.predictions import PREDICTIONS
 from imagen_core.samplers import SAMPLERS
 from imagen_core.schedules import schedule_from_config
 
+from .buckets import Buckets
 from .course import DECAYS
 from .optim import OPTIMISERS
 from .tables import from_table, read_toml
@@ -39,6 +40,7 @@ class DataTable:
 
     path: Path  # a folder, a Hugging Face dataset, parquet files or tars, as `imagen data check` takes them
     side: int = 64  # of the square they are fitted to, in pixels
+    buckets: Buckets | None = None  # shapes that pictures may keep: {} for the usual ones; None: their middle square
     crop: int | None = None  # super-resolution: side of the crops that are trained on; None: `side`, at most 64
     caption: str | None = None  # column of the captions; None: the usual names
     held_out: float = 0.05  # share that is never trained on, for figures
@@ -47,6 +49,15 @@ class DataTable:
     def __post_init__(self) -> None:
         between("side", self.side, 8, 4096)
         between("held_out", self.held_out, 0, 0.5)
+        if self.buckets is not None:
+            between("buckets.step", self.buckets.step, 1, self.side)
+        if self.crop is not None:
+            between("crop", self.crop, 4, self.shortest_side)
+
+    @property
+    def shortest_side(self) -> int:
+        """The shortest side of a picture that is prepared, in pixels."""
+        return min(map(min, self.buckets.sizes(self.side))) if self.buckets else self.side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +165,15 @@ class RunConfig:
         one_of("stage", self.stage, STAGES)
         if self.from_weights is not None and self.network is not None:
             raise ValueError("from_weights brings its own network: leave [network] out")
+        if self.stage != "base64":
+            self._check_fourths()
+
+    def _check_fourths(self) -> None:
+        """Stages that enlarge four times are shown pictures of a fourth of the sides."""
+        step = self.data.buckets.step if self.data.buckets else None
+        for name, value in (("side", self.data.side), ("crop", self.data.crop), ("buckets.step", step)):
+            if value is not None and value % 4:
+                raise ValueError(f"data: {name} is {value}, and {self.stage} enlarges four times: take a multiple of 4")
 
 
 PATHS = ("out", "text_encoder", "from_weights")

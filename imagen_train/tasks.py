@@ -160,12 +160,13 @@ class BaseTask(_StageTask):
     def _chosen(self, generator: torch.Generator) -> Tensor:
         """Which pictures make a batch (b,)."""
         if self.rates is None:
-            return torch.randint(len(self.cache), (self.batch_size,), generator=generator)
+            return self.cache.drawn(self.batch_size, generator)
         return torch.multinomial(self.rates, self.batch_size, replacement=True, generator=generator)
 
     def preview(self, model: nn.Module) -> Preview:
         """Twenty-four captions drawn from fixed seeds, and the x_0 error of held-out pictures at three times."""
         captions = list(self.plan.prompts) or self.shown.captions[:24]
+        height, width = self.cache.usual_shape
         drawn = sample_base(
             self.stage(model),
             Prompt(text=_to(self.texts.encoder.encode(captions), self.device)),
@@ -174,8 +175,8 @@ class BaseTask(_StageTask):
                 steps=20,
                 guidance=ClassifierFreeGuidance(scale=self.plan.defaults["guidance_scale"]),
             ),
-            height=self.plan.crop,
-            width=self.plan.crop,
+            height=height,
+            width=width,
         )
         return Preview(picture=grid(drawn, columns=6, scale=2), figures=self._errors(model))
 
@@ -183,15 +184,15 @@ class BaseTask(_StageTask):
         """Mean squared x_0 error on held-out pictures at t = .9, .6, .3, same noise every time; nothing without them."""
         if self.held_out is None:
             return {}
-        count = min(count, len(self.held_out))
+        rows = self.held_out.alike(count)
         generator = torch.Generator().manual_seed(0)
-        x_0 = self.held_out.pictures(range(count)).to(self.device)
+        x_0 = self.held_out.pictures(rows).to(self.device)
         noise = torch.randn(x_0.shape, generator=generator).to(self.device)
-        text = _to(self.texts.encoder.encode(self.held_out.captions[:count]), self.device)
+        text = _to(self.texts.encoder.encode([self.held_out.captions[i] for i in rows]), self.device)
         cond = model.encode_text(text)
         plan, errors = self.plan, {}
         for t in (0.9, 0.6, 0.3):
-            times = torch.full((count,), t, device=self.device)
+            times = torch.full((len(rows),), t, device=self.device)
             errors[f"mse_{t}"] = diffusion_loss(
                 lambda x_t, time: model(x_t, time, cond),
                 x_0,
@@ -239,10 +240,10 @@ class SuperResolutionTask(_StageTask):
 
     def preview(self, model: nn.Module) -> Preview:
         """Rows: grown low-res, enlarged by the network at aug_level 0, truth. Figures: PSNR against bicubic, in dB."""
-        rows = range(min(6, len(self.shown)))
+        rows = self.shown.alike(6)
         truth = self.shown.pictures(rows).to(self.device)
         small = shrink(truth)
-        drawn = super_resolve(self.stage(model), small, None, Draw(seeds=rows, steps=8)).to(self.device)
+        drawn = super_resolve(self.stage(model), small, None, Draw(seeds=range(len(rows)), steps=8)).to(self.device)
         rivals = {"psnr": drawn, "psnr_bicubic": bicubic(small)}
         figures = {name: psnr(picture, truth).mean().item() for name, picture in rivals.items()}
         return Preview(picture=grid(torch.cat([shrunk_and_grown(truth), drawn, truth]), columns=6), figures=figures)

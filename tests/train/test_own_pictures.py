@@ -141,11 +141,11 @@ def test_check_counts_sizes_captions_and_what_is_broken(folder, tmp_path, capsys
 
 def test_the_middle_square_is_shrunk_by_area():
     picture = Image.fromarray(np.arange(24 * 8 * 3, dtype=np.uint8).reshape(8, 24, 3))
-    small = fitted(picture, 4)
+    small = fitted(picture, (4, 4))
     middle = np.asarray(picture)[:, 8:16].astype(float).reshape(4, 2, 4, 2, 3).mean((1, 3))
     assert np.abs(small - middle).max() <= 0.5 + 1e-6
     with pytest.raises(ValueError, match="24x8 is smaller than the 9 px"):
-        fitted(picture, 9)
+        fitted(picture, (9, 9))
 
 
 def test_transparent_parts_are_white(tmp_path):
