@@ -96,7 +96,9 @@ class Signals:
     aug_level: Tensor | None = None  # (b,) in [0, 1] beside the time, a scalar that the network embeds itself
     tokens: Tokens | None = None  # read together with the picture's own positions: text
     beside: tuple[Tokens, ...] = ()  # read by the same queries under a softmax of their own, weighted and added
-    pixels: Tensor | None = None  # (b c h w) joined to x_t at the stem: a small picture, enlarged and noised
+    pixels: Tensor | None = (
+        None  # (b c h w) joined to x_t at the stem: a small picture enlarged, x_0 as believed before
+    )
     features: Mapping[str, Tensor] = field(default_factory=dict)  # added where they are named
     steering: tuple[Any, ...] = ()  # steering.Steering: adapters that are asked for more of these at every call
 

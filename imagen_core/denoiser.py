@@ -76,6 +76,7 @@ class Denoiser:
         self.schedule = predictor.schedule
         self._predictor, self._others, self._thresholding = predictor, dict(others or {}), thresholding
         self._together = cache(lambda names: joined([told[name] for name in names]))  # once for all calls
+        self._before: dict[str, Tensor] = {}  # x_0 by branch at the call before, for networks that are told of it
         known = {*told, *self._others}
         given = (guidance,) if isinstance(guidance, Guidance) else guidance
         self._guidance = [Working(each, each.start_run()) for each in given if _answerable(each, known)]
@@ -96,12 +97,27 @@ class Denoiser:
         asked = dict.fromkeys(["cond", *(name for each in working for name in each.guidance.asks)])
         own = tuple(name for name in asked if name not in self._others)
         told = in_force(self._together(own), at.t.reshape(-1).tolist())
-        x_0, variance_frac = self._predictor(at, told, len(own))
+        x_0, variance_frac = self._predictor(at, self._reminded(self._predictor, told, own, at.x_t), len(own))
         found = dict(zip(own, x_0, strict=True))
         for name in asked.keys() - found.keys():
             predictor, told = self._others[name]
+            told = self._reminded(predictor, told, (name,), at.x_t)
             found[name] = predictor(at.on_other(self.schedule, predictor.schedule), told)[0][0]
+        if self._predictor.self_conditioned or any(
+            predictor.self_conditioned for predictor, _ in self._others.values()
+        ):
+            self._before = found
         return found, variance_frac
+
+    def _reminded(self, predictor: Predictor, told: Signals, names: Sequence[str], x_t: Tensor) -> Signals:
+        """The same, and for a self-conditioned network what it believed at the call before under each of these branches.
+
+        Its own belief, as in training: neither guided nor that of another branch, which would tell "null" of the prompt.
+        """
+        if not predictor.self_conditioned:
+            return told
+        before = [self._before.get(name, torch.zeros_like(x_t)) for name in names]
+        return told + Signals(pixels=torch.cat(before))
 
     def _guided(self, x_0: dict[str, Tensor], at: Point, working: list[Working]) -> Tensor:
         guided = cond = x_0["cond"]

@@ -63,12 +63,39 @@ def diffusion_loss(
     the picture's channels, a learned variance, is left as it is.
     """
     alpha, sigma = (per_image(part, x_0) for part in schedule.alpha_sigma(times))  # b 1 1 1
-    x_t = diffuse(x_0, noise, alpha, sigma)
-    scale = schedule.input_scale(times)
-    output = network(x_t if scale is None else x_t * per_image(scale, x_t), schedule.network_time(times)).float()
-    output = output[:, : x_0.shape[1]]
-    error = prediction_of(prediction_type).to_x_0(output, x_t, alpha, sigma) - x_0
+    error = believed(network, diffuse(x_0, noise, alpha, sigma), times, schedule, prediction_type) - x_0
     weight = WEIGHTINGS[weighting](alpha, sigma, max_weight)
     if image_weight is not None:
         weight = weight * per_image(image_weight, x_0)
     return (weight * error.square()).mean()
+
+
+def believed(
+    network: Callable[[Tensor, Tensor], Tensor], x_t: Tensor, times: Tensor, schedule: Schedule, prediction_type: str
+) -> Tensor:
+    """x_0 (b c h w), float32, as network(x_t, time) has it of x_t (b c h w) at `times` (b,)."""
+    alpha, sigma = (per_image(part, x_t) for part in schedule.alpha_sigma(times))  # b 1 1 1
+    scale = schedule.input_scale(times)
+    output = network(x_t if scale is None else x_t * per_image(scale, x_t), schedule.network_time(times)).float()
+    return prediction_of(prediction_type).to_x_0(output[:, : x_t.shape[1]], x_t, alpha, sigma)
+
+
+@torch.no_grad()
+def estimate(
+    network: Callable[[Tensor, Tensor], Tensor],
+    x_0: Tensor,
+    *,
+    schedule: Schedule,
+    prediction_type: str,
+    times: Tensor,
+    noise: Tensor,
+) -> Tensor:
+    """x_0 (b c h w) as a first pass has it, for the second pass of self-conditioning; no gradient goes through it.
+
+    Arguments as of `diffusion_loss`. Source: Bit Diffusion, arXiv 2208.04202, Algorithm 1.
+    """
+    alpha, sigma = (per_image(part, x_0) for part in schedule.alpha_sigma(times))  # b 1 1 1
+    found = believed(network, diffuse(x_0, noise, alpha, sigma), times, schedule, prediction_type)
+    # Before torch 2.10 the second pass would take weights that this one has cast, without a gradient (its issue 112583).
+    torch.clear_autocast_cache()
+    return found

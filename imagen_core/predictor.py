@@ -45,6 +45,7 @@ class Predictor:
     schedule: Schedule  # that the network was trained on
     prediction_type: str  # what it puts out, a key of PREDICTIONS
     learned_variance: bool = False  # whether it puts out 2c channels, the second half Improved DDPM's v
+    self_conditioned: bool = False  # whether told.pixels is the x_0 that it believed in at the call before
 
     def __post_init__(self) -> None:
         prediction_of(self.prediction_type)

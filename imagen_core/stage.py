@@ -48,6 +48,7 @@ class Stage:
             schedule=self.schedule,
             prediction_type=self.spec.prediction_type,
             learned_variance=self.spec.learned_variance,
+            self_conditioned="estimate" in self.spec.inputs,
         )
 
     def activation_bytes(self, height: int, width: int) -> int:

@@ -15,7 +15,7 @@ from imagen_core import StageSpec
 from imagen_core.conditioning import Signals, TextEmbeds
 from imagen_core.draw import Draw
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
-from imagen_core.losses import aug_weight, diffusion_loss, draw_times
+from imagen_core.losses import aug_weight, diffusion_loss, draw_times, estimate
 from imagen_core.sampling import sample_base, super_resolve
 from imagen_core.schedules import schedule_to_config
 from imagen_core.stage import Prompt, Stage
@@ -149,6 +149,7 @@ class BaseTask(_StageTask):
         x_0 = self._mirrored(self.cache.pictures(indices).to(self.device), generator)
         times, noise = self._time_and_noise(x_0.shape, generator, progress)
         cond = model.encode_text(_to(self.texts.of(indices, dropped), self.device))
+        cond = self._self_conditioned(model, x_0, cond, times, noise, generator)
         if self.plan.route:
             model.routed = self.plan.route if progress < self.plan.route_until else 0.0
         if self.helper is None or progress >= self.plan.teach_until:
@@ -156,6 +157,22 @@ class BaseTask(_StageTask):
         with self.helper.listening(model.get_submodule(self.plan.teach_at)):
             loss = self._loss(model, x_0, cond, times, noise, weight)
         return loss + self.plan.teach_weight * self.helper.distance(x_0)
+
+    def _self_conditioned(
+        self, model: nn.Module, x_0: Tensor, cond: Signals, times: Tensor, noise: Tensor, generator: torch.Generator
+    ) -> Signals:
+        """For a network that is told of its own estimate, half of the batches with what a first pass makes of x_t."""
+        if "estimate" not in self.plan.unet.inputs or torch.rand((), generator=generator) < 0.5:
+            return cond
+        found = estimate(
+            lambda x_t, time: model(x_t, time, cond),
+            x_0,
+            schedule=self.plan.schedule,
+            prediction_type=self.plan.prediction_type,
+            times=times,
+            noise=noise,
+        )
+        return cond + Signals(pixels=found)
 
     def _chosen(self, generator: torch.Generator) -> Tensor:
         """Which pictures make a batch (b,)."""

@@ -37,6 +37,17 @@ class UViTConfig(UNetConfig):
     time_embed_dim: int | None = None  # 4 * channels
     fine_channels: int = 0  # width of a `FineLevel` after the head; 0: none
     fine_blocks: int = 2  # residual blocks of it
+    # The stem also sees the x_0 that the network believed in at the step before (Bit Diffusion, arXiv 2208.04202, section
+    # 3.2), cut to [-1, 1]; zeros where there was none.
+    self_conditioning: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return super().inputs + (("estimate",) if self.self_conditioning else ())
+
+    @property
+    def stem_channels(self) -> int:
+        return self.in_channels * (2 if self.self_conditioning else 1)
 
     @property
     def embed_dim(self) -> int:
@@ -140,7 +151,7 @@ class UViT(PatchedUNet):
         channels, width, blocks = config.channels, config.width, config.num_res_blocks
         patch = config.patch_size**2
 
-        self.stem = conv3(config.in_channels * patch, channels)
+        self.stem = conv3(config.stem_channels * patch, channels)
         self.down = nn.ModuleList(ConvBlock(channels, channels, config.embed_dim) for _ in range(blocks))
         self.merge = nn.Linear(4 * channels, width)
         self.modulation = zeroed(nn.Linear(config.embed_dim, 6 * width))
@@ -152,7 +163,7 @@ class UViT(PatchedUNet):
         self.fine = None
         if config.fine_channels:
             self.fine = FineLevel(
-                in_channels=config.in_channels,
+                in_channels=config.stem_channels,
                 out_channels=config.out_channels,
                 patch_size=config.patch_size,
                 features=channels,
@@ -164,6 +175,13 @@ class UViT(PatchedUNet):
     def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b in_channels h w) in the network's dtype, any h and w; time (b,); returns (b out_channels h w)."""
         return self._run_patched(*self._entering(x_t, time, told), told)
+
+    def _entering(self, x_t: Tensor, time: Tensor, told: Signals) -> tuple[Tensor, Tensor]:
+        x, embedding = super()._entering(x_t, time, told)
+        if not self.config.self_conditioning:
+            return x, embedding
+        before = torch.zeros_like(x) if told.pixels is None else self._low_res(x, told).clamp(-1.0, 1.0)
+        return torch.cat([x, before], dim=1), embedding
 
     def _down(self, x: Tensor, embedding: Tensor, told: Signals) -> tuple[list[Tensor], Tensor]:
         """The skips, and the patches that the transformer is to read."""
