@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 from typing import TYPE_CHECKING
 
 from ..options import TrainOptions
+from ._base import Outcome
 from ._pictures import PictureStage
 
 if TYPE_CHECKING:
@@ -31,7 +34,30 @@ class Things64(PictureStage):
     encoder_folder = "things_text_encoder"
     batch_size = 96
 
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--pictures", default="things64_first", help="the set it learns (default: %(default)s; next: things64_wide)"
+        )
+
+    def settings(self, args: argparse.Namespace) -> str:
+        return args.pictures
+
     def plan(self, options: TrainOptions) -> StagePlan:
         from ..plans import things64_plan
 
         return things64_plan(self._text_width(options))
+
+    def _train(self, options: TrainOptions, settings: StagePlan | str | None) -> Outcome:
+        """settings: a plan, or the name of the set of pictures that the shipped plan learns."""
+        if isinstance(settings, str):
+            sets = {"pictures": _known(settings), "held_out": _known(f"{settings}_held_out")}
+            settings = dataclasses.replace(self.plan(options), **sets)
+        return super()._train(options, settings)
+
+
+def _known(name: str) -> str:
+    from ..data import KINDS
+
+    if name not in KINDS:
+        raise ValueError(f"there is no set of pictures {name!r}: expected one of {', '.join(KINDS)}")
+    return name
