@@ -14,15 +14,16 @@ from .checkpoints.readers.control import AdapterSpec, save_adapter
 from .checkpoints.readers.native import save_checkpoint
 from .checkpoints.stage_spec import StageSpec
 from .classes import Classes, labels_of
-from .classifiers.loading import find_classifiers, load_classifier
+from .classifiers.loading import Classifier, find_classifiers, load_classifier
 from .clip.config import ACTIVATIONS as CLIP_ACTIVATIONS
 from .clip.loading import find_clips, load_clip
-from .clip.model import clip_ranking
+from .clip.model import Clip, clip_ranking
 from .conditioning import Signals, TextEmbeds
 from .control import Control
 from .draw import Draw
 from .fingerprint import Fingerprint, check_fits, fingerprint
 from .guidance import GUIDANCE, Guidance
+from .guidance._gradient import thawed
 from .guidance.classifier_free import rescale_guidance
 from .hints import FITS, HINTS
 from .inpainting import InitImage
@@ -65,6 +66,8 @@ __all__ = [
     "AdapterSpec",
     "BatchNoise",
     "Classes",
+    "Classifier",
+    "Clip",
     "Control",
     "Draw",
     "Fingerprint",
@@ -129,6 +132,7 @@ __all__ = [
     "sigma_ve_to_t",
     "super_resolve",
     "t_to_sigma_ve",
+    "thawed",
     "trained_in_half",
     "typed_prompt",
     "with_lora",

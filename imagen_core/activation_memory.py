@@ -7,11 +7,11 @@ any moment are counted. That holds for every network, takes a fraction of a seco
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -41,6 +41,21 @@ def activation_bytes(config: UNetConfig, height: int, width: int, *, low_res: bo
         with torch.no_grad(), _LinearAttention(), _LiveBytes(besides=weights) as live:
             network(x_t, torch.empty(1), told)
     return live.most + 2 * x_t.nbytes
+
+
+def gradient_bytes(build: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> int:
+    """The most bytes held while a network is differentiated through in its input, its weights not counted.
+
+    build: makes the network, on the meta device. shapes: of what it is called with, the picture (1 c h w) first. Every
+    layer's output is alive at the end of the way there, and tables of all pairs count, which some devices make.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), torch.device("meta"):
+        network = build().eval().requires_grad_(False)
+        picture, *others = (torch.empty(shape) for shape in shapes)
+        weights = [*network.parameters(), *network.buffers()]
+        with _LiveBytes(besides=weights) as live:
+            network(picture.requires_grad_(), *others)
+    return live.most + 2 * picture.nbytes
 
 
 def _text(dim: int, dtype: torch.dtype) -> TextEmbeds:

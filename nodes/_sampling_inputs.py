@@ -182,7 +182,7 @@ def draw_of(
 
 
 def loaded(unet, texts, draw, height, width):
-    """The stage, ready to draw pictures of this size, with whatever stages its guidance asks, and its controls.
+    """The stage, ready to draw pictures of this size, with whatever its guidance asks, and its controls.
 
     The stages read the prompts first: a text encoder that came to the device later would send them away again.
     """
@@ -192,5 +192,6 @@ def loaded(unet, texts, draw, height, width):
             if isinstance(text, TypedPrompt) and stage.reads_text:
                 stage.read(text)
     others += [control.adapter for control in draw.controls]
+    others += [network for guidance in draw.guidances for network in guidance.networks]
     tile = draw.tiling.size if draw.tiling else None
     return _host.loaded(unet, pictures=len(draw.seeds), height=height, width=width, beside=others, tile=tile)

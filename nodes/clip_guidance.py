@@ -1,7 +1,7 @@
 """ImagenCLIPGuidance: a guidance towards what a CLIP finds like a sentence."""
 
 from ..imagen_core import make_guidance
-from . import _sockets
+from . import _host, _sockets
 
 
 class ImagenCLIPGuidance:
@@ -59,5 +59,7 @@ class ImagenCLIPGuidance:
     def make(self, clip, text, scale, start, end, guidance=None):
         first = make_guidance(scale=1.0) if guidance is None else guidance
         others = first if isinstance(first, tuple) else (first,)
-        pull = make_guidance("clip", scale=scale, start=start, end=end, clip=clip, text=clip.embed_texts([text]))
+        with _host.computing(clip):
+            wanted = clip.embed_texts([text])
+        pull = make_guidance("clip", scale=scale, start=start, end=end, clip=clip, text=wanted)
         return ((*others, pull),)

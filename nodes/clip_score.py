@@ -62,7 +62,7 @@ class ImagenCLIPScore:
 
     def score(self, clip, image, text, keep, against=""):
         others = [line for line in against.splitlines() if line.strip()]
-        found = clip_ranking(clip.to(_host.device()), _host.image_to_core(image), text, others)
-        clip.to("cpu")
+        with _host.computing(clip):
+            found = clip_ranking(clip, _host.image_to_core(image), text, others)
         order = found.order[: keep or None]
         return (image[order], found.scores[order].tolist(), found.probabilities[order].tolist(), order.tolist())

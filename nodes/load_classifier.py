@@ -28,4 +28,5 @@ class ImagenLoadClassifier:
         return _host.fingerprint(classifier_name, *_host.UNET_KINDS)
 
     def load(self, classifier_name):
-        return (load_classifier(_host.model_path(classifier_name, *_host.UNET_KINDS), device=_host.load_device()),)
+        path = _host.model_path(classifier_name, *_host.UNET_KINDS)
+        return (_host.managed(load_classifier(path, device=_host.load_device())),)

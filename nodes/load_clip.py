@@ -50,4 +50,4 @@ class ImagenLoadCLIP:
 
     def load(self, clip, activation="auto"):
         path = _host.model_path(clip, *_host.CLIP_KINDS)
-        return (load_clip(path, tokenizer_places=_host.tokenizer_places(), activation=activation),)
+        return (_host.managed(load_clip(path, tokenizer_places=_host.tokenizer_places(), activation=activation)),)

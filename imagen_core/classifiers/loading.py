@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..activation_memory import gradient_bytes
 from ..checkpoints.formats import find_checkpoints, load_any
 from ..guidance._gradient import thawed
 from ..predictor import Point
@@ -30,13 +32,24 @@ class Classifier:
     def num_classes(self) -> int:
         return self.network.config.num_classes
 
+    def to(self, device: torch.device | str) -> Classifier:
+        """Compute there, and stay: a classifier is small beside what it guides; returns self."""
+        with torch.inference_mode(False):
+            self.network.to(device)
+        return self
+
+    def gradient_bytes(self) -> int:
+        """What taking the gradient of one picture holds at once, in bytes, besides the weights."""
+        config = self.network.config
+        return gradient_bytes(partial(NoisyClassifier, config), (1, 3, config.image_size, config.image_size), (1,))
+
     def log_probabilities(self, at: Point) -> Tensor:
         """log p(class | x_t), (b num_classes) float32, differentiable in at.x_t (b 3 h w).
 
         A stage's schedule may be another than the classifier's: it is asked at the time at which its own is as noisy,
         and shown a picture of the variance that it knows.
         """
-        network = self.network.to(at.x_t.device)  # where it stays: a classifier is small beside what it guides
+        network = self.to(at.x_t.device).network
         size = (at.alpha**2 + at.sigma**2) ** 0.5  # 1 where the stage's schedule preserves variance too
         x_t = (at.x_t / size).to(next(network.parameters()).dtype)
         return network(x_t, self._timestep(at).to(x_t.device)).float().log_softmax(dim=1)

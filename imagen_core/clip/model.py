@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..activation_memory import gradient_bytes
 from ..text.tokenizer import Tokenizer
-from .network import ClipNetwork
+from .network import ClipNetwork, VisionTower
 
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of pixels in [0, 1]
 _CANNOT_READ = "this CLIP has no text tower with a projection: load a whole CLIP, such as clip-vit-large-patch14"
@@ -52,6 +54,11 @@ class Clip:
     @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
+
+    def gradient_bytes(self) -> int:
+        """What taking the gradient of one picture holds at once, in bytes, besides the weights."""
+        config = self.network.config.vision
+        return 0 if config is None else gradient_bytes(partial(VisionTower, config), (1, 3, config.side, config.side))
 
     @property
     def logit_scale(self) -> float:

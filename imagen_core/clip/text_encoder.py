@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..text.own_network import Batch, checked
+from ..text.own_network import Batch, checked, visiting
 from ..text.tokenizer import Tokenizer
 from .loading import load_clip
 from .network import ClipNetwork
@@ -36,15 +36,21 @@ class ClipTextConfig:
 class ClipTextNetwork:
     """network(batches) -> one (b l d) a batch. Pads follow the end mark, and a causal tower does not see them from it."""
 
+    visits = True  # the tower goes to the device for a call, and home after it; False: a host moves it
+
     def __init__(self, clip: ClipNetwork, config: ClipTextConfig, file: Path, device: torch.device | str) -> None:
         self.clip, self.config, self.file, self.device = clip, config, file, torch.device(device)
         self.dtype = next(clip.parameters()).dtype
 
+    @property
+    def module(self) -> nn.Module:
+        """What a host moves whose affair that is (see `text.movable`)."""
+        return self.clip.text_model
+
     @torch.no_grad()
     def __call__(self, batches: Sequence[Batch]) -> list[Tensor]:
-        tower = self.clip.text_model.to(self.device)
-        hidden = [tower(ids).hidden for ids, _ in batches]
-        tower.to("cpu")
+        with visiting(self):
+            hidden = [self.module(ids).hidden for ids, _ in batches]
         return checked(hidden, self.file, self.clip.state_dict().items())
 
 

@@ -48,6 +48,11 @@ class Guidance(ABC):
         return x_0
 
     @property
+    def networks(self) -> tuple[Any, ...]:
+        """What it asks itself, and the host has to bring to the device: a loaded `Clip` or `Classifier`, or nothing."""
+        return ()
+
+    @property
     def others(self) -> Mapping[str, Any]:
         """The stages that answer branches other than cond and null, by the branch's name."""
         return {}

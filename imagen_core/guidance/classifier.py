@@ -42,6 +42,10 @@ class ClassifierGuidance(GradientGuidance):
     def active(self, t: float) -> bool:
         return self.classifier is not None and bool(self.labels) and super().active(t)
 
+    @property
+    def networks(self) -> tuple[Any, ...]:
+        return () if self.classifier is None else (self.classifier,)
+
     def log_probability(self, at: Point) -> Tensor:
         batch = len(at.x_t)
         if len(self.labels) not in (1, batch):

@@ -30,6 +30,10 @@ class ClipGuidance(CleanGuidance):
     def active(self, t: float) -> bool:
         return self.clip is not None and self.text is not None and super().active(t)
 
+    @property
+    def networks(self) -> tuple[Any, ...]:
+        return () if self.clip is None else (self.clip,)
+
     def log_probability_clean(self, x_0: Tensor) -> Tensor:
         clip = self.clip.to(x_0.device)
         text = self.text.clone().to(x_0.device)  # made in inference mode, perhaps

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .own_network import Batch, checked
+from .own_network import Batch, checked, visiting
 
 OWN_KINDS = ("t5", "bert")
 
@@ -50,17 +50,23 @@ class HubNetwork:
     Its weights rest in main memory, and visit `device` while prompts are read.
     """
 
+    visits = True  # False: a host moves it
+
     def __init__(
         self, model: Any, config: HubConfig, file: Path, *, device: torch.device | str, dtype: torch.dtype
     ) -> None:
         self.model, self.config, self.file, self.dtype = model.to(dtype).eval(), config, file, dtype
         self.device = torch.device(device)
 
+    @property
+    def module(self) -> Any:
+        """What a host moves whose affair that is (see `movable`)."""
+        return self.model
+
     @torch.no_grad()
     def __call__(self, batches: Sequence[Batch]) -> list[Tensor]:
-        self.model.to(self.device)
-        hidden = [self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state for ids, mask in batches]
-        self.model.to("cpu")
+        with visiting(self):
+            hidden = [self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state for ids, mask in batches]
         return checked(hidden, self.file, self.model.state_dict().items())
 
 

@@ -42,6 +42,8 @@ class MovableWeights(nn.Module):
     no hash.
     """
 
+    fetched_one_by_one = True  # each weight by itself, when a layer asks for it
+
     def __init__(self, weights: Mapping[str, StoredWeight]) -> None:
         super().__init__()
         self.by_name = nn.ModuleDict({name.replace(".", "/"): MovableWeight(weights[name]) for name in weights})
@@ -59,9 +61,13 @@ class MovableWeights(nn.Module):
 def movable_weights(network: EncoderNetwork) -> nn.Module | None:
     """Put the network's weights into a module, from which it takes them from now on; None where they rest on the disk.
 
-    Weights shared with another network are read again, so that moving these moves no others.
+    Weights shared with another network are read again, so that moving these moves no others. A network that is a module
+    (a CLIP's tower, transformers') moves itself no longer.
     """
-    if not isinstance(getattr(network, "weights", None), WeightsInMemory):  # a HubNetwork moves by itself
+    if hasattr(network, "visits"):
+        network.visits = False
+        return network.module
+    if not isinstance(getattr(network, "weights", None), WeightsInMemory):
         return None
     network.weights = MovableWeights(network.weights.source)
     return network.weights

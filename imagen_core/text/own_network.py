@@ -6,7 +6,8 @@ Shapes: b prompts, l tokens, d width.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -56,6 +57,18 @@ class OwnNetwork:
         return checked(
             hidden, files[0], ((name, self.weights[name].dense(cpu, torch.float32)) for name in self.weights)
         )
+
+
+@contextmanager
+def visiting(network: Any) -> Iterator[None]:
+    """For a call of an encoder its `module` is on its `device`, then home again; unless a host moves it."""
+    if network.visits:
+        network.module.to(network.device)
+    try:
+        yield
+    finally:
+        if network.visits:
+            network.module.to("cpu")
 
 
 def checked(hidden: Sequence[Tensor], file: object, weights: Iterable[tuple[str, Tensor]]) -> list[Tensor]:

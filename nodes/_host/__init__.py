@@ -22,7 +22,7 @@ from .files import (
     tokenizer_places,
 )
 from .input_pictures import load_picture, picture_fingerprint, picture_names, problem_with_picture
-from .memory import device, load_device, loaded, managed, unet_dtype
+from .memory import computing, device, load_device, loaded, managed, unet_dtype
 from .pictures import empty_latent, image_from_core, image_from_latent, image_to_core, latent_from_image, mask_to_core
 from .progress import layer_reporter, step_reporter, training_reporter
 from .which import IN_COMFYUI, throw_if_interrupted
@@ -35,6 +35,7 @@ __all__ = [
     "TEXT_KINDS",
     "UNET_KINDS",
     "clip_names",
+    "computing",
     "control_names",
     "device",
     "empty_latent",

@@ -14,7 +14,7 @@ from comfy import model_management, ops
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ...imagen_core import LoadedAdapter, Stage, T5TextEncoder, movable_weights
+from ...imagen_core import Classifier, Clip, LoadedAdapter, Stage, T5TextEncoder, movable_weights, thawed
 from .castable import castable, fetched_one_by_one, unnoted
 
 CASTABLE = {
@@ -33,6 +33,17 @@ class NetworkPatcher(ModelPatcher):
         for module in self.model.modules():
             if not hasattr(module, "comfy_cast_weights"):
                 module._apply(lambda tensor: tensor.to(device_to), recurse=False)
+
+
+class WholePatcher(NetworkPatcher):
+    """For a network that is differentiated through: it is on the device with every weight, or not at all.
+
+    A weight that ComfyUI casts for a layer lies in memory that the next layer uses again, before the way back reads it.
+    """
+
+    def load(self, device_to=None, lowvram_model_memory=0, force_patch_weights=False, full_load=False):
+        super().load(device_to, force_patch_weights=force_patch_weights, full_load=True)
+        thawed(self.model)  # what was moved while a node ran, in inference mode, autograd would refuse
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,13 +88,51 @@ def managed_adapter(adapter: LoadedAdapter) -> ManagedAdapter:
     return ManagedAdapter(network=adapter.network, spec=adapter.spec, patcher=_patcher(adapter.network))
 
 
+class Managed:
+    """A CLIP or a classifier whose weights ComfyUI moves. `patcher` is what the manager's weak reference points at."""
+
+    patcher: ModelPatcher
+
+    @property
+    def device(self) -> torch.device:
+        return self.patcher.load_device
+
+    def to(self, device: torch.device | str):
+        """Itself: where it computes is the manager's to say."""
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class ManagedClip(Managed, Clip):
+    patcher: ModelPatcher
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ManagedClassifier(Managed, Classifier):
+    patcher: ModelPatcher
+
+
+def managed_measure(model: Clip | Classifier) -> Managed:
+    """The CLIP or classifier, whose gradients guide, under ComfyUI's memory manager."""
+    kind = ManagedClip if isinstance(model, Clip) else ManagedClassifier
+    facts = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    offload = model_management.unet_offload_device()
+    patcher = WholePatcher(unnoted(model.network), model_management.get_torch_device(), offload)
+    return kind(**facts | {"patcher": patcher})
+
+
+def loaded_measure(model: Managed) -> None:
+    """Bring a CLIP to the device. What one gradient takes is enough to look at as many pictures as it has layers."""
+    model_management.load_models_gpu([model.patcher], memory_required=model.gradient_bytes())
+
+
 def loaded_stage(
     stage: Stage,
     *,
     pictures: int,
     height: int,
     width: int,
-    beside: Sequence[Stage | LoadedAdapter] = (),
+    beside: Sequence[Stage | LoadedAdapter | Clip | Classifier] = (),
     tile: int | None = None,
 ) -> Stage:
     """The stage, its weights on the device as far as they fit beside one picture's work, other models moved away.
@@ -98,8 +147,9 @@ def loaded_stage(
     )  # guidance runs with and without the prompt
     seen = [side if tile is None else min(side, tile) for side in (height, width)]
     one, run = stage.activation_bytes(*seen), pictures * height * width * RUN_BYTES
+    run += pictures * sum(other.gradient_bytes() for other in beside if isinstance(other, Managed))
     model_management.load_models_gpu(
-        [stage.patcher, *(other.patcher for other in beside if isinstance(other, (ManagedStage, ManagedAdapter)))],
+        [stage.patcher, *(other.patcher for other in beside if hasattr(other, "patcher"))],
         memory_required=rows * one + run,
         minimum_memory_required=one + run,
     )
@@ -131,9 +181,9 @@ class ManagedT5:
 
     def __call__(self, batches: Sequence) -> list[Tensor]:
         if self.patcher is None and (weights := movable_weights(self.network)) is not None:
-            self.patcher = NetworkPatcher(
-                fetched_one_by_one(weights), self.device, model_management.text_encoder_offload_device()
-            )
+            one_by_one = getattr(weights, "fetched_one_by_one", False)
+            module = fetched_one_by_one(weights) if one_by_one else castable(unnoted(weights), CASTABLE)
+            self.patcher = NetworkPatcher(module, self.device, model_management.text_encoder_offload_device())
         if self.patcher is None:
             model_management.free_memory(model_management.minimum_inference_memory(), self.device)
         else:

@@ -6,11 +6,12 @@ when another model needs the room. The manager keeps weak references only, so a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
-from ...imagen_core import LoadedAdapter, Stage
+from ...imagen_core import Classifier, Clip, LoadedAdapter, Stage
 from .which import IN_COMFYUI, model_management
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -48,15 +49,32 @@ def unet_dtype(choice: str = "auto", *, trained_in_half: bool = False) -> torch.
 
 
 def managed(model):
-    """A loaded stage, control or text encoder as it travels between nodes: under the host's memory manager, if any."""
+    """A loaded stage, control, CLIP, classifier or text encoder as it travels between nodes: under the host's memory
+    manager, if any.
+    """
     if not IN_COMFYUI:
         return model
     from . import comfy_memory  # ComfyUI's own modules, which other hosts do not have
 
     if isinstance(model, Stage):
         return comfy_memory.managed_stage(model)
+    if isinstance(model, (Clip, Classifier)):
+        return comfy_memory.managed_measure(model)
     is_adapter = isinstance(model, LoadedAdapter)
     return comfy_memory.managed_adapter(model) if is_adapter else comfy_memory.managed_encoder(model)
+
+
+@contextmanager
+def computing(clip: Clip) -> Iterator[Clip]:
+    """The CLIP on its device; without a memory manager it leaves it at once for whoever comes next."""
+    if IN_COMFYUI:
+        from . import comfy_memory
+
+        comfy_memory.loaded_measure(clip)
+        yield clip
+    else:
+        yield clip.to(device())
+        clip.to("cpu")
 
 
 def loaded(
@@ -65,13 +83,13 @@ def loaded(
     pictures: int,
     height: int,
     width: int,
-    beside: Sequence[Stage | LoadedAdapter] = (),
+    beside: Sequence[Stage | LoadedAdapter | Clip | Classifier] = (),
     tile: int | None = None,
 ) -> Stage:
     """The stage on its device, with room made for drawing `pictures` of this size; it knows how many fit at once.
 
-    beside: stages and controls that are asked at every step besides; they come to the device as well. tile: the most
-    pixels of a side that the networks see, where the pictures are larger.
+    beside: stages, controls and what guides by its gradient, asked at every step besides; they come to the device as
+    well. tile: the most pixels of a side that the networks see, where the pictures are larger.
     """
     if not IN_COMFYUI:
         return stage

@@ -16,6 +16,8 @@ from torch import nn
 host = importlib.import_module(f"{PACK.__name__}.nodes._host.castable")
 stored = importlib.import_module(f"{CORE.__name__}.text.stored_weight")
 unets = importlib.import_module(f"{CORE.__name__}.unets")
+clip = importlib.import_module(f"{CORE.__name__}.clip.network")
+classifiers = importlib.import_module(f"{CORE.__name__}.classifiers.network")
 movable = importlib.import_module(f"{CORE.__name__}.text.movable")
 
 
@@ -68,12 +70,13 @@ def test_the_layers_of_a_unet_are_read(kind):
 
 
 MANAGED = [unet for _, unet in unets.UNETS.values()] + [*CORE.ADAPTERS.values(), movable.MovableWeights]
+MANAGED += [clip.ClipNetwork, clip.TextTower, classifiers.NoisyClassifier]
 
 
 @pytest.mark.parametrize("network", MANAGED, ids=lambda network: network.__name__)
 @pytest.mark.parametrize("name", NOTED)
 def test_the_manager_may_note_down_on_a_network_what_it_likes(network, name):
-    """A property of that name could not be written: U-Nets, what steers them, the weights of a text encoder."""
+    """A property of that name could not be written: U-Nets, what steers and guides them, weights of text encoders."""
     assert not hasattr(network, name)
 
 

@@ -4,10 +4,13 @@ host_stand_in.py plays its part: modules that have the recorded names and no oth
 """
 
 import sys
+from types import SimpleNamespace
 
 import host_stand_in
 import host_surface
 import pytest
+import tiny_adm
+import tiny_clip
 import torch
 from pack import ROOT
 
@@ -81,6 +84,59 @@ def test_it_is_the_picture_of_the_embedded_host(drawn):
     stage = run(PACK, "ImagenLoadUNet", checkpoint="imagen-mini/base64.safetensors")[0]
     text = run(PACK, "ImagenTextEncode", text_encoder=encoder, text="a red cube", negative_text="")[0]
     assert torch.equal(run(PACK, "ImagenBaseSample64", unet=stage, text=text, steps=2)[0], drawn[2])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A tiny CLIP, an ADM stage and its classifier."""
+    folder = tmp_path_factory.mktemp("measures")
+    stage, classifier = (tiny_adm.written(folder / f"{name}.safetensors", name) for name in ("adm", "adm_classifier"))
+    return tiny_clip.written(folder), stage, classifier
+
+
+def guided(pack, files):
+    """(the picture, scores, the CLIP, the classifier): by classes, towards a text and away from none, and scored."""
+    core, host = part(pack, "imagen_core"), part(pack, "nodes._host")
+    loads = (core.load_clip, core.load_stage, core.load_classifier)
+    clip, stage, classifier = (host.managed(load(file)) for load, file in zip(loads, files, strict=True))
+    with torch.inference_mode():  # as a host runs nodes
+        (guidance,) = run(pack, "ImagenClassifierGuidance", classifier=classifier, label="1")
+        (guidance,) = run(pack, "ImagenCLIPGuidance", clip=clip, text="a red fox", scale=9.0, guidance=guidance)
+        (text,) = run(pack, "ImagenClassLabel", label="2")
+        draw = {"steps": 2, "width": 32, "height": 32, "guidance_scale": 1.0, "guidance": guidance}
+        (picture,) = run(pack, "ImagenBaseSample64", unet=stage, text=text, **draw)
+        return picture, run(pack, "ImagenCLIPScore", clip=clip, image=picture, text="a red fox")[1], clip, classifier
+
+
+def test_what_guides_and_scores_runs_under_the_memory_manager(pack, files):
+    from pack import PACK
+
+    picture, scores, clip, classifier = guided(pack, files)
+    assert {clip.patcher, classifier.patcher} <= set(host_stand_in.loaded())
+    assert all(host_stand_in.read_by_the_manager(each.patcher) == 0 for each in (clip, classifier)), "moved whole"
+    here, here_scores, *_ = guided(PACK, files)
+    assert torch.equal(picture, here) and scores == here_scores
+
+
+def test_weights_that_were_moved_while_a_node_ran_still_have_gradients(pack, files):
+    core, host = part(pack, "imagen_core"), part(pack, "nodes._host")
+    clip = host.managed(core.load_clip(files[0]))
+    with torch.inference_mode():
+        clip.network._apply(torch.clone)  # as `Module.to` does on the way to another device
+        assert next(clip.network.parameters()).is_inference()
+        (guidance,) = run(pack, "ImagenCLIPGuidance", clip=clip, text="a red fox", scale=2.0)
+        picture = torch.zeros(1, 3, 32, 32)
+        pull = guidance[-1].shift(picture, SimpleNamespace(sigma=1.0))
+    assert pull.abs().max() > 0.0
+
+
+def test_a_clips_text_tower_goes_where_the_manager_brings_it(pack, files):
+    core, host = part(pack, "imagen_core"), part(pack, "nodes._host")
+    alone, managed = (core.load_text_encoder(files[0]) for _ in range(2))
+    managed = host.managed(managed)
+    assert torch.equal(managed.encode(["a red fox"]).embeds, alone.encode(["a red fox"]).embeds)
+    assert host_stand_in.loaded()[-1] is managed.network.patcher
+    assert host_stand_in.read_by_the_manager(managed.network.patcher) > 10, "its layers may be left behind"
 
 
 def test_the_models_that_a_user_named_come_first(pack):

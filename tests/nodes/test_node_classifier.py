@@ -1,30 +1,11 @@
 """An ADM stage drawn and enlarged through the nodes, guided by a classifier: files as published, their bytes random."""
 
-import importlib.util
-
 import pytest
 import torch
-from pack import CORE, NODES, ROOT
-from safetensors.torch import save_file
+from pack import CORE, NODES
+from tiny_adm import written
 
 DRAW = {"seed": 0, "steps": 2, "guidance_scale": 1.0, "sampler": "ddim", "width": 32, "height": 32, "batch_size": 2}
-
-
-def layout(name):
-    spec = importlib.util.spec_from_file_location(f"stored_{name}", ROOT / "tests" / "core" / "stored" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.shapes()
-
-
-def written(path, name, stem=None):
-    shapes, metadata = layout(name)
-    torch.manual_seed(0)
-    weights = {key: torch.randn(shape) * 0.1 for key, shape in shapes.items()}
-    if stem is not None:
-        weights["input_blocks.0.0.weight"] = torch.randn(32, stem, 3, 3) * 0.1
-    save_file(weights, path, metadata=metadata)
-    return path
 
 
 @pytest.fixture(scope="module")

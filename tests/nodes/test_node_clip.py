@@ -1,34 +1,18 @@
 """Do the CLIP nodes load, rank and guide, with a tiny random CLIP from its files?"""
 
-import importlib
-import json
-
 import pytest
+import tiny_clip
 import torch
 from pack import CORE, NODES
-from safetensors.torch import save_file
 from tiny_stages import tiny_prompt, tiny_stage
 
 from imagen_host import runtime
-
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @pytest.fixture
 def clip(tmp_path):
     """By way of Imagen Load CLIP, from a single file and its vocabulary."""
-    config, network = (importlib.import_module(f"{CORE.__name__}.clip.{name}") for name in ("config", "network"))
-    pieces = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
-    tower = {"width": 64, "layers": 2, "heads": 1, "mlp": 32}
-    text = config.TextConfig(**tower, vocab_size=len(pieces), positions=16, end=len(pieces) - 1)
-    vision = config.VisionConfig(**tower, side=16, patch=8)
-    torch.manual_seed(0)
-    made = network.ClipNetwork(config.ClipConfig(text=text, vision=vision, text_embed_dim=8, vision_embed_dim=8))
-    for weight in made.parameters():
-        torch.nn.init.normal_(weight, std=0.3)
-    save_file(made.state_dict(), tmp_path / "tiny.safetensors")
-    (tmp_path / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}))
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    tiny_clip.written(tmp_path)
     with runtime.use(runtime.Runtime(model_directories=[tmp_path])):
         node = NODES["ImagenLoadCLIP"]
         assert "tiny.safetensors" in node.INPUT_TYPES()["required"]["clip"][0]

@@ -230,3 +230,51 @@ def test_a_stage_of_another_maker_is_left_where_it_is(core, memory, make_stage):
     made = make_stage()
     stage = core.Stage(unet=made.unet, schedule=made.schedule, spec=made.spec)
     assert memory.loaded_stage(stage, pictures=1, height=16, width=16) is stage
+
+
+@pytest.fixture
+def guides(core, memory, tmp_path):
+    """A tiny CLIP and a classifier under ComfyUI's memory manager."""
+    parts = {name: importlib.import_module(f"{core.__name__}.{name}") for name in ("clip.config", "clip.network")}
+    parts |= {name: importlib.import_module(f"{core.__name__}.{name}") for name in ("classifiers.network", "unets.adm")}
+    tower = {"width": 64, "layers": 2, "heads": 1, "mlp": 32}
+    vision = parts["clip.config"].VisionConfig(**tower, side=16, patch=8)
+    clip = parts["clip.network"].ClipNetwork(parts["clip.config"].ClipConfig(vision=vision, vision_embed_dim=8))
+    adm = parts["unets.adm"].ADMConfig(**{**parts["unets.adm"].ADMConfig.tiny, "in_channels": 3})
+    settings = parts["classifiers.network"].ClassifierConfig(adm=adm, num_classes=5, image_size=16)
+    classifier = parts["classifiers.network"].NoisyClassifier(settings)
+    for weight in [*clip.parameters(), *classifier.parameters()]:
+        torch.nn.init.normal_(weight, std=0.2)
+    schedule = core.SCHEDULES["discrete"]()
+    made = core.Clip(clip.eval(), None), core.Classifier(network=classifier.eval(), schedule=schedule)
+    return [memory.managed_measure(each) for each in made]
+
+
+def pulls(core, guides):
+    """A guidance towards a text that nobody wrote, and one towards class 1."""
+    text = torch.nn.functional.normalize(torch.ones(1, 8), dim=-1)
+    towards = core.make_guidance("clip", scale=30.0, clip=guides[0], text=text)
+    return towards, core.make_guidance("classifier", scale=3.0, classifier=guides[1], labels=(1,))
+
+
+def test_what_guides_is_brought_beside_the_stage_and_pulls(run, core, memory, make_stage, prompt, guides):
+    stage = make_stage()
+    plain = draw(run, stage, prompt)
+    guided = run("ImagenBaseSample64", unet=stage, text=prompt, guidance=pulls(core, guides), **DRAW)[0]
+    assert (guided - plain).abs().max() > 1e-3
+    assert {each.patcher for each in (stage, *guides)} == set(model_management.loaded_models())
+
+
+def test_what_guides_is_on_the_card_whole_or_not_at_all(memory, managed, card, guides):
+    """Half of it there would be cast for each layer, into memory that the way back no longer finds as it was."""
+    stage = managed()
+    for each in guides:
+        each.patcher.load_device = CARD
+    card([stage, *guides], free=0)
+    memory.loaded_stage(stage, pictures=1, height=16, width=16, beside=guides)
+    for each in guides:
+        assert {weight.device.type for weight in each.network.parameters()} == {"meta"} and each.device == CARD
+        assert each.patcher.loaded_size() == each.patcher.model_size()
+    model_management.free_memory(1e30, CARD)
+    assert model_management.loaded_models() == []
+    assert {weight.device.type for each in guides for weight in each.network.parameters()} == {"cpu"}
