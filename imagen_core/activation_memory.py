@@ -34,7 +34,9 @@ def activation_bytes(config: UNetConfig, height: int, width: int, *, low_res: bo
         x_t = torch.empty(1, config.in_channels, height, width, dtype=dtype)
         told = Signals(pixels=x_t, aug_level=torch.empty(1)) if low_res else Signals()
         if config.text_embed_dim is not None:
-            told = told + network.encode_text(_text(config.text_embed_dim, dtype))
+            told = told + network.encode_text(_text(config, dtype))
+        if "image_embed" in config.inputs:
+            told = told + network.encode_image(torch.empty(1, config.image_embed_dim))
         if config.draws_classes:
             told = told + (network.encode_class() if config.null_class else network.encode_class(torch.zeros(1).long()))
         weights = [*network.parameters(), *network.buffers()]
@@ -58,9 +60,12 @@ def gradient_bytes(build: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> 
     return live.most + 2 * picture.nbytes
 
 
-def _text(dim: int, dtype: torch.dtype) -> TextEmbeds:
+def _text(config: UNetConfig, dtype: torch.dtype) -> TextEmbeds:
+    dim = config.text_embed_dim
     return TextEmbeds(
-        embeds=torch.empty(1, TEXT_TOKENS, dim, dtype=dtype), mask=torch.ones(1, TEXT_TOKENS, dtype=torch.bool)
+        embeds=torch.empty(1, TEXT_TOKENS, dim, dtype=dtype),
+        mask=torch.ones(1, TEXT_TOKENS, dtype=torch.bool),
+        pooled=torch.empty(1, getattr(config, "image_embed_dim", dim), dtype=dtype),
     )
 
 

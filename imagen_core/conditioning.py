@@ -6,6 +6,7 @@ Shapes: b batch, l tokens, d text width, n attention heads, k head width, e time
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -19,10 +20,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class TextEmbeds:
-    """A text encoder's output: `embeds` (b l d), `mask` (b l) bool, True where a token is real."""
+    """A text encoder's output: `embeds` (b l d), `mask` (b l) bool, True where a token is real.
+
+    pooled: (b e) the whole text in the space that it shares with pictures, not normalised; of a CLIP with its projection.
+    """
 
     embeds: Tensor
     mask: Tensor
+    pooled: Tensor | None = None
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> TextEmbeds:
+        """The same on a device, its numbers as `dtype`."""
+        pooled = None if self.pooled is None else self.pooled.to(device, dtype)
+        return TextEmbeds(embeds=self.embeds.to(device, dtype), mask=self.mask.to(device), pooled=pooled)
 
     @staticmethod
     def null(batch: int, dim: int, *, device: torch.device | str = "cpu") -> TextEmbeds:
@@ -50,11 +60,25 @@ class Tokens:
         """Zeros appended that the mask says are no tokens."""
         if not self.keys_values:
             return self
-        missing, keys = length - self.length, self.keys_values[0][0]
-        mask = torch.ones(keys.shape[0], self.length, dtype=torch.bool, device=keys.device)
+        missing = length - self.length
         longer = tuple(tuple(F.pad(part, (0, 0, 0, missing)) for part in pair) for pair in self.keys_values)
-        mask = F.pad(mask if self.mask is None else self.mask, (0, missing))
+        mask = F.pad(self._whole_mask(), (0, missing))
         return dataclasses.replace(self, keys_values=longer, mask=mask)
+
+    def __add__(self, other: Tokens) -> Tokens:
+        """Both, read under one softmax."""
+        pairs = zip(self.keys_values, other.keys_values, strict=True)
+        both = tuple(tuple(torch.cat(part, dim=-2) for part in zip(*pair, strict=True)) for pair in pairs)
+        if self.mask is None and other.mask is None:
+            return dataclasses.replace(self, keys_values=both)
+        mask = torch.cat([self._whole_mask(), other._whole_mask()], dim=1)
+        return dataclasses.replace(self, keys_values=both, mask=mask)
+
+    def _whole_mask(self) -> Tensor:
+        if self.mask is not None:
+            return self.mask
+        keys = self.keys_values[0][0]
+        return torch.ones(keys.shape[0], self.length, dtype=torch.bool, device=keys.device)
 
     @staticmethod
     def aligned(parts: Sequence[Tokens]) -> Sequence[Tokens]:
@@ -103,11 +127,10 @@ class Signals:
     steering: tuple[Any, ...] = ()  # steering.Steering: adapters that are asked for more of these at every call
 
     def __add__(self, other: Signals) -> Signals:
-        assert self.tokens is None or other.tokens is None, "two prompts for one network"
         return Signals(
             vector=_either(self.vector, other.vector, torch.add),
             aug_level=_either(self.aug_level, other.aug_level, torch.maximum),
-            tokens=self.tokens or other.tokens,
+            tokens=_either(self.tokens, other.tokens, operator.add),
             beside=self.beside + other.beside,
             pixels=_either(self.pixels, other.pixels, lambda a, b: torch.cat([a, b], dim=1)),
             features={
@@ -132,7 +155,7 @@ class Signals:
         )
 
 
-def _either(a: Tensor | None, b: Tensor | None, both: Callable[[Tensor, Tensor], Tensor]) -> Tensor | None:
+def _either(a: T | None, b: T | None, both: Callable[[T, T], T]) -> T | None:
     return b if a is None else a if b is None else both(a, b)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import weakref
 from dataclasses import dataclass, replace
 
-from .conditioning import TextEmbeds
+from torch import Tensor
+
+from .conditioning import TextEmbeds, part_of
 from .text.captions import prepared
 from .text.reading import AS_DEEPFLOYD, TextReading
 from .text.t5 import T5TextEncoder
@@ -13,10 +15,14 @@ from .text.t5 import T5TextEncoder
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """An encoded prompt and what guidance steers away from: a negative prompt, or None for zeroed embeddings."""
+    """An encoded prompt and what guidance steers away from: a negative prompt, or None for zeroed embeddings.
+
+    image_embed: CLIP's embeddings (b e) of what is to be seen, for a stage that draws such (unCLIP); None without one.
+    """
 
     text: TextEmbeds
     negative: TextEmbeds | None = None
+    image_embed: Tensor | None = None
 
     def as_read(self, reading: TextReading) -> Prompt:
         """Itself, whatever a stage would like: it has been read."""
@@ -44,6 +50,21 @@ class TypedPrompt:
             if self._reopen is not None:
                 self._encoder = None
         return self._read[reading]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturedPrompt:
+    """A prompt, typed or encoded, and CLIP's embeddings (b e) of what is to be seen."""
+
+    prompt: Prompt | TypedPrompt
+    image_embed: Tensor
+
+    def as_read(self, reading: TextReading) -> Prompt:
+        """Encoded as a stage reads it, with the embeddings."""
+        return replace(self.prompt.as_read(reading), image_embed=self.image_embed)
+
+
+Asked = Prompt | TypedPrompt | PicturedPrompt  # whatever a stage reads
 
 
 def encode_prompt(
@@ -83,5 +104,5 @@ def _encoded(encoder: T5TextEncoder, typed: tuple[str, str], reading: TextReadin
         read = [encoder.encode([each]) for each in texts]
     else:
         both = encoder.encode(texts, pad_to=reading.tokens)
-        read = [TextEmbeds(embeds=both.embeds[i : i + 1], mask=both.mask[i : i + 1]) for i in range(len(texts))]
+        read = [part_of(both, slice(i, i + 1)) for i in range(len(texts))]
     return Prompt(text=read[0], negative=read[1] if len(read) > 1 else None)

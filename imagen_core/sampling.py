@@ -215,7 +215,7 @@ def _started(x_T: Tensor, draw: Draw, stage: Stage) -> Tensor:
     return to_device(draw.x_T, stage)
 
 
-def _previewing(callback: Callback | None, space: Space) -> Callback | None:
+def previewing(callback: Callback | None, space: Space) -> Callback | None:
     """The callback, shown what can be looked at."""
     if callback is None or space.holds_pictures:
         return callback
@@ -239,7 +239,7 @@ def _run(
     x_T = _started(x_T, draw, stage)
     denoise = denoiser_of(stage, told, prompt, draw, len(x_T), tuple(x_T.shape[-2:]))
     times = times_of(stage, draw)
-    callback = _previewing(draw.callback, stage.spec.space)
+    callback = previewing(draw.callback, stage.spec.space)
     run = {"noise": lambda: noise(tuple(x_T.shape[1:]), stage.device), "callback": callback}
     if draw.init is None:
         x_0 = draw.sampler.sample(denoise, x_T, times, **run)

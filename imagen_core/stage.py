@@ -15,7 +15,7 @@ from .checkpoints.stage_spec import StageSpec
 from .classes import Classes
 from .conditioning import Signals, TextEmbeds, repeated
 from .predictor import Predictor
-from .prompts import Prompt, TypedPrompt
+from .prompts import Asked, Prompt
 from .schedules import Schedule, schedule_from_config
 from .steering import Steered
 
@@ -62,7 +62,7 @@ class Stage:
         """Whether the network was built to read a prompt at all."""
         return "text" in self.spec.inputs
 
-    def read(self, prompt: Prompt | TypedPrompt | None) -> Prompt:
+    def read(self, prompt: Asked | None) -> Prompt:
         """A prompt as this stage reads it. Raises ValueError where there is none."""
         if prompt is None:
             raise ValueError(
@@ -70,7 +70,7 @@ class Stage:
             )
         return prompt.as_read(self.spec.text)
 
-    def encode_prompt(self, prompt: Prompt | TypedPrompt | Classes | None, batch: int) -> dict[str, Signals]:
+    def encode_prompt(self, prompt: Asked | Classes | None, batch: int) -> dict[str, Signals]:
         """What `batch` images are told of the prompt, as "cond", and as "null" of what guidance steers away from.
 
         For a stage without text there is only "cond", and nothing in it; one that draws classes is told those.
@@ -84,9 +84,30 @@ class Stage:
             raise ValueError(f"the {self.spec.stage} stage draws no classes: connect an Imagen Text Encode node")
         if not self.reads_text:
             return {"cond": Signals()}
-        return {branch: self._told(text, batch) for branch, text in self.texts(prompt).items()}
+        told = {branch: self._told(text, batch) for branch, text in self.texts(prompt).items()}
+        if not self.reads_images:
+            return told
+        images = {"cond": self._image_embed(prompt, batch), "null": None}
+        return {branch: self.unet.encode_image(images[branch], batch) + text for branch, text in told.items()}
 
-    def texts(self, prompt: Prompt | TypedPrompt | None) -> dict[str, TextEmbeds]:
+    @property
+    def reads_images(self) -> bool:
+        """Whether the network draws what CLIP's embedding of a picture says."""
+        return "image_embed" in self.spec.inputs
+
+    def _image_embed(self, prompt: Asked, batch: int) -> Tensor:
+        """One row an image, (batch e). Raises ValueError where there are none, or neither one nor `batch`."""
+        embeds = self.read(prompt).image_embed
+        if embeds is None:
+            raise ValueError(
+                f"this {self.spec.stage} stage draws what an image embedding says, and got none: put Imagen unCLIP "
+                "Conditioning between the prompt and the sampler"
+            )
+        if len(embeds) not in (1, batch):
+            raise ValueError(f"{len(embeds)} image embeddings for {batch} images: give one, or one an image")
+        return embeds.to(self.device, self.dtype).expand(batch, -1)
+
+    def texts(self, prompt: Asked | None) -> dict[str, TextEmbeds]:
         """The prompt by branch, encoded but not yet read by the network; nothing for a stage without text."""
         if not self.reads_text:
             return {}
@@ -116,9 +137,7 @@ class Stage:
         prompts = embeds.embeds.shape[0]
         if prompts not in (1, batch):
             raise ValueError(f"{prompts} prompts for {batch} images: give one prompt, or one an image")
-        encoded = self.unet.encode_text(
-            TextEmbeds(embeds=embeds.embeds.to(self.device, self.dtype), mask=embeds.mask.to(self.device))
-        )
+        encoded = self.unet.encode_text(embeds.to(self.device, self.dtype))
         return encoded if prompts == batch else repeated(encoded, batch)
 
 

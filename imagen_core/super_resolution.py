@@ -57,10 +57,12 @@ def upsample(image: Tensor, size: tuple[int, int], method: str) -> Tensor:
     """Enlarge a small picture (b c h w) to (b c *size) as its network was trained to see it: StageSpec.low_res_resize.
 
     "area_bilinear" is `resize`. "align_corners" is bilinear between the outermost pixel centres, DeepFloyd IF's way, and
-    moves content by up to half a small pixel towards the edges.
+    moves content by up to half a small pixel towards the edges. "bicubic" is Karlo's, and may leave [-1, 1] a little.
     """
     if method == "align_corners":
         return F.interpolate(image, size=size, mode="bilinear", align_corners=True)
+    if method == "bicubic":
+        return F.interpolate(image, size=size, mode="bicubic", align_corners=False, antialias=True)
     return resize(image, size)
 
 

@@ -31,6 +31,7 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         metavar="NAME=VALUE",
         help="weights only: what shapes do not tell of a network of your own, kept in the file (num_heads=4)",
     )
+    add("--stats", metavar="FILE", help="a prior's weights only: its file of mean and deviation (ViT-L-14_stats.th)")
     convert.set_defaults(handler=convert_file)
 
 
@@ -38,8 +39,10 @@ def convert_file(options: argparse.Namespace) -> None:
     """Print the prompt, or the path of the new file."""
     if Path(options.file).suffix.lower() in ARCHIVES:
         print(_convert_weights(options))
-    elif options.out or options.flag:
-        raise ValueError("--out and --flag are for weights; a workflow's prompt is printed: convert NAME > prompt.json")
+    elif options.out or options.flag or options.stats:
+        raise ValueError(
+            "--out, --flag and --stats are for weights; a workflow's prompt is printed: convert NAME > x.json"
+        )
     else:
         _convert_workflow(options.file)
 
@@ -48,9 +51,9 @@ def _convert_weights(options: argparse.Namespace) -> Path:
     from .registry import load_pack, pack_folder
 
     core = sys.modules[f"{load_pack(pack_folder()).__name__}.imagen_core"]
-    out = place(options.out) if options.out else None
+    out, stats = (place(name) if name else None for name in (options.out, options.stats))
     try:
-        return core.convert_weights(place(options.file), out, facts=_facts(options.flag))
+        return core.convert_weights(place(options.file), out, facts=_facts(options.flag), stats=stats)
     except FileNotFoundError as error:
         raise ValueError(str(error)) from error
 

@@ -27,20 +27,26 @@ NESTED = 3
 
 
 def convert_weights(
-    path: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, facts: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    facts: Mapping[str, str] | None = None,
+    stats: str | os.PathLike[str] | None = None,
 ) -> Path:
     """Write the tensors of `path` to `out` (beside it by default), whole or not at all; returns where they are.
 
-    Names, shapes and dtypes stay as they are. facts: texts for the file's metadata. Raises FileNotFoundError, and
+    Names, shapes and dtypes stay as they are. facts: texts for the file's metadata. stats: a prior's file of mean and
+    deviation (Karlo's ViT-L-14_stats.th), which are put in as clip_mean and clip_std. Raises FileNotFoundError, and
     ValueError for what is no table of weights, names a type that is not allowed, or is damaged, and where `out` exists.
     """
     path = Path(path)
     target = path.with_suffix(".safetensors") if out is None else Path(out)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file at {path}: check the name")
+    for file in (path, *([] if stats is None else [Path(stats)])):
+        if not file.is_file():
+            raise FileNotFoundError(f"no file at {file}: check the name")
     if target.exists():
         raise ValueError(f"{target} is there already: delete it first, or name another with --out")
-    tensors = _weights_of(_loaded(path), path)
+    tensors = _weights_of(_loaded(path), path) | ({} if stats is None else _stats_of(Path(stats)))
     with whole(target) as draft:
         write_safetensors(draft, {key: _alone(tensor) for key, tensor in tensors.items()}, dict(facts or {}))
     return target
@@ -72,6 +78,17 @@ def _weights_of(loaded: Any, path: Path) -> dict[str, Tensor]:
             return tensors
         loaded = next((loaded[key] for key in INSIDE if key in loaded), None)
     raise ValueError(f"{path} holds no table of weights by name, also not under {', '.join(INSIDE)}")
+
+
+def _stats_of(path: Path) -> dict[str, Tensor]:
+    """Mean and deviation, each (1 e), of a file that holds the two of them."""
+    loaded = _loaded(path)
+    rows = loaded if isinstance(loaded, (list, tuple)) else ()
+    if len(rows) != 2 or not all(isinstance(row, Tensor) and row.ndim == 1 for row in rows):
+        raise ValueError(
+            f"{path} is no pair of a mean and a deviation: choose the prior's own, such as ViT-L-14_stats.th"
+        )
+    return {name: row[None] for name, row in zip(("clip_mean", "clip_std"), rows, strict=True)}
 
 
 def _alone(tensor: Tensor) -> Tensor:

@@ -24,6 +24,13 @@ VARIANCES = {
     "fixed_small_log": "posterior",
     "fixed_large": "beta",
 }
+# What Karlo's own scheduler means where a file says nothing, in terms of DDPM's, which took its place.
+UNCLIP = {
+    "beta_schedule": "squaredcos_cap_v2",
+    "timestep_spacing": "linspace",
+    "variance_type": "fixed_small_log",
+    "clip_sample_range": 1.0,
+}
 PUBLISHED = {"name": "discrete", "betas": "squaredcos_cap_v2", "num_timesteps": 1000}
 
 # What schedulers other than DDPM's know besides, with the values that mean what our samplers do (None: any). diffusers
@@ -79,6 +86,8 @@ def published_facts(*, enlarges: bool) -> SchedulerFacts:
 def read_scheduler(path: Path) -> SchedulerFacts:
     """The facts of one file. Raises ValueError naming it and the setting that is unknown, wrong or not to be had here."""
     settings = read_settings(path)
+    if settings.get("_class_name") == "UnCLIPScheduler":
+        settings = UNCLIP | settings | {"_class_name": "DDPMScheduler"}
     try:
         return _facts(_Settings(settings))
     except ValueError as error:

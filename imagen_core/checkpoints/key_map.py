@@ -40,6 +40,14 @@ def same_keys(network: nn.Module) -> KeyMap:
     return {key: Entry({key: tuple(tensor.shape)}) for key, tensor in network.state_dict().items()}
 
 
+def prefixed(table: KeyMap, ours: str = "", theirs: str = "") -> KeyMap:
+    """The map of a part of a network, or of a file whose names all begin with `theirs`."""
+    return {
+        f"{ours}{key}": Entry({f"{theirs}{part}": shape for part, shape in entry.parts.items()}, entry.join)
+        for key, entry in table.items()
+    }
+
+
 def stacked(keys: list[str], shape: tuple[int, ...]) -> Entry:
     """Tensors of one size, joined along their first axis to `shape`: q, k and v that are stored apart."""
     return Entry({key: (shape[0] // len(keys), *shape[1:]) for key in keys})

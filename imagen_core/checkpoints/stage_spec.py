@@ -11,7 +11,7 @@ from ..spaces import Pixels, Space
 from ..text.reading import TextReading
 from ..unets import UNetConfig
 
-LOW_RES_RESIZES = ("area_bilinear", "align_corners")
+LOW_RES_RESIZES = ("area_bilinear", "align_corners", "bicubic")
 _STAGE = re.compile(r"(base|sr)([1-9]\d{0,3})")
 
 

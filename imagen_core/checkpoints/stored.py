@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,12 @@ import torch
 
 from .._settings_file import read_settings
 from .._weight_files import Variant, all_there, shards_of, weight_sets
-from .weights import Weights, open_weights
+from .weights import Beside, Weights, open_weights
 
 PUBLISHED = "diffusion_pytorch_model"  # what diffusers calls the weights of any network
 ORIGINAL = "pytorch_model"
+# Folders of a pipeline, and that whose weights belong to theirs: Karlo's, under its name before the keys.
+BESIDE = {"decoder": "text_proj", "super_res_first": "super_res_last"}
 INSIDE = ("unet", "transformer", "")  # where in a pipeline's folder its network is; "" is the folder itself
 
 
@@ -63,8 +65,27 @@ def stored_at(path: Path, dtype: torch.dtype = torch.float32) -> Iterator[Stored
         folder, files = path.parent, shards_of(path)
     else:
         raise FileNotFoundError(f"no checkpoint at {path}; check the name, or put the file there")
-    with open_weights(files) as weights:
-        yield Stored(path, folder, weights, path.is_dir() or path.name.startswith(PUBLISHED))
+    published = path.is_dir() or path.name.startswith(PUBLISHED)
+    with ExitStack() as stack:
+        weights = stack.enter_context(open_weights(files))
+        others = _files_beside(folder, dtype) if published else {}
+        if others:
+            opened = {f"{name}.": stack.enter_context(open_weights(found)) for name, found in others.items()}
+            weights = Beside(weights, opened)
+        yield Stored(path, folder, weights, published)
+
+
+def _files_beside(folder: Path, dtype: torch.dtype) -> dict[str, list[Path]]:
+    """The files of the folder that belongs to this one, by its name; nothing where there is none."""
+    name = BESIDE.get(folder.name)
+    files = None if name is None else _set_in(folder.parent / name, PUBLISHED, dtype)
+    return {} if files is None else {name: files}
+
+
+def _set_in(folder: Path, name: str, dtype: torch.dtype) -> list[Path] | None:
+    """The files of one set of weights in a folder, of several the closest to `dtype`; None where there are none."""
+    sets = weight_sets(folder, name, ".safetensors") or weight_sets(folder, name, ".bin")
+    return all_there(_closest(sets, dtype).files) if sets else None
 
 
 def _find_in(path: Path, dtype: torch.dtype) -> tuple[Path, list[Path]]:
@@ -72,9 +93,8 @@ def _find_in(path: Path, dtype: torch.dtype) -> tuple[Path, list[Path]]:
     if (path / "config.yml").is_file():  # else pytorch_model is a text encoder's name too
         tried.append((path, ORIGINAL))
     for folder, name in tried:
-        sets = weight_sets(folder, name, ".safetensors") or weight_sets(folder, name, ".bin")
-        if sets:
-            return folder, all_there(_closest(sets, dtype).files)
+        if (files := _set_in(folder, name, dtype)) is not None:
+            return folder, files
     places = ", ".join(f"{inner}/" for inner in INSIDE if inner)
     raise ValueError(
         f"{path} holds no stage: expected {PUBLISHED}.safetensors in it or in its {places}, or config.yml with "

@@ -94,6 +94,30 @@ class _Archive:
         return aligned(self._tensors[key].to(dtype))
 
 
+class Beside:
+    """Weights, and those of other files behind a prefix: what was published in parts."""
+
+    def __init__(self, first: Weights, others: dict[str, Weights]) -> None:
+        self._parts = {"": first, **others}
+        self.files = [file for part in self._parts.values() for file in part.files]
+        self.metadata = first.metadata
+        self.shapes = self._joined("shapes")
+        self.dtypes = self._joined("dtypes")
+        self.scales = self._joined("scales")
+        self._where = {f"{prefix}{key}": (part, key) for prefix, part in self._parts.items() for key in part.shapes}
+
+    def _joined(self, name: str) -> dict[str, Any]:
+        return {
+            f"{prefix}{key}": value
+            for prefix, part in self._parts.items()
+            for key, value in getattr(part, name).items()
+        }
+
+    def read(self, key: str, dtype: torch.dtype) -> Tensor:
+        part, inside = self._where[key]
+        return part.read(inside, dtype)
+
+
 def _refuse_twice(key: str, known: dict[str, Any], file: Path) -> None:
     if key in known:
         raise ValueError(f"{file}: {key!r} is also in another file of this model; keep one of them")

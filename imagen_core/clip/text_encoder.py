@@ -8,12 +8,13 @@ Shapes: b prompts, l tokens, d the tower's width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..text.own_network import Batch, checked, visiting
 from ..text.tokenizer import Tokenizer
@@ -52,6 +53,16 @@ class ClipTextNetwork:
         with visiting(self):
             hidden = [self.module(ids).hidden for ids, _ in batches]
         return checked(hidden, self.file, self.clip.state_dict().items())
+
+
+def pooling_of(clip: ClipNetwork) -> Callable[[Tensor], Tensor] | None:
+    """What makes of the hidden states at texts' ends (b d) their vectors in the common space (b e), in float32 on the CPU.
+
+    None for a tower whose file has no projection.
+    """
+    if clip.text_projection is None:
+        return None
+    return lambda ends: F.linear(ends.float().cpu(), clip.text_projection.weight.detach().float().cpu())
 
 
 def load_clip_text_encoder(

@@ -11,7 +11,7 @@ import torch
 
 from ..clip.config import KINDS as CLIP_KINDS
 from ..clip.names import towers_in
-from ..clip.text_encoder import load_clip_text_encoder
+from ..clip.text_encoder import load_clip_text_encoder, pooling_of
 from .archives import open_archive
 from .bert_config import BertConfig, bert_config_from_json
 from .bert_network import BertNetwork
@@ -76,7 +76,8 @@ def load_text_encoder(
         clip, clip_tokenizer = load_clip_text_encoder(
             path, tokenizer=given, tokenizer_places=places, device=device, dtype=dtype
         )
-        return T5TextEncoder(clip, clip_tokenizer, max_tokens=clip.config.max_positions, reopen=reopen)
+        pooling = pooling_of(clip.clip)
+        return T5TextEncoder(clip, clip_tokenizer, max_tokens=clip.config.max_positions, reopen=reopen, pooling=pooling)
     if kind not in OWN_KINDS:
         hub_network, hub_tokenizer = load_hub_encoder(path, kind, device=device, dtype=dtype)
         return T5TextEncoder(

@@ -45,7 +45,8 @@ class T5TextEncoder:
     """encoder.encode(texts) -> TextEmbeds. Repeated prompts come from memory, and from `files` if given.
 
     embed_dim: d. max_tokens: longest prompt, its end mark included. fingerprint: names the weights in `files`. reopen: makes
-    the same encoder again from its files; None where there are none.
+    the same encoder again from its files; None where there are none. pooling: makes of the hidden states at prompts' ends
+    (b d) their vectors (b e), `TextEmbeds.pooled`; None where the encoder has none.
     """
 
     def __init__(
@@ -58,11 +59,12 @@ class T5TextEncoder:
         files: PromptFiles | None = None,
         fingerprint: str = "",
         reopen: Callable[[], T5TextEncoder] | None = None,
+        pooling: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.network, self.tokenizer, self.max_tokens = network, tokenizer, max_tokens
         self.embed_dim: int = network.config.d_model
         self.remembered = EncodedPrompts(remember)
-        self.files, self.fingerprint, self.reopen = files, fingerprint, reopen
+        self.files, self.fingerprint, self.reopen, self.pooling = files, fingerprint, reopen, pooling
         if tokenizer.size > network.config.vocab_size:
             raise ValueError(
                 f"the tokenizer knows {tokenizer.size} tokens and the text encoder {network.config.vocab_size}: they do "
@@ -160,4 +162,5 @@ class T5TextEncoder:
         embeds = torch.nn.utils.rnn.pad_sequence([each.embeds for each in encodings], batch_first=True)  # b l d
         counts = torch.tensor([each.tokens for each in encodings])
         mask = torch.arange(embeds.shape[1]) < counts[:, None]
-        return TextEmbeds(embeds=embeds.to(self.device), mask=mask.to(self.device))
+        pooled = None if self.pooling is None else self.pooling(embeds[torch.arange(len(counts)), counts - 1])
+        return TextEmbeds(embeds=embeds, mask=mask, pooled=pooled).to(self.device, embeds.dtype)

@@ -28,7 +28,9 @@ class UNetConfig:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What enters besides x_t and the time, some of: text, class, low_res, aug_level, known, mask, estimate."""
+        """What enters besides x_t and the time, some of: text, image_embed, class, low_res, aug_level, known, mask,
+        estimate.
+        """
         return () if self.text_embed_dim is None else ("text",)
 
     @property

@@ -182,6 +182,16 @@ def test_prompts_are_read_as_transformers_reads_them(folder):
         assert load_text_encoder(folder).encode(["fox " * 50]).embeds.shape == (1, 24, 128)
 
 
+@torch.no_grad()
+def test_a_prompts_vector_is_its_place_in_the_common_space(folder):
+    """Not normalised, as a prior and a decoder read it, whether padded or not."""
+    encoder, ids = load_text_encoder(folder), token_ids(folder, TEXTS)
+    model = oracle(folder)
+    expected = model.text_projection(model.text_model(ids).pooler_output)
+    for read in (encoder.encode(TEXTS), encoder.encode(TEXTS, pad_to=24)):
+        torch.testing.assert_close(read.pooled, expected, **BOUND)
+
+
 def test_a_file_with_a_text_tower_alone_is_a_text_encoder(quick, tmp_path):
     weights = load_file(quick / "model.safetensors")
     save_file(
@@ -191,6 +201,7 @@ def test_a_file_with_a_text_tower_alone_is_a_text_encoder(quick, tmp_path):
         load_text_encoder(tmp_path / "clip_l.safetensors")
     encoder = load_text_encoder(tmp_path / "clip_l.safetensors", tokenizer_places=[quick])
     assert torch.equal(encoder.encode(TEXTS).embeds, load_text_encoder(quick).encode(TEXTS).embeds)
+    assert encoder.encode(TEXTS).pooled is None  # it has no projection
     assert list(find_text_encoders(tmp_path)) == [tmp_path / "clip_l.safetensors"] and not list(find_clips(tmp_path))
 
 

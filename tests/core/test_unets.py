@@ -102,8 +102,9 @@ CONFIGS = {
 }
 
 # Networks that came later bring their own; deepfloyd_if reads padding as text, another contract: test_deepfloyd_unet.py.
+# karlo_decoder is told a picture besides: test_karlo.py.
 # Those that read no text: test_patch_transformers.py.
-NAMED = {unet_config_to_dict(config)["kind"] for config in CONFIGS.values()} | {"deepfloyd_if"}
+NAMED = {unet_config_to_dict(config)["kind"] for config in CONFIGS.values()} | {"deepfloyd_if", "karlo_decoder"}
 CONFIGS |= {
     kind: config_cls(**{"text_embed_dim": WIDTH, **config_cls.tiny})
     for kind, (config_cls, _) in UNETS.items()
