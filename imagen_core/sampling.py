@@ -19,8 +19,9 @@ from .draw import Draw
 from .guidance.classifier_free import ClassifierFreeGuidance
 from .inpainting import sample_from
 from .noise import BatchNoise
+from .predictions import prediction_of
 from .prompts import Prompt, TypedPrompt
-from .samplers import RESPACINGS, Sampler
+from .samplers import RESPACINGS, SAMPLERS, Sampler
 from .samplers._base import Callback
 from .settings import make_thresholding
 from .spaces import Space
@@ -153,6 +154,15 @@ def _check_size(height: int, width: int, factor: float, *, tiled: bool) -> None:
         )
 
 
+def _check_jumps(stage: Stage, sampler: Sampler) -> None:
+    """A consistency model under a solver draws nonsense, and another network under its sampler a blur."""
+    jumps = prediction_of(stage.spec.prediction_type).jumps
+    if sampler.jumps != jumps:
+        fit = sorted(name for name, each in SAMPLERS.items() if each.jumps == jumps)
+        kind = "no consistency model" if sampler.jumps else "a consistency model"
+        raise ValueError(f"sampler {sampler.name}: this stage is {kind}; choose {', '.join(fit)}")
+
+
 def default_thresholding(stage: Stage) -> Thresholding:
     """What a stage is sampled with when nobody says otherwise: as its checkpoint asks, or as its space does."""
     asked = stage.spec.defaults
@@ -188,6 +198,7 @@ def denoiser_of(
     size: tuple[int, int],
 ) -> Denoiser:
     """One run's `denoise` for `count` pictures of a size (height, width). told: what a stage is told, by branch."""
+    _check_jumps(stage, draw.sampler)
     return Denoiser(
         tiled(stage.predictor, draw.tiling),
         controlled(draw.controls, stage, prompt, told(stage), count, size),

@@ -7,13 +7,14 @@ from . import _host, _sockets
 
 SAMPLER_TIP = (
     "dpmpp_2m: fast and exact, the default. dpmpp_2m_sde: the same with fresh noise each step. heun: two calls a step. "
-    "ddim: deterministic, wants 50 steps or more. ddpm: the paper's ancestral sampler, wants 100 or more."
+    "ddim: deterministic, wants 50 steps or more. ddpm: the paper's ancestral sampler, wants 100 or more. consistency: for "
+    "consistency models, which no other draws; 1 to 4 steps."
 )
 SPACING_TIP = (
     "At which noise levels the network is called. auto: the checkpoint's or the sampler's own. uniform: even steps of time, "
-    "DeepFloyd IF's plain number of steps. logsnr: suits dpmpp_2m. karras: EDM's. leading, linspace and trailing count "
-    "timesteps as diffusers does. The others are DeepFloyd IF's own lists, "
-    "for ddpm on its checkpoints: smart100 or smart50 for stage I, smart50 or super27 for stage II. Their number is the "
+    "DeepFloyd IF's plain number of steps. logsnr: suits dpmpp_2m. karras: EDM's. consistency: that sampler's own. leading, "
+    "linspace and trailing count timesteps as diffusers does. The others are DeepFloyd IF's own lists, for ddpm on its "
+    "checkpoints: smart100 or smart50 for stage I, smart50 or super27 for stage II. Their number is the "
     "number of steps, whatever `steps` says."
 )
 INIT_TIP = (

@@ -7,7 +7,8 @@ KNOWN = {"eta", "gamma", "fixed"}
 RESPACING_TIP = (
     "Improved DDPM's respacing, for checkpoints with timesteps (DeepFloyd IF, ADM, DiT): the timesteps are cut into as many "
     "equal sections as there are numbers, and each number is how many of its section are called, from clean to noisy: "
-    "10,10,3,2,2. One number alone is spread evenly: 250. Empty: the sampling node's own spacing and steps."
+    "10,10,3,2,2. One number alone is spread evenly: 250. In brackets the very timesteps, from noisy to clean: "
+    "[999, 700, 400, 100]. Empty: the sampling node's own spacing and steps."
 )
 GAMMA_TIP = (
     "ddpm only: the variance of a step. 0 is the posterior's (fixed small), 1 is beta's (fixed large), between them in "

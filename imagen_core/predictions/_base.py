@@ -18,6 +18,7 @@ class PredictionType(ABC):
     """A frozen dataclass, of no settings so far, with the way there and the way back."""
 
     name: ClassVar[str]
+    jumps: ClassVar[bool] = False  # whether x_0 is where a path ends, as of consistency models, and not a mean
 
     @abstractmethod
     def target(self, x_0: Tensor, eps: Tensor, alpha: Scale, sigma: Scale) -> Tensor:

@@ -42,6 +42,7 @@ class Sampler(ABC):
     # Half of it is the lambda at which DPM-Solver clips a cosine schedule (DeepFloyd IF's configuration says -5.1): from
     # earlier times a solver carries an x_0 that is the network's error many times over. DDPM forgets it, and starts at 1.
     noisiest_logsnr: ClassVar[float] = -10.2
+    jumps: ClassVar[bool] = False  # whether it asks for a network whose x_0 is where a path ends, see `PredictionType`
 
     @abstractmethod
     def advance(self, denoise: Denoise, x_t: Tensor, grid: list[Level], noise: Noise) -> Tensor:

@@ -37,13 +37,15 @@ def time_grid(
     """The times of `calls` calls of the network: (calls,) float64 on the CPU, strictly decreasing in [0, 1].
 
     After the last of them a sampler jumps to the clean picture. spacing: a key of SPACINGS, of STRIDES, or of RESPACINGS,
-    or a list as those have them, "10,10,3,2,2"; the last two fix the number of calls themselves, whatever `calls` is.
-    noisiest_logsnr: no call is noisier than this. Raises
-    ValueError for an unknown spacing, no calls, more calls than a discrete schedule has timesteps, or timesteps asked of
-    a schedule that has none.
+    or a list as those have them, "10,10,3,2,2", or in brackets the very timesteps, "[999, 700, 400, 100]" (times in
+    [0, 1] of a schedule without timesteps); all but the first two fix the number of calls, whatever `calls` is.
+    noisiest_logsnr: no call is noisier than this but those in brackets. Raises ValueError for an unknown spacing, no
+    calls, more calls than a discrete schedule has timesteps, or timesteps asked of a schedule that has none.
     """
     if calls < 1:
         raise ValueError(f"{calls} calls of the network draw nothing: ask for at least 1")
+    if spacing.startswith("["):
+        return _these(spacing, schedule)
     if counts := listed(spacing):
         return _called(respace(counts, _timesteps_of(schedule, spacing)), schedule, noisiest_logsnr)
     if spacing in STRIDES:
@@ -81,6 +83,21 @@ def listed(spacing: str | None) -> tuple[int, ...]:
     numbers = (spacing or "").replace(" ", "").split(",")
     counts = tuple(int(number) for number in numbers) if all(map(str.isdecimal, numbers)) else ()
     return counts if sum(counts) else ()
+
+
+def _these(spacing: str, schedule: Schedule) -> Tensor:
+    """The calls that a list in brackets names one by one. ValueError for what is no such list."""
+    discrete = isinstance(schedule, DiscreteSchedule)
+    most = schedule.num_timesteps - 1 if discrete else 1.0
+    try:
+        named = [float(number) for number in spacing.strip().removeprefix("[").removesuffix("]").split(",")]
+    except ValueError:
+        named = []
+    whole = not discrete or all(number.is_integer() for number in named)
+    if not named or not whole or sorted(set(named))[::-1] != named or not 0 <= named[-1] <= named[0] <= most:
+        kind = f"timesteps, whole numbers from {most:g} to 0" if discrete else "times from 1 to 0"
+        raise ValueError(f"spacing {spacing!r} lists no {kind}, from noisy to clean: [{most:g}, {0.5 * most:.1g}, 0]")
+    return torch.tensor(named, dtype=torch.float64) / most
 
 
 def _uniform(schedule: Schedule, calls: int, noisiest_logsnr: float) -> Tensor:
@@ -140,10 +157,18 @@ def _karras(schedule: Schedule, calls: int, noisiest_logsnr: float, rho: float =
     return schedule.logsnr_to_t(-2.0 * rho * torch.log(_linspace(*sigma_ve.tolist(), calls)))
 
 
+def _consistency(schedule: Schedule, calls: int, noisiest_logsnr: float, rho: float = 7.0) -> Tensor:
+    """The same over all of the schedule, whose clean end is stepped to and not called: a single call is the noisiest."""
+    noisiest, cleanest = schedule.logsnr(torch.tensor([1.0, 0.0], dtype=torch.float64)).tolist()
+    ends = [math.exp(-0.5 * logsnr / rho) for logsnr in (max(noisiest, noisiest_logsnr), cleanest)]
+    return schedule.logsnr_to_t(-2.0 * rho * torch.log(_linspace(*ends, calls + 1)[:-1]))
+
+
 SPACINGS: dict[str, Callable[[Schedule, int, float], Tensor]] = {
     "uniform": _uniform,
     "logsnr": _uniform_logsnr,
     "karras": _karras,
+    "consistency": _consistency,
 }
 STRIDES: dict[
     str, Callable[[Schedule, int, float], Tensor]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from deepfloyd_fixtures import original_weights
 
 from imagen_core import load_checkpoint, read_spec
 from imagen_core.checkpoints.adm_keys import apart, cell_places, trunk_map
-from imagen_core.checkpoints.readers.adm import PUBLISHED, config_from_shapes
+from imagen_core.checkpoints.readers.adm import PUBLISHED, _flags, config_from_shapes, spec_of
 from imagen_core.conditioning import Signals, Tokens
 from imagen_core.super_resolution import upsample
 from imagen_core.unets import ADM, ADMConfig, build_unet
@@ -88,6 +89,52 @@ def test_a_file_of_openais_draws_what_diffusers_draws(new_order, time, tmp_path)
     with torch.inference_mode():
         found = unet(x_t, torch.full((2,), float(time)), unet.encode_class(LABELS))
         close(found, peer(x_t, time, class_labels=LABELS).sample)
+
+
+def folder_of(peer, folder, **scheduler):
+    """A pipeline's folder as diffusers saves it."""
+    from diffusers import DDPMPipeline, DDPMScheduler
+
+    DDPMPipeline(unet=peer, scheduler=DDPMScheduler(**scheduler)).save_pretrained(folder)
+    return folder
+
+
+def test_a_folder_of_diffusers_is_the_same_network(tmp_path):
+    """Its pipeline's folder, its unet/ alone beside scheduler/, and OpenAI's file of the same weights."""
+    peer = theirs()
+    folder = folder_of(peer, tmp_path / "adm", variance_type="learned_range", beta_schedule="squaredcos_cap_v2")
+    unet, spec = load_checkpoint(folder)
+    assert (spec.stage, spec.prediction_type, spec.learned_variance) == ("base16", "eps", True)
+    assert spec.schedule_config["betas"] == "squaredcos_cap_v2" and spec == read_spec(folder / "unet")
+    with torch.inference_mode():
+        found = unet(inputs(), torch.full((2,), 417.0), unet.encode_class(LABELS))
+        close(found, peer(inputs(), 417, class_labels=LABELS).sample)
+    weights = {key: value.contiguous() for key, value in original_weights(peer, head_by_head=True).items()}
+    save_file(weights, tmp_path / "a.safetensors", metadata={"image_size": "16", "num_head_channels": "32"})
+    other, _ = load_checkpoint(tmp_path / "a.safetensors")
+    assert all(torch.equal(other.state_dict()[key], value) for key, value in unet.state_dict().items())
+
+
+def test_a_folder_whose_scheduler_contradicts_the_network_is_named(tmp_path):
+    folder = folder_of(theirs(), tmp_path / "adm", variance_type="fixed_small")
+    with pytest.raises(ValueError, match="puts out a variance.*variance_type to learned_range"):
+        read_spec(folder)
+
+
+def test_openais_consistency_models_are_not_taken_for_adms():
+    """The same names and shapes but for the head; their networks read q, k and v in the new order."""
+    with torch.device("meta"):
+        unet = ADM(
+            ADMConfig(channels=(192, 384, 576, 768), num_res_blocks=(3,) * 4, attention=(False, True, True, True))
+        )
+    shapes = {key: shape for entry in trunk_map(unet, "original").values() for key, shape in entry.parts.items()}
+    shapes["out.2.weight"] = (3, 192, 3, 3)
+    with pytest.raises(ValueError, match="no variance.*--flag noise_schedule=consistency"):
+        _flags(SimpleNamespace(shapes=shapes, metadata={}))
+    told = {"noise_schedule": "consistency", "use_new_attention_order": "true"}
+    flags = _flags(SimpleNamespace(shapes=shapes, metadata=told))
+    spec = spec_of(config_from_shapes(shapes, flags), flags)
+    assert (spec.stage, spec.prediction_type, spec.learned_variance) == ("base64", "consistency", False)
 
 
 def test_an_upsampler_reads_the_small_picture_enlarged(tmp_path):

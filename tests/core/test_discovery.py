@@ -60,7 +60,7 @@ def test_what_the_papers_need_is_there():
 
 
 def test_config_errors_name_the_key():
-    with pytest.raises(ValueError, match="cosine, discrete, flow, linear"):
+    with pytest.raises(ValueError, match="cosine, discrete, edm, flow, linear"):
         schedule_from_config({"name": "sigmoid"})
     with pytest.raises(ValueError, match="None.*cosine"):
         schedule_from_config({"shift": 1.0})

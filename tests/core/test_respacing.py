@@ -72,3 +72,22 @@ def test_small_and_large_are_ddpms():
     for gamma, table in ((0.0, SCHEDULE.posterior_variance_table), (1.0, SCHEDULE.beta_table)):
         sigma = DDPM(gamma=gamma)._sigma(Prediction(None, None), *grid)
         assert sigma**2 == pytest.approx(float(table[500]), rel=1e-9)
+
+
+def test_a_list_in_brackets_is_called_as_it_stands():
+    times = time_grid(DiscreteSchedule(), 7, "[999, 700,400, 0]")
+    assert (times * 999).round().tolist() == [999, 700, 400, 0]
+    assert time_grid(CosineSchedule(), 7, "[1, 0.5, 0.25]").tolist() == [1.0, 0.5, 0.25]
+    evenly = "[" + ",".join(map(str, respace((50,)))) + "]"
+    assert torch.equal(time_grid(DiscreteSchedule(), 1, evenly), time_grid(DiscreteSchedule(), 1, "50"))
+
+
+@pytest.mark.parametrize("spacing", ["[]", "[1, 2]", "[1000, 0]", "[5, 5]", "[3.5]", "[7, -1]", "[a]", "[nan]", "[9, 3"])
+def test_a_list_in_brackets_that_is_none_is_named(spacing):
+    if spacing == "[9, 3":  # a bracket forgotten
+        assert len(time_grid(DiscreteSchedule(), 1, spacing)) == 2
+        return
+    with pytest.raises(ValueError, match="whole numbers from 999 to 0, from noisy to clean"):
+        time_grid(DiscreteSchedule(), 5, spacing)
+    with pytest.raises(ValueError, match="times from 1 to 0"):
+        time_grid(CosineSchedule(), 5, "[999, 3]")

@@ -48,8 +48,11 @@ def assert_within_three_sigma(x_0: torch.Tensor, mixture: GaussianMixture) -> No
     assert ((shares - weights).abs() < 3 * (weights * (1 - weights) / count).sqrt()).all()
 
 
+SOLVERS = [name for name, sampler in SAMPLERS.items() if not sampler.jumps]  # for networks that predict a mean
+
+
 @pytest.mark.parametrize("schedule", [schedule() for schedule in SCHEDULES.values()], ids=repr)
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", SOLVERS)
 def test_draws_from_the_mixture(name, schedule):
     sampler, noise = SAMPLERS[name](), draws(COUNT, 2, 1, 1, seed=5)
     times = sampler.times(schedule, CALLS.get(name, 200))
@@ -82,7 +85,7 @@ def drawn_variance(sampler, steps: int) -> float:
     return x_0.square().sum().item()
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", SOLVERS)
 def test_error_falls_at_its_order(name):
     sampler = SAMPLERS[name]()
     coarse, middle, fine = (drawn_variance(sampler, steps) for steps in (100, 200, 400))

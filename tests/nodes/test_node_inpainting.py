@@ -37,7 +37,7 @@ def right_half(height, width):
     return (torch.arange(width) >= width // 2).float().expand(1, height, width).contiguous()
 
 
-@pytest.mark.parametrize("sampler", sorted(CORE.SAMPLERS))
+@pytest.mark.parametrize("sampler", [name for name, each in sorted(CORE.SAMPLERS.items()) if not each.jumps])
 @pytest.mark.parametrize("resample", [1, 3])
 def test_what_the_mask_leaves_black_comes_back_unchanged(text, sampler, resample):
     photo = picture(16, 16)

@@ -58,7 +58,7 @@ def test_same_seed_same_pixels(base, text):
     assert not torch.equal(draw(base, text), draw(base, text, seed=9))
 
 
-@pytest.mark.parametrize("sampler", sorted(CORE.SAMPLERS))
+@pytest.mark.parametrize("sampler", [name for name, each in sorted(CORE.SAMPLERS.items()) if not each.jumps])
 def test_an_image_of_a_batch_is_the_image_alone(base, text, sampler):
     batch = draw(base, text, sampler=sampler)
     alone = draw(base, text, sampler=sampler, batch_size=1, seed=BASE["seed"] + 1)

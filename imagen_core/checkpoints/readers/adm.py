@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from ...unets import build_unet
 from ...unets.adm import ADMConfig
-from ..adm_keys import trunk_map
+from ..adm_keys import NAMINGS, trunk_map
 from ..adm_shapes import Shapes, levels_of, needed
 from ..plausible import check_settings, in_short
 from ..stage_spec import StageSpec
@@ -21,8 +21,27 @@ from ..stored import Stored
 from ._base import Reader, Reading
 
 SIGNATURE = ("input_blocks.0.0.weight", "time_embed.0.weight", "output_blocks.0.0.in_layers.0.weight", "out.2.weight")
+KEYS = {  # (diffusers, original), as NAMINGS
+    "stem": ("conv_in.weight", "input_blocks.0.0.weight"),
+    "head": ("conv_out.weight", "out.2.weight"),
+    "time": ("time_embedding.linear_1.weight", "time_embed.0.weight"),
+    "last_time": (
+        "up_blocks.{level}.resnets.{block}.time_emb_proj.weight",
+        "output_blocks.{number}.0.emb_layers.1.weight",
+    ),
+    "classes": ("class_embedding.weight", "label_emb.weight"),
+    "middle_attention": ("mid_block.attentions.0.to_q.weight", "middle_block.1.qkv.weight"),
+    "resampling": ("samplers.0.conv.weight", ".op."),
+}
 OTHERS = ("encoder_kv", "transformer_blocks", "encoder_pooling", "transformer.resblocks")  # of ADM's relatives
-SCHEDULES = {"cosine": "squaredcos_cap_v2", "linear": "linear"}
+DISCRETE = {"name": "discrete", "num_timesteps": 1000}
+ANCESTRAL = {"steps": 250, "sampler": "ddpm", "guidance_scale": 1.0, "thresholding": "static"}
+JUMP = {"steps": 2, "sampler": "consistency", "guidance_scale": 1.0, "thresholding": "static"}
+NOISED = {  # what a network puts out, its schedule, how it is sampled
+    "cosine": ("eps", DISCRETE | {"betas": "squaredcos_cap_v2"}, ANCESTRAL),
+    "linear": ("eps", DISCRETE | {"betas": "linear"}, ANCESTRAL),
+    "consistency": ("consistency", {"name": "edm"}, JUMP),  # no schedule of guided-diffusion's: Consistency Models
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +52,7 @@ class Flags:
     num_heads: int = 0  # of every layer; 0: as many as fit num_head_channels
     num_head_channels: int = 64
     use_new_attention_order: bool = False
-    noise_schedule: str = "linear"
+    noise_schedule: str = "linear"  # or "consistency", which are trained on EDM's
 
 
 # Widths of the levels, which of them attend, pictures that the stem reads: the published networks.
@@ -64,7 +83,7 @@ class ADMReader(Reader):
             flags = _flags(stored)
             config = config_from_shapes(stored.shapes, flags)
             check_settings(config, len(stored.shapes))
-            spec = _spec(config, flags)
+            spec = spec_of(config, flags)
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise ValueError(
                 f"{stored.path}: {in_short(error)}; it is damaged, or no ADM stage: download it again, or choose another"
@@ -73,30 +92,32 @@ class ADMReader(Reader):
         return Reading(spec=spec, build=partial(build_unet, config), key_map=key_map, naming="original")
 
 
-def config_from_shapes(shapes: Shapes, flags: Flags) -> ADMConfig:
-    """The network whose weights have these shapes. ValueError naming a weight that is missing."""
-    channels, blocks, attention = (tuple(part) for part in zip(*levels_of(shapes, "original"), strict=True))
-    embed_dim, time_width = needed(shapes, "time_embed.0.weight")
-    last = f"output_blocks.{sum(blocks) + len(blocks) - 1}.0"
+def config_from_shapes(shapes: Shapes, flags: Flags, naming: str = "original") -> ADMConfig:
+    """The network whose weights, under `naming`, have these shapes. ValueError naming a weight that is missing."""
+    channels, blocks, attention = (tuple(part) for part in zip(*levels_of(shapes, naming), strict=True))
+    names = {key: theirs[NAMINGS.index(naming)] for key, theirs in KEYS.items()}
+    embed_dim, time_width = needed(shapes, names["time"])
+    last = names["last_time"].format(number=sum(blocks) + len(blocks) - 1, level=len(blocks) - 1, block=blocks[0])
     return ADMConfig(
-        out_channels=needed(shapes, "out.2.weight")[0],
+        out_channels=needed(shapes, names["head"])[0],
         channels=channels,
         num_res_blocks=blocks,
         attention=attention,
+        middle_attention=names["middle_attention"] in shapes,
         per_head_channels=flags.num_head_channels,
         num_heads=flags.num_heads or None,
-        scale_shift=needed(shapes, f"{last}.emb_layers.1.weight")[0] == 2 * channels[0],
-        resample_by_block=not any(".op." in key for key in shapes),
+        scale_shift=needed(shapes, last)[0] == 2 * channels[0],
+        resample_by_block=not any(names["resampling"] in key for key in shapes),
         time_width=time_width,
         time_embed_dim=embed_dim,
-        num_classes=shapes["label_emb.weight"][0] if "label_emb.weight" in shapes else None,
-        pixels=("low_res",) if _pictures(shapes) == 2 else (),
+        num_classes=shapes[names["classes"]][0] if names["classes"] in shapes else None,
+        pixels=("low_res",) if _pictures(shapes, names["stem"]) == 2 else (),
     )
 
 
-def _pictures(shapes: Shapes) -> int:
+def _pictures(shapes: Shapes, stem: str) -> int:
     """How many pictures the stem reads: x_t, and perhaps the small one enlarged."""
-    channels = needed(shapes, "input_blocks.0.0.weight")[1]
+    channels = needed(shapes, stem)[1]
     if channels not in (3, 6):
         raise ValueError(f"it reads {channels} channels, and ADM's stages read 3, or enlarging 6")
     return channels // 3
@@ -106,16 +127,27 @@ def _flags(stored: Stored) -> Flags:
     """Those of the published network with these shapes, or as the file's metadata says."""
     levels = levels_of(stored.shapes, "original")
     attending = tuple(index for index, level in enumerate(levels) if level.attends)
-    shape = tuple(level.channels for level in levels), attending, _pictures(stored.shapes)
-    told = {name: kind for name, kind in FLAG_KINDS.items() if name in stored.metadata}
+    shape = tuple(level.channels for level in levels), attending, _pictures(stored.shapes, KEYS["stem"][1])
+    told = told_flags(stored)
     known = PUBLISHED.get(shape)
+    if known is not None and stored.shapes["out.2.weight"][0] == 3 and "noise_schedule" not in told:
+        raise ValueError(
+            "it has the levels of a published ADM and no variance, as OpenAI's consistency models and the networks they "
+            "were distilled from: of a cd_ or ct_ file say so, with imagen convert --flag noise_schedule=consistency "
+            "--flag use_new_attention_order=true, or take the diffusers folder"
+        )
     if known is None and "image_size" not in told:
         raise ValueError(
             f"no published ADM network has levels {shape[0]} that attend at {attending}, and nothing says how many heads "
             "it has: convert it anew, with imagen convert --flag image_size=64 --flag num_heads=4, as it was trained"
         )
-    read = {name: _parsed(name, stored.metadata[name], kind) for name, kind in told.items()}
-    return Flags(**{**(vars(known) if known else {}), **read})
+    return Flags(**{**(vars(known) if known else {}), **told})
+
+
+def told_flags(stored: Stored) -> dict[str, Any]:
+    """What a file's metadata says of itself. ValueError naming a flag that is no value of its kind."""
+    kinds = {name: kind for name, kind in FLAG_KINDS.items() if name in stored.metadata}
+    return {name: _parsed(name, stored.metadata[name], kind) for name, kind in kinds.items()}
 
 
 FLAG_KINDS: dict[str, type] = {
@@ -136,15 +168,17 @@ def _parsed(name: str, text: str, kind: type) -> Any:
     raise ValueError(f"metadata {name!r} is {text[:20]!r}, expected a {kind.__name__}")
 
 
-def _spec(config: ADMConfig, flags: Flags) -> StageSpec:
-    if flags.noise_schedule not in SCHEDULES:
-        raise ValueError(f"noise_schedule is {flags.noise_schedule!r}, expected one of {', '.join(SCHEDULES)}")
+def spec_of(config: ADMConfig, flags: Flags) -> StageSpec:
+    """The stage of a network of which nothing but flags is known. ValueError for a schedule that is none of NOISED."""
+    if flags.noise_schedule not in NOISED:
+        raise ValueError(f"noise_schedule is {flags.noise_schedule!r}, expected one of {', '.join(NOISED)}")
+    prediction_type, schedule, defaults = NOISED[flags.noise_schedule]
     role = "sr" if config.pixels else "base"
     return StageSpec(
         stage=f"{role}{flags.image_size}",
         unet_config=config,
-        schedule_config={"name": "discrete", "betas": SCHEDULES[flags.noise_schedule], "num_timesteps": 1000},
-        prediction_type="eps",
+        schedule_config=schedule,
+        prediction_type=prediction_type,
         learned_variance=config.out_channels == 2 * config.in_channels,
-        defaults={"steps": 250, "sampler": "ddpm", "guidance_scale": 1.0, "thresholding": "static"},
+        defaults=dict(defaults),
     )
