@@ -57,6 +57,18 @@ def network_of(config: RunConfig, like: StagePlan) -> UNetConfig:
         raise ValueError(f"[network]: {error}") from error
 
 
+def _with_variance(config: RunConfig, unet: UNetConfig) -> UNetConfig:
+    """The network, putting out a variance as well where that is learned. ValueError for given weights without one."""
+    wanted = 2 * unet.in_channels
+    if config.diffusion.loss != "hybrid" or unet.out_channels == wanted:
+        return unet
+    if config.from_weights is not None:
+        raise ValueError(
+            f"[diffusion] loss is hybrid, and {config.from_weights.name} puts out no variance: leave one of them out"
+        )
+    return dataclasses.replace(unet, out_channels=wanted)
+
+
 def plan_of(config: RunConfig, prepared: Prepared) -> StagePlan:
     """The plan of a config's stage, on pictures that are prepared."""
     shipped = {"sr256": sr256_plan, "sr1024": sr1024_plan}
@@ -66,13 +78,15 @@ def plan_of(config: RunConfig, prepared: Prepared) -> StagePlan:
         like,
         pictures=prepared.shown.kind,
         held_out=prepared.held_out.kind if prepared.held_out else None,
-        unet=network_of(config, like),
+        unet=_with_variance(config, network_of(config, like)),
         crop=data.side if config.stage == "base64" else data.crop or min(64, data.shortest_side),
         schedule=schedule_from_config(dict(told.schedule)),
         prediction_type=told.predict,
         weighting=told.weighting,
         max_weight=told.cap,
         time_power=told.time_power,
+        hybrid=1.0 if told.loss == "hybrid" else 0.0,
+        importance=told.times == "importance",
         null_fraction=told.drop_captions,
         max_aug_level=told.max_aug_level,
         mixture={},

@@ -37,6 +37,8 @@ class StagePlan:
     uniform_from: float = 0.67
     weighting: str = "capped_v"  # of the error by noise level, one of losses.WEIGHTINGS
     max_weight: float = 5.0  # its cap, where it has one
+    hybrid: float = 0.0  # of the variational bound beside the error, which teaches a variance; 1 is Improved DDPM's
+    importance: bool = False  # whether times are drawn by how large their loss has lately been, not by time_power
     null_fraction: float = 0.1  # captions dropped (Imagen, section 2.2)
     max_aug_level: float = 0.5
     clean_fraction: float = 0.25  # how often the low-res picture gets no noise at all

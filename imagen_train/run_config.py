@@ -18,6 +18,7 @@ from .course import DECAYS
 from .optim import OPTIMISERS
 from .tables import from_table, read_toml
 
+LOSSES, TIMES = ("simple", "hybrid"), ("power", "importance")
 STAGES = ("base64", "sr256", "sr1024")  # whose plans a run begins from
 
 
@@ -70,12 +71,16 @@ class DiffusionTable:
     )  # as the schedules' classes have it; flow models take {name = "flow"}
     weighting: str = "capped_v"  # of the error by noise level: capped_v, min_snr, x_0, eps, v or flow
     cap: float = 5.0  # of capped_v, and min_snr's gamma
-    time_power: float = 0.75  # t = u^time_power: below 1 noise comes more often, until two thirds of the run
+    loss: str = "simple"  # or hybrid: the network also learns each step's variance, for ddpm (Improved DDPM)
+    times: str = "power"  # or importance: by how large the loss at a time has lately been (Improved DDPM)
+    time_power: float = 0.75  # by power, t = u^time_power: below 1 noise comes more often, until two thirds of the run
     drop_captions: float = 0.1  # share of captions that are left out, for classifier-free guidance
     max_aug_level: float = 0.3  # super-resolution: noise that is put on the small picture, at most
 
     def __post_init__(self) -> None:
-        one_of("predict", self.predict, PREDICTIONS)
+        one_of("predict", self.predict, [name for name, each in PREDICTIONS.items() if not each.jumps])
+        one_of("loss", self.loss, LOSSES)
+        one_of("times", self.times, TIMES)
         one_of("weighting", self.weighting, WEIGHTINGS)
         schedule_from_config(dict(self.schedule))
         between("cap", self.cap, 1e-3)

@@ -15,7 +15,8 @@ from imagen_core import StageSpec
 from imagen_core.conditioning import Signals, TextEmbeds
 from imagen_core.draw import Draw
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
-from imagen_core.losses import aug_weight, diffusion_loss, draw_times, estimate
+from imagen_core.importance import ImportanceTimes
+from imagen_core.losses import aug_weight, diffusion_loss, draw_times, estimate, image_losses
 from imagen_core.sampling import sample_base, super_resolve
 from imagen_core.schedules import schedule_to_config
 from imagen_core.stage import Prompt, Stage
@@ -44,6 +45,7 @@ def stage_spec(plan: StagePlan, training: dict | None = None) -> StageSpec:
         unet_config=plan.unet,
         schedule_config=schedule_to_config(plan.schedule),
         prediction_type=plan.prediction_type,
+        learned_variance=plan.unet.out_channels == 2 * plan.unet.in_channels,
         defaults=plan.defaults,
         training=training or {},
     )
@@ -57,13 +59,19 @@ class _StageTask:
         self.batch_size = options.batch_size or plan.batch_size
         self.cache = PictureCache(options.cache_dir, plan.pictures)
         self.held_out = PictureCache(options.cache_dir, plan.held_out) if plan.held_out else None
-        self.helper: nn.Module | None = None
+        self.importance = ImportanceTimes() if plan.importance else None
+        self.helper: nn.Module | None = self.importance  # its memory is saved with the run
+        self.rarity: Tensor | None = None  # (b,) weights of the last batch's times, where importance drew them
         self.calls = 0
         self.indices: list[int] = []  # of the last batch's pictures
 
     def _time_and_noise(self, shape: torch.Size, generator: torch.Generator, progress: float) -> tuple[Tensor, Tensor]:
-        power = self.plan.time_power if progress < self.plan.uniform_from else 1.0
-        times = draw_times(shape[0], generator, power=power)
+        if self.importance is not None:
+            times, self.rarity = self.importance.draw(shape[0], generator)
+        else:
+            power = self.plan.time_power if progress < self.plan.uniform_from else 1.0
+            times = draw_times(shape[0], generator, power=power)
+        times = self.plan.schedule.trained(times)
         return times.to(self.device), torch.randn(shape, generator=generator).to(self.device)
 
     def _loss(
@@ -75,17 +83,26 @@ class _StageTask:
         noise: Tensor,
         image_weight: Tensor | None = None,
     ) -> Tensor:
-        return diffusion_loss(
-            lambda x_t, time: network(x_t, time, cond),
-            x_0,
-            schedule=self.plan.schedule,
-            prediction_type=self.plan.prediction_type,
-            times=times,
-            noise=noise,
-            max_weight=self.plan.max_weight,
-            weighting=self.plan.weighting,
-            image_weight=image_weight,
-        )
+        settings = {
+            "schedule": self.plan.schedule,
+            "prediction_type": self.plan.prediction_type,
+            "times": times,
+            "noise": noise,
+            "max_weight": self.plan.max_weight,
+            "weighting": self.plan.weighting,
+            "image_weight": image_weight,
+        }
+
+        def call(x_t: Tensor, time: Tensor) -> Tensor:
+            return network(x_t, time, cond)
+
+        if self.importance is None and self.plan.hybrid == 0.0:
+            return diffusion_loss(call, x_0, **settings)
+        losses = image_losses(call, x_0, **settings, hybrid=self.plan.hybrid)
+        if self.importance is None:
+            return losses.mean()
+        self.importance.update(times, losses)
+        return (losses * self.rarity.to(losses)).mean()
 
     def last_batch(self) -> str:
         """The last batch's pictures by number and caption."""
@@ -114,8 +131,11 @@ class BaseTask(_StageTask):
         with torch.autocast(self.device.type, enabled=False):
             self.texts = CaptionEmbeds(self.cache, encoder, encoder_name(options.encoder))
         self._take_in()
+        self.teaching: Teaching | None = None
         if options.teacher is not None:
-            self.helper = Teaching(load_classifier(options.teacher), plan.teach_width or plan.unet.width)
+            self.helper = self.teaching = Teaching(
+                load_classifier(options.teacher), plan.teach_width or plan.unet.width
+            )
 
     def _take_in(self) -> None:
         """Encode the captions of pictures that are new, and weigh pictures by their layouts."""
@@ -152,11 +172,11 @@ class BaseTask(_StageTask):
         cond = self._self_conditioned(model, x_0, cond, times, noise, generator)
         if self.plan.route:
             model.routed = self.plan.route if progress < self.plan.route_until else 0.0
-        if self.helper is None or progress >= self.plan.teach_until:
+        if self.teaching is None or progress >= self.plan.teach_until:
             return self._loss(model, x_0, cond, times, noise, weight)
-        with self.helper.listening(model.get_submodule(self.plan.teach_at)):
+        with self.teaching.listening(model.get_submodule(self.plan.teach_at)):
             loss = self._loss(model, x_0, cond, times, noise, weight)
-        return loss + self.plan.teach_weight * self.helper.distance(x_0)
+        return loss + self.plan.teach_weight * self.teaching.distance(x_0)
 
     def _self_conditioned(
         self, model: nn.Module, x_0: Tensor, cond: Signals, times: Tensor, noise: Tensor, generator: torch.Generator

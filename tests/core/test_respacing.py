@@ -7,6 +7,7 @@ from imagen_core.denoiser import Prediction
 from imagen_core.samplers import RESPACINGS, time_grid
 from imagen_core.samplers._base import levels
 from imagen_core.samplers.ddpm import DDPM
+from imagen_core.samplers.spacing import respace
 from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.schedules.discrete import DiscreteSchedule
 
@@ -82,7 +83,9 @@ def test_a_list_in_brackets_is_called_as_it_stands():
     assert torch.equal(time_grid(DiscreteSchedule(), 1, evenly), time_grid(DiscreteSchedule(), 1, "50"))
 
 
-@pytest.mark.parametrize("spacing", ["[]", "[1, 2]", "[1000, 0]", "[5, 5]", "[3.5]", "[7, -1]", "[a]", "[nan]", "[9, 3"])
+@pytest.mark.parametrize(
+    "spacing", ["[]", "[1, 2]", "[1000, 0]", "[5, 5]", "[3.5]", "[7, -1]", "[a]", "[nan]", "[9, 3"]
+)
 def test_a_list_in_brackets_that_is_none_is_named(spacing):
     if spacing == "[9, 3":  # a bracket forgotten
         assert len(time_grid(DiscreteSchedule(), 1, spacing)) == 2
