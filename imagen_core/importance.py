@@ -1,4 +1,4 @@
-"""At which times is a network trained most usefully? Where its loss is large: Improved DDPM (arXiv 2102.09672, section 3.3)."""
+"""At which times is a network best trained? Where its loss is large: Improved DDPM (arXiv 2102.09672, section 3.3)."""
 
 from __future__ import annotations
 

@@ -16,6 +16,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from imagen_core import Draw, Prompt, TextEmbeds, sample_base
+from imagen_core.samplers.ddpm import DDPM
 from imagen_core.stage import load_stage
 from imagen_train import cli
 from imagen_train.own_run import train_own
@@ -97,6 +99,28 @@ def test_every_prediction_trains(predict, schedule, place, models):
     assert load_stage(place / "out" / "base64.safetensors").spec.prediction_type == predict
 
 
+def test_a_variance_is_learned_beside_the_picture_and_drawn_with(place, models):
+    path = _config(place, models, run='[diffusion]\npredict = "eps"\nloss = "hybrid"\n')
+    train_own(read_run_config(path))
+    stage = load_stage(place / "out" / "base64.safetensors")
+    assert stage.spec.learned_variance and stage.spec.unet_config.out_channels == 6
+    text = TextEmbeds(embeds=torch.zeros(1, 2, stage.spec.unet_config.text_embed_dim), mask=torch.ones(1, 2).bool())
+    draws = [
+        sample_base(stage, Prompt(text=text), Draw(seeds=[0], steps=3, sampler=DDPM(fixed=fixed)), height=16, width=16)
+        for fixed in (False, True)
+    ]
+    assert not torch.equal(*draws)
+
+
+def test_given_weights_without_a_variance_learn_none(place, models):
+    train_own(read_run_config(_config(place, models)))
+    more = _config(place, models, name="more.toml", top='from_weights = "out/base64.safetensors"')
+    text = more.read_text().replace('out = "out"', 'out = "more"') + '[diffusion]\nloss = "hybrid"\n'
+    more.write_text(re.sub(r"\[network\].*?(?=\[optimiser\])", "", text, flags=re.DOTALL))
+    with pytest.raises(ValueError, match="loss is hybrid, and base64.safetensors puts out no variance"):
+        train_own(read_run_config(more))
+
+
 def test_a_stage_that_enlarges_trains_on_the_same_pictures(place, models):
     path = _config(place, models, top='stage = "sr256"', data="crop = 8")
     unet = 'kind = "efficient"\nchannels = [16]\nnum_res_blocks = [1]\nstrides = [1]\nself_attention = [false]\n'
@@ -111,6 +135,9 @@ MISTAKES = {
     "did you mean flip": {"data": "flips = true"},
     "flip is 1, expected true or false": {"data": "flip = 1"},
     "predict is 'noise', expected one of eps": {"run": '[diffusion]\npredict = "noise"'},
+    "predict is 'consistency', expected one of eps": {"run": '[diffusion]\npredict = "consistency"'},
+    "loss is 'vlb', expected one of simple, hybrid": {"run": '[diffusion]\nloss = "vlb"'},
+    "times is 'rare', expected one of power, imp": {"run": '[diffusion]\ntimes = "rare"'},
     "name is 'sgd', expected one of muon": {"optimiser": 'name = "sgd"'},
     "stage is 'base32', expected one of base64": {"top": 'stage = "base32"'},
     "accumulate is 0, expected 1 or more": {"run": "accumulate = 0"},
@@ -143,7 +170,7 @@ def test_what_must_be_said_is_asked_for(place, models):
 
 def test_killed_it_goes_on_bit_for_bit(place, models):
     """kill -9 after some saves, then --resume: the weights are those of a run that nobody touched."""
-    steps = "[diffusion]\ntime_power = 1.0\n"
+    steps = '[diffusion]\nloss = "hybrid"\ntimes = "importance"\n'  # whose memory of losses is saved too
     whole = _config(place, models, name="whole.toml", run=steps)
     killed = _config(place, models, name="killed.toml", run=steps)
     for path, out in ((whole, "a"), (killed, "b")):
