@@ -35,7 +35,7 @@ def main() -> None:
         with torch.device("meta"):
             count = parameters(build_unet(config))
         for side in (256,) if second else (64, 128):
-            row = activation_bytes(config, side, side, low_res=second, dtype=torch.float16)
+            row = activation_bytes(config, side, side, dtype=torch.float16)
             weights, activations = 2 * count / GIB, 2 * row / GIB
             cells = [
                 size,

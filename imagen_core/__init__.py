@@ -34,7 +34,7 @@ from .noise import BatchNoise
 from .predictions import prediction_of
 from .progress import CURVES, in_interval, progress_at
 from .prompts import Prompt, TypedPrompt, encode_prompt, typed_prompt
-from .samplers import RESPACINGS, SAMPLERS, SPACINGS, STRIDES
+from .samplers import MOVED, RESPACINGS, SAMPLERS, SPACINGS, STRIDES
 from .sampling import low_res_conditioning, sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
 from .settings import make_guidance, make_thresholding
@@ -57,6 +57,7 @@ __all__ = [
     "FITS",
     "GUIDANCE",
     "HINTS",
+    "MOVED",
     "RESPACINGS",
     "SAMPLERS",
     "SCHEDULES",

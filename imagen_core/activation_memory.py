@@ -23,16 +23,17 @@ TEXT_TOKENS = 77  # of the prompt that is counted with: longer ones weigh little
 
 
 @lru_cache(maxsize=64)
-def activation_bytes(config: UNetConfig, height: int, width: int, *, low_res: bool, dtype: torch.dtype) -> int:
+def activation_bytes(config: UNetConfig, height: int, width: int, *, dtype: torch.dtype) -> int:
     """The most bytes that one picture's forward pass holds at once, its input and output included, its weights not.
 
-    config: the network's, frozen. low_res: whether the stage sees a small picture besides.
+    config: the network's, frozen.
     """
     # With gradients on, encode_text reads no mask, which on the meta device nobody could.
     with torch.inference_mode(False), torch.enable_grad(), torch.device("meta"):
         network = build_unet(config).to(dtype).eval().requires_grad_(False)
         x_t = torch.empty(1, config.in_channels, height, width, dtype=dtype)
-        told = Signals(pixels=x_t, aug_level=torch.empty(1)) if low_res else Signals()
+        shown = {"pixels": torch.empty(1, config.pixel_channels, height, width, dtype=dtype)}
+        told = Signals(**shown, aug_level=torch.empty(1)) if config.pixel_channels else Signals()
         if config.text_embed_dim is not None:
             told = told + network.encode_text(_text(config, dtype))
         if "image_embed" in config.inputs:
@@ -61,10 +62,10 @@ def gradient_bytes(build: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> 
 
 
 def _text(config: UNetConfig, dtype: torch.dtype) -> TextEmbeds:
-    dim = config.text_embed_dim
+    dim, length = config.text_embed_dim, config.text_length or TEXT_TOKENS
     return TextEmbeds(
-        embeds=torch.empty(1, TEXT_TOKENS, dim, dtype=dtype),
-        mask=torch.ones(1, TEXT_TOKENS, dtype=torch.bool),
+        embeds=torch.empty(1, length, dim, dtype=dtype),
+        mask=torch.ones(1, length, dtype=torch.bool),
         pooled=torch.empty(1, getattr(config, "image_embed_dim", dim), dtype=dtype),
     )
 

@@ -29,8 +29,9 @@ class TextEmbeds:
     mask: Tensor
     pooled: Tensor | None = None
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> TextEmbeds:
-        """The same on a device, its numbers as `dtype`."""
+    def to(self, device: torch.device | str, dtype: torch.dtype | None) -> TextEmbeds:
+        """The same on a device, its numbers as `dtype`; None keeps them as they are, for a network that reads token ids."""
+        dtype = dtype or self.embeds.dtype
         pooled = None if self.pooled is None else self.pooled.to(device, dtype)
         return TextEmbeds(embeds=self.embeds.to(device, dtype), mask=self.mask.to(device), pooled=pooled)
 

@@ -36,11 +36,14 @@ class Draw:
     controls: Sequence[Control] = ()  # hints that the picture follows
     tiling: Tiling | None = None  # the networks see tiles of the picture; None shows it whole
     x_T: Tensor | None = None  # (b c h w) the noise to start from, in place of the seeds' own: see `inversion.invert`
+    temperature: float | None = None  # what the noise to start from is multiplied by; None is the checkpoint's, or 1
     callback: Callback | None = None  # callback(step, total, prediction) after each call; what it raises stops the run
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"{self.steps} steps draw nothing: ask for at least 1")
+        if self.temperature is not None and not 0.0 < self.temperature <= 2.0:
+            raise ValueError(f"temperature {self.temperature} is outside (0, 2]: 1 is as trained, .997 is GLIDE's")
 
     @property
     def guidances(self) -> tuple[Guidance, ...]:

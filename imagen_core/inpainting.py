@@ -74,6 +74,20 @@ class InitImage:
         return replace(self, pixels=shaped(self.pixels), mask=mask)
 
 
+def shown(init: InitImage | None, shape: tuple[int, ...], device: torch.device | str) -> dict[str, Tensor]:
+    """What a network that was made to repaint sees of a picture, at `shape` (b c h w): GLIDE, arXiv 2112.10741, section 3.2.
+
+    "known" (b c h w): the pixels that stay, zeros elsewhere. "mask" (b 1 h w): 1 where they stay, 0 elsewhere; such
+    networks know no grey, so a soft mask is cut at a half. Nothing stays of what is redrawn as a whole.
+    """
+    batch, channels, *size = shape
+    if init is None or init.mask is None:
+        return {name: torch.zeros(batch, c, *size, device=device) for name, c in (("known", channels), ("mask", 1))}
+    fitted = init.fitted(batch, tuple(size), device)
+    stays = (fitted.mask < 0.5).to(fitted.pixels.dtype)
+    return {"known": fitted.pixels * stays, "mask": stays}
+
+
 def _check_mask(mask: Tensor) -> None:
     if mask.ndim != 4 or mask.shape[1] != 1 or not 0.0 <= mask.min() <= mask.max() <= 1.0:
         raise ValueError(f"mask {tuple(mask.shape)} must be (b 1 h w) with values in [0, 1], 1 where to repaint")

@@ -17,6 +17,8 @@ from ._settings_file import read_settings
 from .checkpoints.formats import opened
 from .checkpoints.stage_spec import StageSpec
 from .clip.loading import is_clip, open_clip
+from .text.byte_pairs import KIND as BYTE_PAIRS
+from .text.byte_pairs import MERGES, load_byte_pairs
 from .text.hub_network import OWN_KINDS
 from .text.loading import kind_of_folder, open_bert_folder
 from .text.reading import reading_to_dict
@@ -32,8 +34,8 @@ def inspect_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     encoder", "CLIP text and vision encoder"), parameters (their number), formats (how many are stored in each number
     format, "F16": n), bytes and files.
     Of a stage besides: stage, network (its settings), schedule, prediction_type, learned_variance, defaults, text, space,
-    low_res_resize, aug_zero_is_clean, training, naming. Of anything else: settings. Raises FileNotFoundError, or ValueError
-    for a damaged file and for what is none of these.
+    low_res_resize, low_res_8bit, aug_zero_is_clean, training, naming. Of anything else: settings. Raises
+    FileNotFoundError, or ValueError for a damaged file and for what is none of these.
     """
     path = Path(path)
     if not path.exists():
@@ -53,7 +55,7 @@ def inspect_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _is_text_encoder(path: Path) -> bool:
     try:
         if path.is_dir():
-            return read_settings(path / "config.json").get("model_type") in OWN_KINDS
+            return read_settings(path / "config.json").get("model_type") in (*OWN_KINDS, BYTE_PAIRS)
         return path.suffix.lower() == ".gguf" or b"encoder.block.0." in safetensors_header(path)
     except (OSError, ValueError):
         return False
@@ -61,6 +63,9 @@ def _is_text_encoder(path: Path) -> bool:
 
 def _text_encoder(path: Path) -> dict[str, Any]:
     kind = kind_of_folder(path) if path.is_dir() else "t5"
+    if kind == BYTE_PAIRS:
+        network, _ = load_byte_pairs(path)
+        return _found(path, "vocabulary of byte pairs", [], [path / MERGES]) | {"settings": vars(network.config)}
     if kind == "bert":
         weights, config, *_ = open_bert_folder(path)
     else:
@@ -122,6 +127,7 @@ def _of_spec(spec: Any) -> dict[str, Any]:
         "text": reading_to_dict(spec.text),
         "space": to_config(spec.space),
         "low_res_resize": spec.low_res_resize,
+        "low_res_8bit": spec.low_res_8bit,
         "aug_zero_is_clean": spec.aug_zero_is_clean,
         "defaults": spec.defaults,
         "training": spec.training,

@@ -18,7 +18,7 @@ from .draw import Draw
 from .guidance.classifier_free import ClassifierFreeGuidance
 from .samplers._base import Callback
 from .samplers.ddim import DDIM, ddim_invert
-from .sampling import denoiser_of, times_of
+from .sampling import denoiser_of, times_of, told_to_draw
 from .stage import Prompt, Stage, to_device
 
 
@@ -44,7 +44,7 @@ def invert(stage: Stage, prompt: Prompt | None, pictures: Tensor, draw: Draw) ->
     given, times = to_device(pictures, stage), times_of(stage, draw)
 
     def told(stage: Stage) -> dict[str, Signals]:
-        return stage.encode_prompt(prompt, len(given))
+        return told_to_draw(stage, prompt, draw, tuple(given.shape))
 
     denoise = denoiser_of(stage, told, prompt, draw, len(given), tuple(given.shape[-2:]))
     x_T = ddim_invert(denoise, given, times, callback=_half(draw.callback, 0))

@@ -17,16 +17,17 @@ from .control import controlled
 from .denoiser import Denoiser, Others
 from .draw import Draw
 from .guidance.classifier_free import ClassifierFreeGuidance
-from .inpainting import sample_from
+from .inpainting import sample_from, shown
 from .noise import BatchNoise
 from .predictions import prediction_of
 from .prompts import Prompt, TypedPrompt
-from .samplers import RESPACINGS, SAMPLERS, Sampler
+from .samplers import SAMPLERS, Sampler
 from .samplers._base import Callback
+from .samplers.spacing import listed
 from .settings import make_thresholding
 from .spaces import Space
 from .stage import Stage, to_device
-from .super_resolution import augment, upsample
+from .super_resolution import as_8bit, augment, upsample
 from .thresholding import Thresholding
 from .thresholding.dynamic import DynamicThresholding
 from .tiling import tiled
@@ -58,10 +59,26 @@ def sample_base(
 
     def told(stage: Stage) -> dict[str, Signals]:
         _check_role(stage, draws=True)
-        return stage.encode_prompt(prompt, len(draw.seeds))
+        return told_to_draw(stage, prompt, draw, (len(draw.seeds), *_shape(stage, height, width)))
 
     noise = BatchNoise(draw.seeds)
     return _run(stage, told, prompt, draw, noise(_shape(stage, height, width), stage.device), noise)
+
+
+def told_to_draw(
+    stage: Stage, prompt: Prompt | TypedPrompt | Classes | None, draw: Draw, shape: tuple[int, ...]
+) -> dict[str, Signals]:
+    """What a stage that draws pictures of a shape (b c h w) is told, by branch. Errors as `Stage.encode_prompt`."""
+    picture = Signals(pixels=_pixels(stage, draw, shape))
+    return {name: picture + text for name, text in stage.encode_prompt(prompt, shape[0]).items()}
+
+
+def _pixels(stage: Stage, draw: Draw, shape: tuple[int, ...], **given: Tensor) -> Tensor | None:
+    """What is joined to x_t of a shape (b c h w), in the order in which the network reads it; None where nothing is."""
+    if "known" in stage.spec.inputs:
+        given |= shown(draw.init, shape, stage.device)
+    read = [given[name] for name in stage.spec.inputs if name in given]
+    return torch.cat(read, dim=1) if len(read) > 1 else next(iter(read), None)
 
 
 @torch.inference_mode()
@@ -91,7 +108,8 @@ def super_resolve(
 
     def told(stage: Stage) -> dict[str, Signals]:
         _check_role(stage, draws=False)
-        picture = low_res_conditioning(stage, to_device(low_res, stage), aug_level, aug_noise.to(stage.device))
+        noised = low_res_conditioning(stage, to_device(low_res, stage), aug_level, aug_noise.to(stage.device))
+        picture = replace(noised, pixels=_pixels(stage, draw, tuple(x_T.shape), low_res=noised.pixels))
         return {name: picture + text for name, text in stage.encode_prompt(prompt, len(draw.seeds)).items()}
 
     return _run(stage, told, prompt, draw, x_T, noise)
@@ -107,8 +125,9 @@ def low_res_conditioning(stage: Stage, low_res: Tensor, aug_level: float, noise:
             f"aug_level {aug_level}: this {stage.spec.stage} network is told of no noise; set aug_level to 0"
         )
     level = torch.full((noise.shape[0],), aug_level, device=noise.device)
+    seen = as_8bit(low_res) if stage.spec.low_res_8bit else low_res
     upsampled = augment(
-        upsample(low_res, tuple(noise.shape[-2:]), stage.spec.low_res_resize),
+        upsample(seen, tuple(noise.shape[-2:]), stage.spec.low_res_resize),
         level,
         stage.schedule,
         noise,
@@ -178,7 +197,7 @@ def default_spacing(stage: Stage, sampler: Sampler, steps: int) -> str:
     """The checkpoint's spacing, if it was chosen for this sampler and this many steps; else the sampler's own."""
     asked = stage.spec.defaults
     chosen = asked.get("spacing") if asked.get("sampler") == sampler.name else None
-    if chosen in RESPACINGS and sum(RESPACINGS[chosen]) != steps:
+    if (counts := listed(chosen)) and sum(counts) != steps:
         return sampler.default_spacing
     return chosen or sampler.default_spacing
 
@@ -215,9 +234,9 @@ def times_of(stage: Stage, draw: Draw) -> Tensor:
 
 
 def _started(x_T: Tensor, draw: Draw, stage: Stage) -> Tensor:
-    """The noise to start from: the seeds', or what `draw` brings in its place."""
+    """The noise to start from: the seeds', at its temperature, or what `draw` brings in its place."""
     if draw.x_T is None:
-        return x_T
+        return x_T * (draw.temperature or stage.spec.defaults.get("temperature", 1.0))
     if draw.x_T.shape != x_T.shape:
         raise ValueError(
             f"the noise to start from is {tuple(draw.x_T.shape)}, and pictures of {tuple(x_T.shape)} are drawn: ask for "

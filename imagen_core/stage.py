@@ -19,6 +19,8 @@ from .prompts import Asked, Prompt
 from .schedules import Schedule, schedule_from_config
 from .steering import Steered
 
+IDS = "glide/text_encoder for GLIDE"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -41,6 +43,11 @@ class Stage:
         return next(self.unet.parameters()).dtype
 
     @property
+    def text_dtype(self) -> torch.dtype | None:
+        """What an encoded prompt's numbers become on their way into the network; None: they are token ids, and stay."""
+        return None if self.spec.unet_config.reads_ids else self.dtype
+
+    @property
     def predictor(self) -> Predictor:
         """The U-Net as a denoiser calls it: a batch that memory is short for goes through in parts."""
         return Predictor(
@@ -53,9 +60,9 @@ class Stage:
 
     def activation_bytes(self, height: int, width: int) -> int:
         """What one picture of this size takes while the U-Net runs, in bytes, besides the weights."""
-        config, low_res = self.spec.unet_config, self.spec.enlarges
+        config = self.spec.unet_config
         _, *sides = self.spec.space.shape(config.in_channels, height, width)
-        return activation_bytes(config, *sides, low_res=low_res, dtype=self.dtype)
+        return activation_bytes(config, *sides, dtype=self.dtype)
 
     @property
     def reads_text(self) -> bool:
@@ -129,6 +136,11 @@ class Stage:
 
     def _told(self, embeds: TextEmbeds, batch: int) -> Signals:
         expected = self.spec.unet_config.text_embed_dim
+        if embeds.embeds.shape[-1] != expected and self.spec.unet_config.reads_ids:
+            raise ValueError(
+                f"the {self.spec.stage} stage reads a prompt's token ids itself, and got what a text encoder made of it: "
+                f"in Imagen Load Text Encoder choose the vocabulary that belongs to it ({IDS})"
+            )
         if embeds.embeds.shape[-1] != expected:
             raise ValueError(
                 f"the prompt was encoded {embeds.embeds.shape[-1]} wide, and the {self.spec.stage} stage was trained on"
@@ -137,7 +149,7 @@ class Stage:
         prompts = embeds.embeds.shape[0]
         if prompts not in (1, batch):
             raise ValueError(f"{prompts} prompts for {batch} images: give one prompt, or one an image")
-        encoded = self.unet.encode_text(embeds.to(self.device, self.dtype))
+        encoded = self.unet.encode_text(embeds.to(self.device, self.text_dtype))
         return encoded if prompts == batch else repeated(encoded, batch)
 
 

@@ -66,6 +66,11 @@ def upsample(image: Tensor, size: tuple[int, int], method: str) -> Tensor:
     return resize(image, size)
 
 
+def as_8bit(image: Tensor) -> Tensor:
+    """A picture (b c h w) in [-1, 1] at the nearest of the 256 values that a picture file can hold."""
+    return ((image + 1.0) * 127.5).round() / 127.5 - 1.0
+
+
 def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Cut (b c h w) about its centre to the proportions of `size`, then resize it: (b c *size), not distorted."""
     height, width = image.shape[-2:]

@@ -2,7 +2,18 @@
 
 from dataclasses import replace
 
-from ..imagen_core import RESPACINGS, SAMPLERS, SPACINGS, STRIDES, Draw, InitImage, Tiling, TypedPrompt, make_guidance
+from ..imagen_core import (
+    MOVED,
+    RESPACINGS,
+    SAMPLERS,
+    SPACINGS,
+    STRIDES,
+    Draw,
+    InitImage,
+    Tiling,
+    TypedPrompt,
+    make_guidance,
+)
 from . import _host, _sockets
 
 SAMPLER_TIP = (
@@ -15,7 +26,7 @@ SPACING_TIP = (
     "DeepFloyd IF's plain number of steps. logsnr: suits dpmpp_2m. karras: EDM's. consistency: that sampler's own. leading, "
     "linspace and trailing count timesteps as diffusers does. The others are DeepFloyd IF's own lists, for ddpm on its "
     "checkpoints: smart100 or smart50 for stage I, smart50 or super27 for stage II. Their number is the "
-    "number of steps, whatever `steps` says."
+    "number of steps, whatever `steps` says. glide27 is GLIDE's, for ddim on its upsampler."
 )
 INIT_TIP = (
     "A picture to start from, as large as you like: it is cut about its centre to the shape drawn and shrunk. Without a "
@@ -103,7 +114,7 @@ def optional_inputs() -> dict:
             },
         ),
         "spacing": (
-            ["auto", *SPACINGS, *RESPACINGS, *STRIDES],
+            ["auto", *SPACINGS, *RESPACINGS, *STRIDES, *MOVED],
             {"default": "auto", "advanced": True, "tooltip": SPACING_TIP},
         ),
         "init_image": (_sockets.IMAGE, {"tooltip": INIT_TIP}),

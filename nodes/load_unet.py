@@ -10,11 +10,19 @@ class ImagenLoadUNet:
     DISPLAY_NAME = "Imagen Load U-Net"
     DESCRIPTION = (
         "Loads one diffusion stage: things64 draws from text, sr256 and sr1024 enlarge. The file says itself which stage, "
-        "which noise schedule and which network it is. Reads this pack's checkpoints and DeepFloyd IF's stages I and II, "
-        "as published folders or as single .safetensors files."
+        "which noise schedule and which network it is. Reads this pack's checkpoints, DeepFloyd IF's stages I and II, "
+        "as published folders or as single .safetensors files, and others of Imagen's family: GLIDE, ADM, JiT, DiT."
     )
     CATEGORY = "imagen/loaders"
-    SEARCH_ALIASES = ["unet loader", "checkpoint loader", "load diffusion model", "stage", "deepfloyd if"]
+    SEARCH_ALIASES = [
+        "unet loader",
+        "checkpoint loader",
+        "load diffusion model",
+        "stage",
+        "deepfloyd if",
+        "glide",
+        "adm",
+    ]
     FUNCTION = "load"
     RETURN_TYPES = (_sockets.UNET,)
     RETURN_NAMES = ("unet",)

@@ -154,7 +154,8 @@ NEED_COMFYUI = ("deepfloyd_if_1024_sdx4", "imagen_native_ksampler", "imagen_to_l
 NEED_WEIGHTS = ("deepfloyd_if_256", "deepfloyd_if_1024", "deepfloyd_if_img2img", "deepfloyd_if_inpaint")
 NEED_CONTROL = ("edges_to_picture_1024", "palette_and_edges")
 NEED_ADM = ("adm_classifier_guided",)
-RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_WEIGHTS + NEED_CONTROL + NEED_ADM]
+NEED_GLIDE = ("glide_256", "glide_inpaint")  # test_workflows_glide.py
+RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_WEIGHTS + NEED_CONTROL + NEED_ADM + NEED_GLIDE]
 
 
 def test_the_list_says_which_graphs_need_comfyui(imagen):

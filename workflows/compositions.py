@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from drawings import SIDE, fox, glass_ball, kangaroo, render, studio, watercolour
+from drawings import SIDE, corgi, fox, glass_ball, kangaroo, render, studio, watercolour
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 from imagen_core import HINTS
@@ -169,8 +169,7 @@ def filled_hole() -> Image.Image:
     picture = read(INPUT / "example_inpaint.png").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     pixels, solid = np.asarray(picture.convert("RGB"), float), np.asarray(picture)[..., 3] > 250
     left, right = int(np.argmax(~solid.all(0))), int(SIDE - np.argmax(~solid.all(0)[::-1]))
-    share = ((np.arange(SIDE) - left) / (right - left)).clip(0, 1)[None, :, None]
-    ground = pixels[:, max(left - 4, 0), None] * (1 - share) + pixels[:, right + 4, None] * share
+    ground = np.median(pixels[solid], axis=0)  # which is plain
     patched = Image.fromarray(np.where(solid[..., None], pixels, ground).astype("uint8")).convert("RGBA")
     rows = np.flatnonzero(~solid.all(1))
     middle = ((left + right) / 2, (rows[0] + rows[-1]) / 2)
@@ -259,6 +258,8 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
         lean=26,
     ),
     "adm_classifier_guided": lambda run: noisy(drawn(fox())),
+    "glide_256": lambda run: framed(drawn(corgi()), shrunk(drawn(corgi()), 64), side=120),
+    "glide_inpaint": lambda run: framed(filled_hole(), opened(INPUT / "example_inpaint.png"), side=96),
     "deepfloyd_if_256": lambda run: framed(drawn(kangaroo()), shrunk(drawn(kangaroo()), 64), side=120),
     "deepfloyd_if_1024": lambda run: bands(
         shrunk(drawn(kangaroo()), 48), shrunk(drawn(kangaroo()), 96), drawn(kangaroo())

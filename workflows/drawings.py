@@ -179,6 +179,70 @@ def fox() -> str:
     return svg(body, definitions)
 
 
+def corgi() -> str:
+    """A corgi in a field of poppies, which is GLIDE's own prompt for its inpainting but for the flowers."""
+    definitions = (
+        gradient("sky", "#6fb3e6", "#bfe0f2", "#eef6ea")
+        + gradient("field", "#b6d36b", "#6fa33c", "#4b7d2b")
+        + gradient("coat", "#f2a34f", "#d27a2b", across='x1="0" y1="0" x2="1" y2="1"')
+        + blur("soft", 8)
+        + blur("far", 2)
+    )
+    chance = random.Random(11)
+    blades = "".join(
+        path(f"M{x:.0f} 480 Q{x + lean / 2:.0f} {480 - h / 2:.0f} {x + lean:.0f} {480 - h:.0f} Q{x + 6:.0f} "
+             f"{480 - h / 2:.0f} {x + 9:.0f} 480 Z", ("#4c7f2a", "#5c9433", "#3f6d24")[i % 3], 'opacity=".9"')
+        for i, (x, h, lean) in enumerate((chance.uniform(-8, 480), chance.uniform(28, 92), chance.uniform(-16, 16))
+                                         for _ in range(120))
+    )  # fmt: skip
+    poppies = "".join(
+        ellipse(x, y, r, r * 0.8, "#e2402c") + ellipse(x, y - r * 0.1, r * 0.35, r * 0.3, "#4a1712")
+        for x, y, r in (
+            (42, 398, 15),
+            (92, 442, 19),
+            (402, 424, 18),
+            (448, 388, 13),
+            (360, 456, 20),
+            (24, 356, 8),
+            (436, 342, 7),
+        )
+    )
+    body = "".join([
+        '<rect width="480" height="480" fill="url(#sky)"/>',
+        ellipse(110, 82, 66, 17, "#fff", 'opacity=".8"'), ellipse(150, 70, 46, 20, "#fff", 'opacity=".8"'),
+        ellipse(404, 122, 58, 13, "#fff", 'opacity=".7"'),
+        path("M0 262 C100 226 200 254 300 232 C380 216 440 236 480 228 L480 330 L0 330 Z", "#86aa74", 'filter="url(#far)"'),
+        path("M0 292 C120 270 260 300 480 274 L480 480 L0 480 Z", "url(#field)"),
+        ellipse(240, 452, 150, 20, "#2f5a1c", 'opacity=".5" filter="url(#soft)"'),
+        # body, chest, legs
+        path("M142 456 C120 372 148 300 240 292 C332 300 360 372 338 456 Z", "url(#coat)"),
+        path("M184 440 C164 360 196 292 240 288 C284 292 316 360 296 440 Z", "#fffaf0"),
+        path("M178 462 L186 388 L228 388 L226 462 Z M254 462 L252 388 L294 388 L302 462 Z", "#fffaf0"),
+        # ears
+        path("M136 190 C108 130 104 70 124 46 C166 64 200 106 212 148 Z", "url(#coat)"),
+        path("M344 190 C372 130 376 70 356 46 C314 64 280 106 268 148 Z", "url(#coat)"),
+        path("M146 168 C128 126 124 92 132 74 C160 90 184 118 194 148 Z", "#f6c3ab"),
+        path("M334 168 C352 126 356 92 348 74 C320 90 296 118 286 148 Z", "#f6c3ab"),
+        # head, cheeks, blaze and muzzle
+        path("M240 118 C318 118 362 166 360 222 C356 280 304 318 240 318 C176 318 124 280 120 222 C118 166 162 118 240 118 "
+             "Z", "url(#coat)"),
+        path("M120 226 C140 242 160 286 206 314 C160 308 122 276 120 226 Z M360 226 C340 242 320 286 274 314 C320 308 358 "
+             "276 360 226 Z", "#fffaf0"),
+        path("M230 120 C222 164 214 190 200 214 C182 240 178 274 204 300 C222 316 258 316 276 300 C302 274 298 240 280 214 "
+             "C266 190 258 164 250 120 Z", "#fffaf0"),
+        # eyes, nose, mouth, tongue
+        ellipse(182, 206, 15, 16, "#2d1a12"), ellipse(298, 206, 15, 16, "#2d1a12"),
+        '<circle cx="188" cy="200" r="5" fill="#fff"/><circle cx="304" cy="200" r="5" fill="#fff"/>',
+        path("M226 290 C226 330 232 344 242 344 C252 344 256 330 256 290 Z", "#f0808a"),
+        path("M204 276 C212 294 230 298 240 286 C250 298 268 294 276 276", "none",
+             'stroke="#5a3a2c" stroke-width="5" stroke-linecap="round"'),
+        path("M214 244 C214 232 266 232 266 244 C266 262 252 272 240 272 C228 272 214 262 214 244 Z", "#2b1a17"),
+        ellipse(231, 243, 8, 4, "#fff", 'opacity=".55"'),
+        blades, poppies,
+    ])  # fmt: skip
+    return svg(body, definitions)
+
+
 def studio() -> str:
     """A red sphere to the left of a blue cube, as a studio photograph."""
     definitions = (

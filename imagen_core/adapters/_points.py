@@ -66,7 +66,8 @@ def layout_of(config: UNetConfig) -> Layout:
         side = 2 * network.multiple
         x_t = torch.empty(1, config.in_channels, side, side)
         text = encoded_nothing(network)
-        pixels = {"pixels": x_t, "aug_level": torch.empty(1)} if enlarges(config) else {}
+        shown = torch.empty(1, config.pixel_channels, side, side)
+        pixels = {"pixels": shown, "aug_level": torch.empty(1)} if config.pixel_channels else {}
         listening = _Listening(vector=text.vector, tokens=text.tokens, **pixels)
         network(x_t, torch.empty(1), listening)
     points = {name: _point(shape, side) for name, shape in listening.shapes.items()}
@@ -78,18 +79,13 @@ def _readers(text: Signals) -> tuple[Reader, ...]:
     return tuple(Reader(heads=keys.shape[1], width=keys.shape[1] * keys.shape[3]) for keys, _ in pairs)
 
 
-def enlarges(config: UNetConfig) -> bool:
-    """Whether the network sees a small picture besides x_t."""
-    return getattr(config, "low_res_conditioning", False)
-
-
 def encoded_nothing(network: UNet) -> Signals:
     """What a network makes of a prompt without meaning, for its shapes; nothing where it reads none."""
-    width = network.config.text_embed_dim
+    width, length = network.config.text_embed_dim, network.config.text_length or TEXT_TOKENS
     if width is None:
         return Signals()
     return network.encode_text(
-        TextEmbeds(embeds=torch.empty(1, TEXT_TOKENS, width), mask=torch.ones(1, TEXT_TOKENS, dtype=torch.bool))
+        TextEmbeds(embeds=torch.empty(1, length, width), mask=torch.ones(1, length, dtype=torch.bool))
     )
 
 

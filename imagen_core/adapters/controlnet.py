@@ -9,7 +9,6 @@ Shapes: b images, c h w a picture, p patch_size, e time embedding.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -110,7 +109,7 @@ class ControlNet(Adapter):
         return told + Signals(vector=given.base.vector)  # a class, where the network draws classes
 
     def _read(self, given: Given, batch: int) -> Signals:
-        embeds = dataclasses.replace(given.text, embeds=given.text.embeds.to(self.dtype))
+        embeds = given.text.to(given.text.embeds.device, None if self.copy.config.reads_ids else self.dtype)
         read = self.copy.encode_text(embeds)
         return read if len(embeds.embeds) == batch else repeated(read, batch)
 

@@ -29,6 +29,7 @@ class StageSpec:
     text: TextReading = TextReading()  # how it reads a prompt, if it does
     space: Space = Pixels()  # where it draws
     low_res_resize: str = "area_bilinear"  # how its small picture is enlarged, see `super_resolution.upsample`
+    low_res_8bit: bool = False  # whether that is rounded to 8 bits first, as a picture file's would be (GLIDE)
     aug_zero_is_clean: bool = True  # aug_level 0 leaves it untouched; False: it has the schedule's first noise (IF)
 
     def __post_init__(self) -> None:

@@ -198,9 +198,7 @@ def _learn(
 
 
 def _loss(stage: Stage, network: nn.Module, x_0: Tensor, text: TextEmbeds, generator: torch.Generator) -> Tensor:
-    told = network.encode_text(
-        TextEmbeds(embeds=text.embeds.to(stage.device, stage.dtype), mask=text.mask.to(stage.device))
-    )
+    told = network.encode_text(text.to(stage.device, stage.text_dtype))
     times = stage.schedule.trained(draw_times(x_0.shape[0], generator, power=1.0))
     return diffusion_loss(
         lambda x_t, time: network(x_t.to(stage.dtype), time, told),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .._discovery import discover
 from ._base import Sampler
-from .spacing import RESPACINGS, SPACINGS, STRIDES, time_grid
+from .spacing import MOVED, RESPACINGS, SPACINGS, STRIDES, time_grid
 
 SAMPLERS: dict[str, type[Sampler]] = discover(__name__, __path__, Sampler)
 
-__all__ = ["RESPACINGS", "SAMPLERS", "SPACINGS", "STRIDES", "Sampler", "time_grid"]
+__all__ = ["MOVED", "RESPACINGS", "SAMPLERS", "SPACINGS", "STRIDES", "Sampler", "time_grid"]

@@ -29,6 +29,9 @@ RESPACINGS: dict[str, tuple[int, ...]] = {
     "super40": (2, 2, 2, 2, 2, 2, 3, 4, 6, 15),
     "super100": (4, 4, 6, 6, 8, 8, 10, 10, 14, 30),
 }
+# Others' lists: one of those, and by how many timesteps its noisiest call comes later. GLIDE's is called fast27
+# there, and begins at 997, where DDIM does not have to guess from noise alone.
+MOVED: dict[str, tuple[str, int]] = {"glide27": ("fast27", 2)}
 
 
 def time_grid(
@@ -36,9 +39,9 @@ def time_grid(
 ) -> Tensor:
     """The times of `calls` calls of the network: (calls,) float64 on the CPU, strictly decreasing in [0, 1].
 
-    After the last of them a sampler jumps to the clean picture. spacing: a key of SPACINGS, of STRIDES, or of RESPACINGS,
-    or a list as those have them, "10,10,3,2,2", or in brackets the very timesteps, "[999, 700, 400, 100]" (times in
-    [0, 1] of a schedule without timesteps); all but the first two fix the number of calls, whatever `calls` is.
+    After the last of them a sampler jumps to the clean picture. spacing: a key of SPACINGS, of STRIDES, of RESPACINGS or of
+    MOVED, or a list as RESPACINGS has them, "10,10,3,2,2", or in brackets the very timesteps, "[999, 700, 400, 100]"
+    (times in [0, 1] of a schedule without timesteps); all but the first two fix the number of calls, whatever `calls` is.
     noisiest_logsnr: no call is noisier than this but those in brackets. Raises ValueError for an unknown spacing, no
     calls, more calls than a discrete schedule has timesteps, or timesteps asked of a schedule that has none.
     """
@@ -47,11 +50,13 @@ def time_grid(
     if spacing.startswith("["):
         return _these(spacing, schedule)
     if counts := listed(spacing):
-        return _called(respace(counts, _timesteps_of(schedule, spacing)), schedule, noisiest_logsnr)
+        first, *others = respace(counts, _timesteps_of(schedule, spacing))
+        _, later = MOVED.get(spacing, ("", 0))
+        return _called([first - later, *others], schedule, noisiest_logsnr)
     if spacing in STRIDES:
         return STRIDES[spacing](schedule, calls, noisiest_logsnr)
     if spacing not in SPACINGS:
-        known = ", ".join([*SPACINGS, *STRIDES, *RESPACINGS])
+        known = ", ".join([*SPACINGS, *STRIDES, *RESPACINGS, *MOVED])
         raise ValueError(f"unknown spacing {spacing!r}: expected one of {known}")
     return schedule.snap(SPACINGS[spacing](schedule, calls, noisiest_logsnr))
 
@@ -78,8 +83,9 @@ def respace(counts: Sequence[int], num_timesteps: int = 1000) -> list[int]:
 
 def listed(spacing: str | None) -> tuple[int, ...]:
     """How many timesteps of each section a spacing calls, by name or as "10,10,3,2,2"; nothing for other spacings."""
-    if spacing in RESPACINGS:
-        return RESPACINGS[spacing]
+    named, _ = MOVED.get(spacing, (spacing, 0))
+    if named in RESPACINGS:
+        return RESPACINGS[named]
     numbers = (spacing or "").replace(" ", "").split(",")
     counts = tuple(int(number) for number in numbers) if all(map(str.isdecimal, numbers)) else ()
     return counts if sum(counts) else ()

@@ -9,6 +9,7 @@ from pathlib import Path
 from .._walk import find_models
 from ..clip.names import towers_in
 from .archives import SafetensorsArchive
+from .byte_pairs import KIND as BYTE_PAIRS
 from .t5_weights import is_encoder
 
 FOLDER_KINDS = (
@@ -24,6 +25,7 @@ FOLDER_KINDS = (
     "deberta-v2",
     "mpnet",
     "distilbert",
+    BYTE_PAIRS,
 )
 _KIND = re.compile(rb'"model_type"\s*:\s*"([\w-]+)"')
 _ARCHITECTURE = b"general.architecture"  # the first field of a .gguf, by convention

@@ -16,6 +16,8 @@ from .archives import open_archive
 from .bert_config import BertConfig, bert_config_from_json
 from .bert_network import BertNetwork
 from .bert_weights import open_bert_weights
+from .byte_pairs import KIND as BYTE_PAIRS
+from .byte_pairs import load_byte_pairs
 from .hub_network import OWN_KINDS, load_hub_encoder
 from .prompt_files import PromptFiles, cache_directory
 from .t5 import T5TextEncoder
@@ -42,12 +44,13 @@ def load_text_encoder(
     prompt_cache: str = "off",
     on_layer: Callable[[int, int], None] | None = None,
 ) -> T5TextEncoder:
-    """Open a T5, a BERT, a CLIP's text tower, or what else transformers knows. T5 and BERT: headers are read and checked
-    now; a weight is read when a prompt first needs it.
+    """Open a T5, a BERT, a CLIP's text tower, a vocabulary alone, or what else transformers knows. T5 and BERT: headers are
+    read and checked now; a weight is read when a prompt first needs it.
 
     path: a Hugging Face folder (config.json, model*.safetensors or shards, in whatever float type or int8 with a scale
         a row; tokenizer in it or in the `tokenizer` folder beside it), a pipeline's folder with such a text_encoder/ in
-        it, one T5's .safetensors (t5xxl_fp16, t5xxl_fp8_e4m3fn, scaled fp8) or .gguf, or a CLIP's (clip_l; `load_clip`).
+        it, one T5's .safetensors (t5xxl_fp16, t5xxl_fp8_e4m3fn, scaled fp8) or .gguf, or a CLIP's (clip_l; `load_clip`);
+        or a folder of byte pairs, for networks that read token ids themselves (`byte_pairs`).
     tokenizer: tokenizer.json, spiece.model or a folder with one. None: the file's own, else beside it, else the first
         of `tokenizer_places` that fits.
     dtype: of the arithmetic, whatever the file holds. float32 is the default everywhere: T5 runs once a prompt.
@@ -78,6 +81,9 @@ def load_text_encoder(
         )
         pooling = pooling_of(clip.clip)
         return T5TextEncoder(clip, clip_tokenizer, max_tokens=clip.config.max_positions, reopen=reopen, pooling=pooling)
+    if kind == BYTE_PAIRS:
+        network, pieces = load_byte_pairs(path, device=device)
+        return T5TextEncoder(network, pieces, max_tokens=MOST_TOKENS, reopen=reopen)
     if kind not in OWN_KINDS:
         hub_network, hub_tokenizer = load_hub_encoder(path, kind, device=device, dtype=dtype)
         return T5TextEncoder(

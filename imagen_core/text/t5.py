@@ -28,7 +28,7 @@ class EncoderConfig(Protocol):
     d_model: int
     pad_token_id: int
     prefix_ids: tuple[int, ...]
-    eos_token_id: int
+    eos_token_id: int | None  # None: nothing marks a text's end
 
 
 class EncoderNetwork(Protocol):
@@ -125,14 +125,15 @@ class T5TextEncoder:
         readable = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no character
         config = self.network.config
         ids = self.tokenizer.ids(readable)
-        room = max(0, limit - 1 - len(config.prefix_ids))
+        ends = () if config.eos_token_id is None else (config.eos_token_id,)
+        room = max(0, limit - len(ends) - len(config.prefix_ids))
         if len(ids) > room:
             ids = ids[:room]
             kept = self.tokenizer.text(ids)[-40:]
             warnings.warn(
                 f"the prompt is longer than the {limit} tokens that are read; it was cut after {kept!r}", stacklevel=4
             )
-        return [*config.prefix_ids, *ids, config.eos_token_id][-limit:]
+        return [*config.prefix_ids, *ids, *ends][-limit:]
 
     def _encode_ids(self, ids: dict[PromptKey, list[int]]) -> dict[PromptKey, Encoding]:
         """Run the network once for all. Without pads, prompts of one length share a batch.

@@ -16,6 +16,7 @@ TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "vocab.json")  # the last i
 # What CLIP's words are before they are cut into pieces (arXiv 2103.00020, section 2.4, as its authors published it).
 CLIP_WORDS = r"""<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 CLIP_MARKS = ("<|startoftext|>", "<|endoftext|>")
+PADDING_MARK = "<|endoftext|>"  # GPT-2's last token
 _NORMAL, _USER_DEFINED = 1, 4  # kinds of tokens in a .gguf that text may contain
 
 
@@ -137,6 +138,30 @@ def _from_vocabulary(path: Path) -> _FastTokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("</w>", " ")])
     tokenizer.add_special_tokens([AddedToken(mark, normalized=False) for mark in CLIP_MARKS])
+    return _FastTokenizer(tokenizer)
+
+
+def byte_pair_tokenizer(merges: Path) -> Tokenizer:
+    """GPT-2's way, from its merges.txt alone: any text, to its last byte, with no mark that typing could bring about.
+
+    Raises FileNotFoundError, or ValueError for a file that holds something else.
+    """
+    from tokenizers import Tokenizer as FastTokenizer
+    from tokenizers import decoders, models, pre_tokenizers
+
+    if not merges.is_file():
+        raise FileNotFoundError(f"no byte pairs at {merges}: get the folder's files again")
+    try:
+        lines = merges.read_text(encoding="utf-8").splitlines()
+        pairs = [
+            (first, second) for first, second in (line.split() for line in lines if not line.startswith("#version"))
+        ]
+        tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, pairs), PADDING_MARK]
+        tokenizer = FastTokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, pairs))
+    except Exception as error:  # the library raises bare Exception
+        raise ValueError(f"{merges} cannot be read as byte pairs ({error}); get it again") from error
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     return _FastTokenizer(tokenizer)
 
 

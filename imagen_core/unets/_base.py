@@ -34,6 +34,22 @@ class UNetConfig:
         return () if self.text_embed_dim is None else ("text",)
 
     @property
+    def pixel_channels(self) -> int:
+        """Channels of all that is joined to x_t: of a picture each low_res and known have, of the mask there is one."""
+        widths = {"low_res": self.in_channels, "known": self.in_channels, "mask": 1}
+        return sum(widths.get(name, 0) for name in self.inputs)
+
+    @property
+    def text_length(self) -> int | None:
+        """How many tokens the network reads, no more and no fewer; None: any number."""
+        return None
+
+    @property
+    def reads_ids(self) -> bool:
+        """Whether text comes as token ids, (b l 1), which no number format may round, and not as what an encoder says."""
+        return False
+
+    @property
     def draws_classes(self) -> bool:
         """Whether the network is told one of its classes, by `encode_class`."""
         return "class" in self.inputs

@@ -21,11 +21,12 @@ from ..conditioning import Signals, TextEmbeds, aug_level_to_timestep
 from ._base import UNetConfig
 from .attention import Attention, head_count, zeroed
 from .blocks import ACTIVATIONS, BlockStyle, Modulation, PatchedUNet, ResBlock, conv3, doubled, keep_skip, points_of
-from .embeddings import MeanPooling, ScalarEmbedding, TextPooling
 from .group_norm import group_norm
+from .told_parts import scalar_embedding, text_pooling, text_projection, text_transformer
 
 MAX_ATTENDED = 128 * 128  # positions; attention takes time, and on some devices memory, with their square
-PIXELS = ("low_res", "known", "mask")  # what may be joined to x_t: pictures, and a mask of one channel
+PIXELS = ("low_res", "known", "mask")  # what may be joined to x_t: pictures, and a mask of one channel, 1 where known
+POOLINGS = ("queries", "mean", "last", None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,12 @@ class ADMConfig(UNetConfig, BlockStyle):
     text_tokens: int | None = None  # how many are read, no more and no fewer; None: any number
     text_mask: bool = True  # whether padding is hidden; else it is read as text
     text_norm: str | None = "layer"  # layer: over the width, once; group: in groups, before each attention; or none
-    text_pooling: str | None = "queries"  # beside the time: learned queries pool the text, or its "mean"; or nothing
+    # Beside the time: learned queries pool the text, or its "mean", or its "last" token speaks for it; or nothing.
+    text_pooling: str | None = "queries"
     pooling_heads: int = 1  # of the "mean"
+    text_vocab: int | None = None  # text is ids below it, read by a transformer inside, text_width wide; None: encoded
+    text_layers: int = 16  # of that transformer
+    text_heads: int = 8  # of each of its layers
     max_attended: int | None = MAX_ATTENDED  # positions at the finest level that attends; larger pictures are refused
 
     def __post_init__(self) -> None:
@@ -75,7 +80,7 @@ class ADMConfig(UNetConfig, BlockStyle):
             raise ValueError(f"every number of a network must be positive, and there must be a level: {self}")
         _known("activation", self.activation, ACTIVATIONS)
         _known("text_norm", self.text_norm, ("layer", "group", None))
-        _known("text_pooling", self.text_pooling, ("queries", "mean", None))
+        _known("text_pooling", self.text_pooling, POOLINGS)
         for each in self.pixels:
             _known("pixels", each, PIXELS)
         self._check_divisible()
@@ -87,6 +92,17 @@ class ADMConfig(UNetConfig, BlockStyle):
             raise ValueError(f"widths {odd} are no multiples of {self.norm_groups}, the number of groups of every norm")
         if self.text_pooling == "mean" and (self.text_embed_dim or 0) % self.pooling_heads:
             raise ValueError(f"text_embed_dim {self.text_embed_dim} does not split into {self.pooling_heads} heads")
+        if self.text_vocab is not None:
+            self._check_transformer()
+
+    def _check_transformer(self) -> None:
+        if self.text_embed_dim != 1 or not self.text_width or not self.text_tokens or self.text_norm is not None:
+            raise ValueError(
+                f"a network that reads {self.text_vocab} ids itself has text_embed_dim 1, a text_width, a number of "
+                "text_tokens and no text_norm"
+            )
+        if min(self.text_vocab, self.text_layers, self.text_heads) <= 0 or self.text_width % self.text_heads:
+            raise ValueError(f"text_width {self.text_width} does not split into {self.text_heads} text_heads")
 
     @property
     def adm(self) -> ADMConfig:
@@ -109,9 +125,17 @@ class ADMConfig(UNetConfig, BlockStyle):
         return None if self.text_embed_dim is None else self.text_width or self.text_embed_dim
 
     @property
+    def text_length(self) -> int | None:
+        return self.text_tokens
+
+    @property
+    def reads_ids(self) -> bool:
+        return self.text_vocab is not None
+
+    @property
     def stem_channels(self) -> int:
         """Channels of the picture and of what is joined to it."""
-        return self.in_channels + sum(1 if each == "mask" else self.in_channels for each in self.pixels)
+        return self.in_channels + self.pixel_channels
 
 
 def _known(name: str, value: Any, choices: Any) -> None:
@@ -161,8 +185,8 @@ class ADM(PatchedUNet):
         super().__init__(
             patch_size=flags.patch_size,
             text_dim=flags.text_embed_dim,
-            time_embedding=_scalar_embedding(flags),
-            text_pooling=_text_pooling(flags),
+            time_embedding=scalar_embedding(flags),
+            text_pooling=text_pooling(flags),
         )
         self.config = config
         self.flags = flags
@@ -171,10 +195,9 @@ class ADM(PatchedUNet):
         self._attentions = 0
         first, patch = flags.channels[0], flags.patch_size**2
 
-        self.aug_embedding = _scalar_embedding(flags) if flags.reads_aug_level else None
-        self.text_projection = None
-        if flags.text_width is not None and flags.text_embed_dim is not None:
-            self.text_projection = nn.Linear(flags.text_embed_dim, flags.text_width)
+        self.aug_embedding = scalar_embedding(flags) if flags.reads_aug_level else None
+        self.text_projection = text_projection(flags)
+        self.text_transformer = text_transformer(flags)
         self.class_embedding = nn.Embedding(flags.num_classes, flags.embed_dim) if flags.num_classes else None
         self.stem = conv3(flags.stem_channels * patch, first)
         self.down, skips = self._make_down()
@@ -252,12 +275,14 @@ class ADM(PatchedUNet):
         text.embeds is (b l d), text.mask (b l) bool. Differentiable. Raises ValueError when the network takes no text,
         or text of another width or length.
         """
-        embeds, mask = self._readable(text)
-        if self.flags.text_norm == "layer":
-            embeds = F.layer_norm(embeds, (self.text_dim,))
-        inside = embeds if self.text_projection is None else self.text_projection(embeds)  # b l k
+        read, mask = self._readable(text)
+        if self.text_transformer is not None:
+            read = self.text_transformer(read.squeeze(-1), mask)  # b l 1 -> b l k
+        elif self.flags.text_norm == "layer":
+            read = F.layer_norm(read, (self.text_dim,))
+        inside = read if self.text_projection is None else self.text_projection(read)  # b l k
         return Signals(
-            vector=None if self.text_pooling is None else self.text_pooling(embeds, mask),
+            vector=None if self.text_pooling is None else self.text_pooling(read, mask),
             tokens=self._projected(inside, mask if self.flags.text_mask else None),
         )
 
@@ -269,6 +294,9 @@ class ADM(PatchedUNet):
                 f"the prompt is {embeds.shape[1]} tokens long, and this network reads exactly {wanted}: encode it with "
                 f"padding {wanted} (the padding input of Imagen Text Encode, or encode_prompt(..., pad_to={wanted}))"
             )
+        rows = self.flags.text_vocab
+        if rows is not None and not embeds.is_meta and not 0 <= embeds.min() <= embeds.max() < rows:
+            raise ValueError(f"a token id of the prompt is none of the {rows} known here; use {self.own_text_encoder}")
         return embeds, mask
 
     def encode_class(self, labels: Tensor) -> Signals:
@@ -350,20 +378,3 @@ class ADM(PatchedUNet):
                 x = torch.cat([x, skips.pop()], dim=1)
             x = cell(x, next(modulations), told)
         return self.head(self.activation(self.head_norm(x)))
-
-
-def _scalar_embedding(flags: ADMConfig) -> ScalarEmbedding:
-    return ScalarEmbedding(
-        flags.time_width or flags.channels[0],
-        flags.embed_dim,
-        activation=ACTIVATIONS[flags.activation],
-        as_published=flags.angles_as_published,
-    )
-
-
-def _text_pooling(flags: ADMConfig) -> nn.Module | None:
-    if flags.text_embed_dim is None or flags.text_pooling is None:
-        return None
-    if flags.text_pooling == "mean":
-        return MeanPooling(flags.text_embed_dim, flags.embed_dim, flags.pooling_heads)
-    return TextPooling(flags.text_embed_dim, flags.embed_dim, flags.pooling_queries)

@@ -201,7 +201,7 @@ class PatchedUNet(UNet):
         return Signals(vector=self.text_pooling(tokens, mask), tokens=self._projected(tokens, mask))
 
     def _readable(self, text: TextEmbeds) -> tuple[Tensor, Tensor]:
-        """The prompt's (b l d) in the network's dtype and its mask (b l); ValueError where it is none for it."""
+        """The prompt's (b l d) in the network's dtype (ids as they are), its mask (b l); ValueError for none for it."""
         if self.text_dim is None:
             raise ValueError("this network was built without text (text_embed_dim is None); give it no prompt")
         if text.embeds.shape[-1] != self.text_dim:
@@ -210,7 +210,7 @@ class PatchedUNet(UNet):
                 f"use {self.own_text_encoder}"
             )
         # Everything stays on the text's device: a host short of memory keeps weights elsewhere until they are used.
-        embeds = text.embeds.to(self.stem.weight.dtype)
+        embeds = text.embeds if self.config.reads_ids else text.embeds.to(self.stem.weight.dtype)
         return embeds, text.mask.to(embeds.device)
 
     def _projected(self, tokens: Tensor, mask: Tensor | None) -> Tokens:
@@ -232,14 +232,20 @@ class PatchedUNet(UNet):
 
     def _low_res(self, x_t: Tensor, told: Signals) -> Tensor:
         """told.pixels (b c h w) in x_t's dtype; ValueError when it is missing or of another size."""
-        pixels = told.pixels
-        if pixels is None:
+        pixels, named = told.pixels, [name for name in self.config.inputs if name in ("known", "mask", "low_res")]
+        if pixels is None and named == ["low_res"]:
             raise ValueError(
                 "this super-resolution network needs a low_res picture (Signals.pixels, at the output's size)"
             )
+        channels = self.config.pixel_channels
+        if pixels is None or pixels.shape[1] != channels:
+            raise ValueError(
+                f"this network is shown {', '.join(named)} beside x_t, {channels} channels in this order, and was told "
+                f"{0 if pixels is None else pixels.shape[1]}: draw with Imagen Base Sample 64 or Imagen Super Resolution"
+            )
         if pixels.shape[-2:] != x_t.shape[-2:]:
-            sizes = f"low_res is {tuple(pixels.shape[-2:])}, x_t {tuple(x_t.shape[-2:])}"
-            raise ValueError(f"{sizes}; resize low_res first")
+            sizes = f"{named[-1]} is {tuple(pixels.shape[-2:])}, x_t {tuple(x_t.shape[-2:])}"
+            raise ValueError(f"{sizes}; resize {named[-1]} first")
         return pixels.to(x_t.dtype)
 
     def _aug_level(self, told: Signals) -> Tensor:

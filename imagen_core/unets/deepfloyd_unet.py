@@ -68,6 +68,10 @@ class DeepFloydUNetConfig(UNetConfig):
         return self.adm.inputs
 
     @property
+    def text_length(self) -> int | None:
+        return TEXT_TOKENS
+
+    @property
     def embed_dim(self) -> int:
         return self.adm.embed_dim
 

@@ -203,8 +203,9 @@ class ImagenPixelModel(model_base.BaseModel):
         """On the device of `like`. Text is projected anew at each call: LoRAs change the projections, areas the text."""
         told = Signals()
         if embeds is not None:
-            tokens = TextEmbeds(embeds=embeds.to(like), mask=text_mask[..., 0].to(like.device) > 0.5)
-            told = told + self.diffusion_model.encode_text(tokens)
+            tokens = TextEmbeds(embeds=embeds, mask=text_mask[..., 0] > 0.5)
+            dtype = None if self.stage.text_dtype is None else like.dtype
+            told = told + self.diffusion_model.encode_text(tokens.to(like.device, dtype))
         if low_res is not None:
             told = told + Signals(pixels=low_res.to(like), aug_level=aug_level.to(like.device))
         return told

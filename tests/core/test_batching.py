@@ -125,7 +125,7 @@ def test_counted_bytes_are_what_a_run_takes():
 def test_counted_bytes_grow_with_the_picture_and_shrink_with_the_dtype(base):
     config = base.spec.unet_config
     count = {
-        (side, dtype): activation_bytes(config, side, side, low_res=False, dtype=dtype)
+        (side, dtype): activation_bytes(config, side, side, dtype=dtype)
         for side in (64, 128)
         for dtype in (torch.float32, torch.float16)
     }

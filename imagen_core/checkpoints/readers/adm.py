@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ...unets import build_unet
 from ...unets.adm import ADMConfig
 from ..adm_keys import NAMINGS, trunk_map
 from ..adm_shapes import Shapes, levels_of, needed
+from ..openai_flags import told_flags
 from ..plausible import check_settings, in_short
 from ..stage_spec import StageSpec
 from ..stored import Stored
@@ -128,7 +129,7 @@ def _flags(stored: Stored) -> Flags:
     levels = levels_of(stored.shapes, "original")
     attending = tuple(index for index, level in enumerate(levels) if level.attends)
     shape = tuple(level.channels for level in levels), attending, _pictures(stored.shapes, KEYS["stem"][1])
-    told = told_flags(stored)
+    told = told_flags(stored.metadata, FLAG_KINDS)
     known = PUBLISHED.get(shape)
     if known is not None and stored.shapes["out.2.weight"][0] == 3 and "noise_schedule" not in told:
         raise ValueError(
@@ -144,12 +145,6 @@ def _flags(stored: Stored) -> Flags:
     return Flags(**{**(vars(known) if known else {}), **told})
 
 
-def told_flags(stored: Stored) -> dict[str, Any]:
-    """What a file's metadata says of itself. ValueError naming a flag that is no value of its kind."""
-    kinds = {name: kind for name, kind in FLAG_KINDS.items() if name in stored.metadata}
-    return {name: _parsed(name, stored.metadata[name], kind) for name, kind in kinds.items()}
-
-
 FLAG_KINDS: dict[str, type] = {
     "image_size": int,
     "num_heads": int,
@@ -157,15 +152,6 @@ FLAG_KINDS: dict[str, type] = {
     "use_new_attention_order": bool,
     "noise_schedule": str,
 }
-
-
-def _parsed(name: str, text: str, kind: type) -> Any:
-    """A flag's value from the text of it in the metadata."""
-    if kind is str or (kind is int and text.isdecimal() and len(text) < 6):
-        return kind(text)
-    if kind is bool and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    raise ValueError(f"metadata {name!r} is {text[:20]!r}, expected a {kind.__name__}")
 
 
 def spec_of(config: ADMConfig, flags: Flags) -> StageSpec:

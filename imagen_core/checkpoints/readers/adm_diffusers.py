@@ -18,11 +18,12 @@ from ...unets.adm import ADMConfig
 from ..adm_keys import trunk_map
 from ..adm_shapes import levels_of
 from ..diffusers_scheduler import read_scheduler
+from ..openai_flags import told_flags
 from ..plausible import check_settings, in_short
 from ..stage_spec import StageSpec
 from ..stored import Stored
 from ._base import Reader, Reading
-from .adm import JUMP, PUBLISHED, Flags, config_from_shapes, spec_of, told_flags
+from .adm import FLAG_KINDS, JUMP, PUBLISHED, Flags, config_from_shapes, spec_of
 
 NAMING = "diffusers"
 CLASS, CONSISTENCY = "UNet2DModel", "CMStochasticIterativeScheduler"
@@ -74,7 +75,7 @@ class ADMDiffusersReader(Reader):
 
     def read(self, stored: Stored) -> Reading:
         try:
-            told = told_flags(stored) | _settings(stored)
+            told = told_flags(stored.metadata, FLAG_KINDS) | _settings(stored)
             config = config_from_shapes(stored.shapes, Flags(**{"image_size": 0, **told}), NAMING)
             check_settings(config, len(stored.shapes))
             spec = _spec(stored, config, told)

@@ -35,11 +35,12 @@ from ._base import Reader, Reading, check_version
 FORMAT = "imagen"
 FORMAT_VERSION = 2
 FIRST_STAGES = ("base64", "sr256", "sr1024")  # that version 1 knew
-NUMBERS = ("steps", "guidance_scale", "aug_level", "percentile", "threshold_maximum", "threshold_limit")  # of defaults
+# Of defaults.
+NUMBERS = ("steps", "guidance_scale", "aug_level", "percentile", "threshold_maximum", "threshold_limit", "temperature")
 NAMES = ("sampler", "spacing", "thresholding")
 OLD_NAMES = {"attention.query.": "attention.qkv.", "attention.text_keys_values.": "attention.text_kv."}  # IF's, in 0.1
 # Fields that a file need not have: what they mean when absent.
-LATER_FIELDS = {"low_res_resize": StageSpec.low_res_resize, "aug_zero_is_clean": StageSpec.aug_zero_is_clean}
+LATER_FIELDS = {name: getattr(StageSpec, name) for name in ("low_res_resize", "low_res_8bit", "aug_zero_is_clean")}
 
 
 class NativeReader(Reader):
