@@ -6,7 +6,7 @@ Text-to-image in four calls: `load_text_encoder`, `load_stage`, `encode_prompt`,
 
 from ._discovery import settings_of
 from ._walk import find_files
-from .adapters import ADAPTERS, build_adapter
+from .adapters import ADAPTERS, COMBINE, LINEAR, WEIGHT_TYPES, build_adapter
 from .checkpoints.adapter_files import LoadedAdapter, find_adapters, load_adapter
 from .checkpoints.conversion import convert_weights
 from .checkpoints.formats import find_stages, is_stage_checkpoint, load_checkpoint, read_spec, trained_in_half
@@ -25,7 +25,7 @@ from .fingerprint import Fingerprint, check_fits, fingerprint
 from .guidance import GUIDANCE, Guidance
 from .guidance._gradient import thawed
 from .guidance.classifier_free import rescale_guidance
-from .hints import FITS, HINTS
+from .hints import FITS, HINTS, strokes_to_lines
 from .inpainting import InitImage
 from .inspection import inspect_checkpoint
 from .inversion import invert
@@ -53,10 +53,12 @@ from .variance_exploding import sigma_ve_table, sigma_ve_to_t, t_to_sigma_ve
 __all__ = [
     "CLIP_ACTIVATIONS",
     "ADAPTERS",
+    "COMBINE",
     "CURVES",
     "FITS",
     "GUIDANCE",
     "HINTS",
+    "LINEAR",
     "MOVED",
     "RESPACINGS",
     "SAMPLERS",
@@ -64,6 +66,7 @@ __all__ = [
     "SPACINGS",
     "STRIDES",
     "THRESHOLDINGS",
+    "WEIGHT_TYPES",
     "AdapterSpec",
     "BatchNoise",
     "Classes",
@@ -131,6 +134,7 @@ __all__ = [
     "settings_of",
     "sigma_ve_table",
     "sigma_ve_to_t",
+    "strokes_to_lines",
     "super_resolve",
     "t_to_sigma_ve",
     "thawed",

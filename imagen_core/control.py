@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .adapters import Given
+from .adapters import COMBINE, LINEAR, Given
 from .adapters._base import padded
+from .adapters._layer_weights import layer_weights
 from .checkpoints.adapter_files import LoadedAdapter
 from .conditioning import Signals, TextEmbeds
 from .hints import FITS, fitted, kind_of, resizing_of
@@ -40,6 +41,8 @@ class Control:
     mask: Tensor | None = None  # (k 1 h w) over the picture that is drawn: where it works
     apply_to_null: bool = True  # whether guidance's null branch follows it too; without, guidance pulls towards it
     fit: str = "pad"  # what happens where the hint has other proportions than the picture; see `fitted`
+    combine: str | None = None  # of an image prompt, how several references become one (of COMBINE); None: one an image
+    weight_type: str = LINEAR  # of an image prompt, how much it counts in which layer: one of WEIGHT_TYPES
 
     def __post_init__(self) -> None:
         check_interval(self.start, self.end)
@@ -47,6 +50,9 @@ class Control:
             raise ValueError(f"a control of strength {self.strength}: expected 0 (off) to 10, 1 is as it was trained")
         if self.fit not in FITS:
             raise ValueError(f"a hint is fitted by {', '.join(FITS)}, and not by {self.fit!r}")
+        if self.combine is not None and self.combine not in COMBINE:
+            raise ValueError(f"references are combined by {', '.join(COMBINE)}, and not by {self.combine!r}")
+        layer_weights(self.weight_type, 1)
 
     def steering(
         self,
@@ -66,14 +72,20 @@ class Control:
 
     def _given(self, batch: int, size: tuple[int, int]) -> Given:
         kinds = self.adapter.spec.config.kinds
-        one_each("hint", self.picture, batch)
+        takes_hint = self.adapter.network.takes_hint
+        if takes_hint and self.combine is not None:
+            raise ValueError("several hints are not combined into one: give one, or one a picture")
+        if self.combine is None:
+            one_each("hint" if takes_hint else "reference", self.picture, batch)
         kind = kind_of(self.picture, kinds, self.kind)
         picture = self.picture
-        if self.adapter.network.takes_hint:
+        if takes_hint:
             picture = fitted(picture, size, how=self.fit, resizing=resizing_of(kind))
         picture = picture.to(self.adapter.device, torch.float32)
         which = torch.full((batch,), kinds.index(kind), device=picture.device)
-        return Given(picture=picture.expand(batch, -1, -1, -1), kind=which)
+        if self.combine is None:
+            picture = picture.expand(batch, -1, -1, -1)
+        return Given(picture=picture, kind=which, combine=self.combine, weight_type=self.weight_type)
 
     def _branch(
         self, stage: Stage, branch: str, text: TextEmbeds | None, told: Signals, given: Given, size: tuple[int, int]
@@ -81,7 +93,7 @@ class Control:
         if text is not None:
             device = self.adapter.device
             text = TextEmbeds(embeds=text.embeds.to(device), mask=text.mask.to(device))
-        batch, null = len(given.picture), branch == "null"
+        batch, null = len(given.kind), branch == "null"
         strength = self.strength if self.apply_to_null or not null else 0.0
         return Steering(
             adapter=self.adapter.network,

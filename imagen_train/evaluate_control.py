@@ -125,7 +125,9 @@ class Following:
     judge: Judge | None = None
 
     def table(self) -> dict[str, dict[str, dict[str, Figure]]]:
-        """For each kind of hint a row a strength, one for a wrong hint, and the ceiling; one for two kinds at once."""
+        """For each kind of hint a row a strength, one for a wrong hint, and the ceiling; one for two kinds at once. Of
+        an image prompt also one without words.
+        """
         rows = list(self._rows())
         held = [{}] * len(rows) if self.judge is None else self.judge(self.cases, [row.pictures for row in rows])
         found: dict[str, dict[str, dict[str, Figure]]] = {}
@@ -138,21 +140,25 @@ class Following:
         pictures = self.cases.pictures
         plain = self._drawn({})
         for kind in known:
-            hints = HINTS[kind]()(pictures)
+            hints = _hints(kind, pictures)
             by_strength = {f"{strength:g}": self._drawn({kind: hints}, strength) for strength in STRENGTHS}
             for name, drawn in {"none": plain, **by_strength, "renders": pictures}.items():
                 yield Row(table=kind, name=name, kinds=(kind,), pictures=drawn, source=pictures)
             other = pictures.roll(1, 0)
-            wrong = self._drawn({kind: HINTS[kind]()(other)})
+            wrong = self._drawn({kind: _hints(kind, other)})
             yield Row(table=kind, name="wrong hint", kinds=(kind,), pictures=wrong, source=other)
+            if kind not in HINTS:
+                unsaid = self._drawn({kind: hints}, said=False)
+                yield Row(table=kind, name="without words", kinds=(kind,), pictures=unsaid, source=pictures)
         if len(known) > 1:
             both = tuple(known[:2])
-            drawn = self._drawn({kind: HINTS[kind]()(pictures) for kind in both})
+            drawn = self._drawn({kind: _hints(kind, pictures) for kind in both})
             yield Row(table=" and ".join(both), name="1", kinds=both, pictures=drawn, source=pictures)
 
-    def _drawn(self, hints: dict[str, Tensor], strength: float = 1.0) -> Tensor:
-        """One picture a caption, the i-th from seed i, under hints (b 3 h w) by kind."""
-        count, drawn = len(self.cases.captions), []
+    def _drawn(self, hints: dict[str, Tensor], strength: float = 1.0, *, said: bool = True) -> Tensor:
+        """One picture a caption (or, not `said`, an empty one), the i-th from seed i, under hints (b 3 h w) by kind."""
+        captions = self.cases.captions if said else [""] * len(self.cases.captions)
+        count, drawn = len(captions), []
         size = dict(zip(("height", "width"), self.cases.pictures.shape[-2:], strict=True))
         for first in tqdm(range(0, count, self.settings.batch_size), desc="drawing", mininterval=5.0):
             part = slice(first, min(count, first + self.settings.batch_size))
@@ -161,9 +167,14 @@ class Following:
                 for kind, hint in hints.items()
             ]
             draw = self.settings.draw(range(count)[part], controls)
-            prompt = Prompt(text=self.encoder.encode(self.cases.captions[part]))
+            prompt = Prompt(text=self.encoder.encode(captions[part]))
             drawn.append(sample_base(self.stage, prompt, draw, **size))
         return torch.cat(drawn)
+
+
+def _hints(kind: str, pictures: Tensor) -> Tensor:
+    """Of each picture (b 3 h w); the reference of an image prompt is the picture itself."""
+    return HINTS[kind]()(pictures) if kind in HINTS else pictures
 
 
 def figure(values: Tensor) -> Figure:

@@ -67,6 +67,7 @@ MEASURES: dict[str, Measure] = {
     "palette": palette_error,
     "tile": palette_error,
     "segments": ground_iou,
+    "picture": palette_error,  # a reference, whose colours come over wherever its things stand
 }
 
 

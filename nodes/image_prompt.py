@@ -1,7 +1,18 @@
 """ImagenImagePrompt: a reference picture beside the prompt, and how strongly, when and where it counts."""
 
-from ..imagen_core import Control
+from ..imagen_core import COMBINE, LINEAR, WEIGHT_TYPES, Control
 from . import _host, _sockets
+
+EACH = "one each"
+TYPE_TIP = (
+    "In which layers it counts. linear: in all alike. ease in: first, where it is decided what is where; ease out: last, "
+    "where it is decided how it looks. weak input, weak middle, weak output and strong middle lower a third of the layers, "
+    "or all but one."
+)
+COMBINE_TIP = (
+    "Of several references in image. one each: picture i of the batch reads reference i. concat: every picture reads all "
+    "of them. average: their mean; norm average: their mean at full length, which says more where they differ."
+)
 
 
 class ImagenImagePrompt:
@@ -29,7 +40,10 @@ class ImagenImagePrompt:
                 ),
                 "image": (
                     _sockets.IMAGE,
-                    {"tooltip": "The reference, of any size; its sides are made alike. One, or one for each picture."},
+                    {
+                        "tooltip": "The reference, of any size; its sides are made alike. One, or one for each picture; or "
+                        "any number, see combine_embeds."
+                    },
                 ),
                 "weight": (
                     "FLOAT",
@@ -61,10 +75,26 @@ class ImagenImagePrompt:
                     _sockets.MASK,
                     {"tooltip": "Where it is read: white reads the reference, black the prompt alone."},
                 ),
+                "weight_type": (
+                    list(WEIGHT_TYPES),
+                    {"default": LINEAR, "advanced": True, "tooltip": TYPE_TIP},
+                ),
+                "combine_embeds": ([EACH, *COMBINE], {"default": EACH, "advanced": True, "tooltip": COMBINE_TIP}),
             },
         }
 
-    def make(self, image_prompt, image, weight, start_at, end_at, previous=(), attn_mask=None):
+    def make(
+        self,
+        image_prompt,
+        image,
+        weight,
+        start_at,
+        end_at,
+        previous=(),
+        attn_mask=None,
+        weight_type=LINEAR,
+        combine_embeds=EACH,
+    ):
         control = Control(
             adapter=image_prompt,
             picture=_host.image_to_core(image),
@@ -72,6 +102,8 @@ class ImagenImagePrompt:
             start=start_at,
             end=end_at,
             mask=None if attn_mask is None else _host.mask_to_core(attn_mask),
+            weight_type=weight_type,
+            combine=None if combine_embeds == EACH else combine_embeds,
         )
         if image_prompt.network.takes_hint:
             raise ValueError(

@@ -19,7 +19,10 @@ class ImagenPalette:
 
     @classmethod
     def INPUT_TYPES(cls):
-        tip = "Cells along each side. 8 is what controls are trained on: colours and places, and nothing of shapes."
+        tip = (
+            "Cells along each side. 8 is what controls are trained on: colours and places, and nothing of shapes; "
+            "Imagen Control refuses finer ones."
+        )
         return {
             "required": {
                 "image": (_sockets.IMAGE, {"tooltip": "The picture whose colours are wanted. Alpha is ignored."}),

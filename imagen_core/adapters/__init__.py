@@ -10,11 +10,16 @@ import torch
 from .._discovery import discover
 from ..unets import UNetConfig, settings_from_dict
 from ._base import Adapter, AdapterConfig, Given
+from ._layer_weights import LINEAR, WEIGHT_TYPES
+from .image_prompt import COMBINE
 
 ADAPTERS: dict[str, type[Adapter]] = discover(__name__, __path__, Adapter)
 
 __all__ = [
     "ADAPTERS",
+    "COMBINE",
+    "LINEAR",
+    "WEIGHT_TYPES",
     "Adapter",
     "AdapterConfig",
     "Given",

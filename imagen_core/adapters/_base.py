@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ..conditioning import Signals, TextEmbeds
 from ..unets import UNet, UNetConfig
+from ._layer_weights import LINEAR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +30,13 @@ class AdapterConfig:
 class Given:
     """What an adapter is given at the start of a run, on its own device."""
 
-    picture: Tensor  # (b 3 h w) in [-1, 1]: the hint at the size that is drawn, or a reference of any size
+    picture: Tensor  # (b 3 h w) in [-1, 1]: the hint at the size that is drawn, or a reference of any size, (k 3 h w)
     kind: Tensor  # (b,) which of the adapter's kinds it is, from 0
     text: TextEmbeds | None = None  # of this branch, one row or b; None where the network reads none
     base: Signals = Signals()  # what the network itself is told
     null: bool = False  # whether this is the branch that guidance steers away from
+    combine: str | None = None  # of a reference of several pictures, how they become one: a key of COMBINE
+    weight_type: str = LINEAR  # how much a reference counts in which layer: a key of WEIGHT_TYPES
 
 
 class Adapter(ABC, nn.Module):

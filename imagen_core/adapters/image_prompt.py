@@ -9,6 +9,7 @@ Shapes: b images, c h w a map, s its positions, l tokens, d their width, n atten
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from ..unets import UNetConfig
 from ..unets.attention import split_heads
 from ..unets.blocks import channel_norm, conv3
 from ._base import Adapter, AdapterConfig, Given, starts_at_zero
+from ._layer_weights import layer_weights
 from ._points import Reader, layout_of
 
 
@@ -73,6 +75,27 @@ class KeysValues(nn.Module):
         return F.layer_norm(keys, keys.shape[-1:]), values
 
 
+def _beside_each_other(tokens: Tensor) -> Tensor:
+    return tokens.flatten(0, 1)[None]
+
+
+def _mean(tokens: Tensor) -> Tensor:
+    return tokens.mean(0, keepdim=True)
+
+
+def _mean_of_their_length(tokens: Tensor) -> Tensor:
+    """A mean of tokens that differ is shorter than they are, and says less."""
+    return F.layer_norm(_mean(tokens), tokens.shape[-1:])
+
+
+# How several references, (k l d), become one (1 l' d).
+COMBINE: dict[str, Callable[[Tensor], Tensor]] = {
+    "concat": _beside_each_other,
+    "average": _mean,
+    "norm average": _mean_of_their_length,
+}
+
+
 class ImagePrompt(Adapter):
     """Tokens of a reference picture, read beside the text. The null branch reads those of no picture at all."""
 
@@ -96,7 +119,15 @@ class ImagePrompt(Adapter):
         picture = given.picture.to(self.dtype)
         tokens = self.resampler(self.seen(torch.zeros_like(picture) if given.null else picture))
         tokens = F.layer_norm(tokens, tokens.shape[-1:])
-        return Signals(beside=(Tokens(keys_values=tuple(layer(tokens) for layer in self.layers)),))
+        if given.combine is not None:
+            tokens = COMBINE[given.combine](tokens).expand(len(given.kind), -1, -1)
+        return Signals(beside=(Tokens(keys_values=tuple(self._read(tokens, given.weight_type))),))
+
+    def _read(self, tokens: Tensor, weight_type: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each layer's keys and values; what is read is linear in the values, which are weighted."""
+        for layer, weight in zip(self.layers, layer_weights(weight_type, len(self.layers)), strict=True):
+            keys, values = layer(tokens)
+            yield keys, values if weight == 1.0 else weight * values
 
     def seen(self, picture: Tensor) -> Tensor:
         """What the encoder sees of a picture (b 3 h w) in [-1, 1] of any size, of which its sides are made alike."""

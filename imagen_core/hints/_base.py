@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear red, green and blue (ITU-R BT.709), used on the pixels as they are
 GREY = 0.06  # how far colours of a grey picture may be apart, of 2: compression leaves some
@@ -21,7 +22,7 @@ class Hint(ABC):
     """hint(pictures (b 3 h w) in [-1, 1]) -> the same shape and range. A frozen dataclass of settings."""
 
     name: ClassVar[str]
-    resizing: ClassVar[str] = "smooth"  # how one is brought to another size: "lines", "blocks" or "smooth"
+    resizing: ClassVar[str] = "smooth"  # how one is brought to another size: "lines", "blocks", "flat" or "smooth"
     what: ClassVar[str] = "a picture"  # for errors
 
     @abstractmethod
@@ -31,6 +32,14 @@ class Hint(ABC):
     def fits(self, picture: Tensor) -> bool:
         """Whether a picture may be a hint of this kind; said of (b 3 h w) in [-1, 1]."""
         return True
+
+    def typical(self, picture: Tensor) -> bool:
+        """Of a picture that fits, whether it more likely is of this kind than of another that it fits as well."""
+        return True
+
+    def misfit(self, picture: Tensor) -> str:
+        """Of a picture that does not fit, what it is and what to do, where that can be told; else nothing."""
+        return ""
 
     def varied(self, generator: torch.Generator) -> Hint:
         """The same with settings drawn anew, so that a control learns to read hints of any of them."""
@@ -46,6 +55,13 @@ def is_grey(picture: Tensor) -> bool:
 def is_dark(picture: Tensor) -> bool:
     """Whether there is more black than white, as where lines are drawn."""
     return bool(picture.mean() < 0.0)
+
+
+def is_thin(picture: Tensor) -> bool:
+    """Whether hardly a white pixel has none but white ones around it, as in lines one pixel wide."""
+    white = (picture.amax(1, keepdim=True) > 0.0).float()
+    inside = 1.0 - F.max_pool2d(1.0 - white, 3, stride=1, padding=1)
+    return bool(inside.sum() <= 0.02 * white.sum())
 
 
 def luminance(pictures: Tensor) -> Tensor:

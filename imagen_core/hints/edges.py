@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ._base import Hint, as_picture, is_dark, is_grey, luminance, uniform
+from ._base import Hint, as_picture, is_dark, is_grey, is_thin, luminance, uniform
 from ._gradients import blurred, connected, ridges, sobel
 
 
@@ -46,6 +46,9 @@ class Edges(Hint):
 
     def fits(self, picture: Tensor) -> bool:
         return is_grey(picture) and is_dark(picture)
+
+    def typical(self, picture: Tensor) -> bool:
+        return is_thin(picture)
 
     def varied(self, generator: torch.Generator) -> Edges:
         low = uniform(0.06, 0.2, generator)

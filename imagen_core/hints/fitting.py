@@ -18,7 +18,7 @@ def fitted(picture: Tensor, size: tuple[int, int], *, how: str = "pad", resizing
     about its centre, "stretch" distorts it.
 
     resizing: "smooth" averages when it shrinks; "lines" keeps the brightest, for a mean would fade them; "blocks" keeps
-    flat cells flat when it grows. Raises ValueError for another `how`.
+    flat cells flat when it grows; "flat" mixes no colours either way. Raises ValueError for another `how`.
     """
     if how not in FITS:
         raise ValueError(f"a hint is fitted by {', '.join(FITS)}, and not by {how!r}")
@@ -29,6 +29,18 @@ def fitted(picture: Tensor, size: tuple[int, int], *, how: str = "pad", resizing
     if how == "crop":
         picture = _cropped(picture, size)
     return _resized(picture, size, resizing)
+
+
+def strokes_to_lines(strokes: Tensor, longest_side: int) -> Tensor:
+    """What was painted, (b 1 h w) in [0, 1], as a hint of lines (b 3 h' w') in [-1, 1], white on black.
+
+    longest_side: of h' and w'; 0 keeps the size. The thinnest stroke outlives shrinking.
+    """
+    painted = (strokes > 0.5).float()
+    if longest_side:
+        scale = longest_side / max(painted.shape[-2:])
+        painted = _resized(painted, tuple(max(1, round(side * scale)) for side in painted.shape[-2:]), "lines")
+    return (painted > 0.5).float().expand(-1, 3, -1, -1) * 2.0 - 1.0
 
 
 def _padded(picture: Tensor, size: tuple[int, int]) -> Tensor:
@@ -52,6 +64,6 @@ def _resized(picture: Tensor, size: tuple[int, int], resizing: str) -> Tensor:
     shrinks = size[0] < picture.shape[-2] or size[1] < picture.shape[-1]
     if resizing == "lines" and shrinks:
         return F.adaptive_max_pool2d(picture, size)
-    if resizing == "blocks" and not shrinks:
+    if resizing == "flat" or (resizing == "blocks" and not shrinks):
         return F.interpolate(picture, size=size, mode="nearest-exact")
     return resize(picture, size)

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from ..super_resolution import resize
 from ._base import Hint
 
+OTHERS = 32  # cells a side: the most that a palette is told by which is none of ours
+SURELY_SAME = 0.02  # of 2: how far a pixel may be from its cell's mean there
 SAME = 0.05  # of 2: how far a pixel may be from its cell's mean colour where a picture is a palette
 
 
@@ -38,4 +40,18 @@ class Palette(Hint):
         return resize(pictures, tuple(min(self.cells, side) for side in pictures.shape[-2:]))
 
     def fits(self, picture: Tensor) -> bool:
-        return bool(((self(picture) - picture).abs() > SAME).float().mean() < 0.1)
+        return self._is_flat(picture, SAME, 0.1)
+
+    def _is_flat(self, picture: Tensor, same: float, share: float) -> bool:
+        """Whether all but a share of the pixels have the colour of their cell, within `same` of 2."""
+        return bool(((self(picture) - picture).abs() > same).float().mean() < share)
+
+    def misfit(self, picture: Tensor) -> str:
+        most = min(OTHERS, *(side // 3 for side in picture.shape[-2:]))  # smaller cells are the picture itself
+        for cells in range(2, most + 1):
+            if Palette(cells=cells)._is_flat(picture, SURELY_SAME, 0.02):
+                return (
+                    f"a palette of {cells} cells a side, and controls are trained on {self.cells}: set cells of Imagen "
+                    f"Palette to {self.cells}, or paint a picture of {self.cells} x {self.cells} pixels"
+                )
+        return ""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._base import Hint, as_picture, is_dark, is_grey, uniform
+from ._base import Hint, as_picture, is_dark, is_grey, is_thin, uniform
 from .edges import Edges
 
 BASE_SIDE = 64  # of a picture for which the pen's width and the blur are said
@@ -36,6 +36,9 @@ class Scribble(Hint):
 
     def fits(self, picture: Tensor) -> bool:
         return is_grey(picture) and is_dark(picture)
+
+    def typical(self, picture: Tensor) -> bool:
+        return not is_thin(picture)
 
     def varied(self, generator: torch.Generator) -> Scribble:
         return replace(self, sigma=uniform(1.2, 2.5, generator), pen=uniform(1.5, 3.5, generator))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._base import Hint, uniform
+from ._base import Hint, is_grey, uniform
 from ._gradients import blurred
 
 # Told apart easily, also from black; which one a region has means nothing.
@@ -40,7 +40,7 @@ class Segments(Hint):
     """
 
     name: ClassVar[str] = "segments"
-    resizing: ClassVar[str] = "blocks"
+    resizing: ClassVar[str] = "flat"
     what: ClassVar[str] = "flat regions of a few colours"
     groups: int = 4
     sigma: float = 0.7
@@ -72,6 +72,9 @@ class Segments(Hint):
         shades = ((picture.clamp(-1, 1) + 1.0) * (SHADES - 1) / 2.0).round().long()
         codes = (shades[:, 0] * SHADES + shades[:, 1]) * SHADES + shades[:, 2]
         return all(_is_flat(each) for each in codes.flatten(1))
+
+    def typical(self, picture: Tensor) -> bool:
+        return not is_grey(picture)
 
     def varied(self, generator: torch.Generator) -> Segments:
         first = int(torch.randint(MOST, (), generator=generator))

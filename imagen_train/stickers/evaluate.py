@@ -23,9 +23,9 @@ from ..metrics import Figure
 from .captions import Caption, Habits, write_caption
 from .judge import FILE, TEST_SEED, load_things_judge
 from .pictures import Library, labels, open_library, paint
+from .redraw import ENCODER
 from .scene import STYLES, Scene, SceneSampler
 
-ENCODER = "things_text_encoder"
 ASKED = Habits(
     style=1.0, color=1.0, backdrop=1.0, white=1.0, relation=1.0, synonym=0.0, keywords=0.0
 )  # all that is judged is said

@@ -25,9 +25,10 @@ from ..metrics import Figure
 from . import backdrops
 from .captions import write_caption
 from .colors import COLORS
-from .evaluate import ASKED, ENCODER, MIX, Asked, share, write_sheet
+from .evaluate import ASKED, MIX, Asked, share, write_sheet
 from .judge import TEST_SEED
 from .pictures import Library, open_library, paint
+from .redraw import ENCODER
 from .scene import STYLES, Scene, SceneSampler, placed_in_rows
 
 UNSIZED = dataclasses.replace(MIX, sized=0.0, gradient=0.0)

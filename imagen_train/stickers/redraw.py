@@ -23,7 +23,7 @@ from imagen_core.sampling import sample_base
 from imagen_core.stage import Prompt, Stage, load_stage
 from imagen_core.text.loading import load_text_encoder
 
-from .evaluate import ENCODER
+ENCODER = "things_text_encoder"  # by which things64 reads captions
 
 STRENGTHS = (0.35, 0.55, 0.75, 0.95)  # times at which the base takes over; each for a part of the chunk
 GROUP = 32  # pictures drawn at once

@@ -35,6 +35,11 @@ LOW_RES, AUG_LEVEL, AUG_SEED = "imagen_low_res", "imagen_aug_level", "imagen_aug
 CONVERSIONS = {"eps": model_sampling.EPS, "v": model_sampling.V_PREDICTION, "x_0": model_sampling.X0}
 MODEL_TYPES = {"v": model_base.ModelType.V_PREDICTION}
 
+FOREIGN_CONTROL = (
+    "ControlNets of ComfyUI's own (Apply ControlNet) were made for other networks than Imagen's: take it out, or draw with "
+    "Imagen Base Sample 64 or Imagen Super Resolution and an Imagen Control that was trained for this stage"
+)
+
 
 class Pixels(latent_formats.LatentFormat):
     """Three channels that are red, green and blue in [-1, 1], to be shown as they are."""
@@ -144,6 +149,8 @@ class ImagenPixelModel(model_base.BaseModel):
     def extra_conds(self, **options) -> dict[str, conds.CONDRegular]:
         """What one CONDITIONING says, in the form that ComfyUI repeats, crops and batches."""
         found = {}
+        if options.get("control") is not None:  # before it runs, which would end in a shape that fits nothing
+            raise ValueError(FOREIGN_CONTROL)
         if self.stage.reads_text:
             embeds = options["cross_attn"]
             self._check_width(embeds)
@@ -184,9 +191,7 @@ class ImagenPixelModel(model_base.BaseModel):
     def _apply_model(self, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs):  # noqa: B006
         """x_0 (b 3 h w) of x = x_0 + sigma_ve eps at sigma_ve = t (b,); named and called by ComfyUI."""
         if control is not None:
-            raise ValueError(
-                "this ControlNet was made for another kind of model: take it out, or use Imagen Control with our samplers"
-            )
+            raise ValueError(FOREIGN_CONTROL)
         network_call = WrapperExecutor.new_class_executor(
             lambda x_t, time, told, options: self.diffusion_model(x_t, time, told),
             self.diffusion_model,

@@ -10,6 +10,8 @@ from test_unets import CONFIGS, make_inputs, make_text, randomised
 
 from imagen_core import (
     ADAPTERS,
+    COMBINE,
+    WEIGHT_TYPES,
     AdapterSpec,
     Control,
     Draw,
@@ -25,6 +27,7 @@ from imagen_core import (
     super_resolve,
 )
 from imagen_core.adapters import Given
+from imagen_core.adapters._layer_weights import layer_weights
 from imagen_core.adapters._points import layout_of
 from imagen_core.conditioning import Signals, joined
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
@@ -203,6 +206,65 @@ def test_an_image_prompt_is_read_where_its_mask_says_and_the_null_branch_reads_n
     nothing = base_tokens(trained("image_prompt", base).network, torch.zeros(2, 3, 16, 16))
     assert torch.equal(null.keys_values[0][0], nothing.keys_values[0][0])
     assert (cond.keys_values[0][0] - nothing.keys_values[0][0]).abs().max() > 1e-3
+
+
+LAYERS = 3  # of the base that read; factors of two of them by IP-Adapter's formulas
+FACTORS = {
+    "linear": (1.0, 1.0),
+    "ease in": (1.0, 0.05 + 0.95 * 2 / 3),
+    "ease out": (0.05, 0.05 + 0.95 / 3),
+    "ease in-out": (0.05, 0.05 + 0.95 * 2 / 3),
+    "reverse in-out": (1.0, 0.05 + 0.95 / 3),
+    "weak input": (0.2, 1.0),
+    "weak middle": (1.0, 0.2),
+    "weak output": (1.0, 1.0),
+    "strong middle": (0.2, 1.0),
+}
+
+
+def test_a_reference_counts_in_layers_as_its_weight_type_says():
+    assert FACTORS.keys() == WEIGHT_TYPES.keys()
+    for name, wanted in FACTORS.items():
+        assert layer_weights(name, LAYERS)[:2] == pytest.approx(wanted), name
+    with pytest.raises(ValueError, match="unknown weight_type 'style transfer': expected one of linear, ease in"):
+        layer_weights("style transfer", 6)
+
+
+def test_values_are_weighted_by_layer_and_linear_leaves_them(base):
+    network = trained("image_prompt", base).network
+    given = Given(picture=PALETTE, kind=torch.zeros(1))
+    plain, eased = (network.told(replace(given, weight_type=name)).beside[0] for name in ("linear", "ease out"))
+    factors = layer_weights("ease out", len(plain.keys_values))
+    assert factors[0] == 0.05
+    for factor, (keys, values), (same, weighted) in zip(factors, plain.keys_values, eased.keys_values, strict=True):
+        assert torch.equal(keys, same) and torch.equal(weighted, factor * values)
+
+
+def test_several_references_become_one(base):
+    control = Control(adapter=trained("image_prompt", base), picture=PALETTE)
+    alone = drawn(base, control)
+    three = torch.cat([PALETTE, -PALETTE, PALETTE.flip(2)])
+    for name in COMBINE:
+        same = drawn(base, replace(control, picture=PALETTE.expand(3, -1, -1, -1), combine=name))
+        torch.testing.assert_close(same, alone, atol=1e-5, rtol=1e-4)  # the same picture thrice is the picture
+        told = drawn(base, replace(control, picture=three, combine=name))  # three for two pictures
+        torch.testing.assert_close(
+            told, drawn(base, replace(control, picture=three.flip(0), combine=name)), atol=1e-5, rtol=1e-4
+        )
+        assert (told - alone).abs().max() > 1e-4
+    network = control.adapter.network
+    each = [base_tokens(network, three[i : i + 1]).keys_values[0] for i in range(3)]
+    both = network.told(Given(picture=three, kind=torch.zeros(1), combine="concat")).beside[0].keys_values[0]
+    for part in range(2):
+        torch.testing.assert_close(both[part], torch.cat([one[part] for one in each], 2))
+    mean = network.told(Given(picture=three, kind=torch.zeros(1), combine="average")).beside[0].keys_values[0]
+    torch.testing.assert_close(mean[1], torch.stack([one[1] for one in each]).mean(0), atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match="3 references for 2 pictures"):
+        drawn(base, replace(control, picture=three))
+    with pytest.raises(ValueError, match="combined by concat, average, norm average, and not by 'add'"):
+        replace(control, combine="add")
+    with pytest.raises(ValueError, match="several hints are not combined"):
+        drawn(base, replace(control, adapter=trained("t2i_adapter", base), combine="concat"))
 
 
 def base_tokens(network, picture):

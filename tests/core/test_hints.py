@@ -7,7 +7,7 @@ import torch
 from skimage.feature import canny
 
 from imagen_core import HINTS
-from imagen_core.hints import fitted, kind_of
+from imagen_core.hints import fitted, kind_of, strokes_to_lines
 from imagen_core.hints._base import luminance
 from imagen_core.hints.edges import Edges
 from imagen_core.hints.palette import Palette
@@ -59,6 +59,35 @@ def test_what_is_no_hint_is_refused():
     assert kind_of(shapes(), ["normals"], "normals") == "normals"
 
 
+def test_thick_lines_are_a_scribble_where_a_control_reads_both():
+    kinds = ["edges", "palette", "scribble", "segments"]
+    for name in kinds:
+        assert kind_of(HINTS[name]()(shapes(64, 64)), kinds, None) == name
+        assert kind_of(HINTS[name]()(shapes(64, 64)), kinds[::-1], None) == name
+    strokes = torch.zeros(1, 1, 512, 512)
+    strokes[..., 100:120, 60:400] = 1.0
+    strokes[..., 100:400, 200] = 1.0  # one pixel thin, of eight
+    sketch = strokes_to_lines(strokes, 64)
+    assert sketch.shape == (1, 3, 64, 64) and set(sketch.unique().tolist()) == {-1.0, 1.0}
+    assert (sketch[0, 0, 13:50, 25] == 1).all() and kind_of(sketch, kinds, None) == "scribble"
+    assert kind_of(sketch, ["edges", "palette"], None) == "edges"  # the nearest that it reads
+    assert strokes_to_lines(strokes, 0).shape == (1, 3, 512, 512)
+
+
+def test_a_palette_of_other_cells_is_told_with_what_to_do():
+    picture = torch.rand(1, 3, 80, 80, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def painted(cells):
+        return fitted(picture[..., :cells, :cells], (80, 80), resizing="blocks")
+
+    for cells in (5, 16):
+        with pytest.raises(ValueError, match=f"a palette of {cells} cells a side, .* set cells of Imagen Palette to 8"):
+            kind_of(painted(cells), ["edges", "palette"], None)
+    assert kind_of(painted(4), ["palette"], None) == "palette"
+    with pytest.raises(ValueError, match=r"expected|not what the control reads, flat cells"):
+        kind_of(picture, ["palette"], None)
+
+
 def test_a_palette_is_the_mean_of_each_cell():
     picture = shapes(64, 64)
     cells = picture.unfold(2, 8, 8).unfold(3, 8, 8).mean((4, 5))
@@ -106,6 +135,11 @@ def test_thin_lines_outlive_shrinking_and_cells_stay_flat():
     lines = torch.full((1, 3, 128, 128), -1.0)
     lines[:, :, 40] = 1.0
     assert (fitted(lines, (16, 16), resizing="lines")[:, :, 5] == 1).all()
+    flat = Segments()(shapes(64, 64))
+    colors = {tuple(color) for color in flat.flatten(2)[0].mT.tolist()}
+    for side in (24, 100):
+        sized = fitted(flat, (side, side), resizing="flat").flatten(2)[0].mT.tolist()
+        assert {tuple(color) for color in sized} <= colors
     grown = fitted(Palette().means(shapes(64, 64)), (64, 64), resizing="blocks")
     assert torch.equal(grown, Palette()(shapes(64, 64)))
 

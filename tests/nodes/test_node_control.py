@@ -114,6 +114,47 @@ def test_lines_are_white_on_black_at_the_size_asked_for(lines):
     assert NODES["ImagenEdges"]().find(image, lines, 24)[0].shape == (2, 16, 24, 3)
 
 
+def test_a_sketch_from_the_mask_editor_is_a_scribble(base, net):
+    mask = torch.zeros(1, 256, 256)
+    mask[:, 60:76, 40:200] = 1.0
+    hint = NODES["ImagenSketch"]().make(mask, 64)[0]
+    assert hint.shape == (1, 64, 64, 3) and hint[0, 16, 30, 0] == 1 and hint[0, 40, 30, 0] == 0
+    assert NODES["ImagenSketch"]().make(mask[0], 0)[0].shape == (1, 256, 256, 3)
+    steered = draw(base, control=control(net, image=hint, kind="edges"))
+    assert (steered - draw(base)).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="this mask is empty: draw the outlines in the mask editor"):
+        NODES["ImagenSketch"]().make(torch.zeros(1, 64, 64), 64)
+
+
+def test_segments_are_flat_regions_at_the_size_asked_for():
+    image = torch.full((1, 48, 96, 3), 0.9)
+    image[:, 10:30, 20:50, 0] = 0.1
+    hint = NODES["ImagenSegments"]().find(image, 2, 64)[0]
+    assert hint.shape == (1, 32, 64, 3) and hint[0, 0, 0].max() == 0 and hint[0, 13, 23].max() > 0.5
+    assert len(hint.flatten(0, 2).unique(dim=0)) == 2
+
+
+def test_an_image_prompt_reads_several_references_by_layer(base):
+    torch.manual_seed(2)
+    kind = CORE.ADAPTERS["image_prompt"]
+    network = CORE.build_adapter("image_prompt", kind.config_cls(**kind.config_cls.tiny), base.spec.unet_config)
+    for parameter in network.requires_grad_(False).parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    reference = CORE.LoadedAdapter(network=network, spec=CORE.AdapterSpec.of(network, base))
+    settings = {"weight": 1.0, "start_at": 0.0, "end_at": 1.0}
+    make = NODES["ImagenImagePrompt"]().make
+    plain = draw(base, control=make(reference, picture(), **settings)[0])
+    said = {"weight_type": "linear", "combine_embeds": "one each"}
+    assert torch.equal(draw(base, control=make(reference, picture(), **settings, **said)[0]), plain)
+    eased = make(reference, picture(), **settings, weight_type="ease out")[0]
+    assert (draw(base, control=eased) - plain).abs().max() > 1e-4
+    two = torch.cat([picture(), 1 - picture()])
+    both = make(reference, two, **settings, combine_embeds="concat")[0]
+    assert (draw(base, control=both) - plain).abs().max() > 1e-4
+    with pytest.raises(ValueError, match="2 references for 1 pictures"):
+        draw(base, control=make(reference, two, **settings)[0])
+
+
 def test_palette_and_tile_keep_the_mean():
     image = picture()
     for node, value in (("ImagenPalette", 5), ("ImagenTile", 4.0)):

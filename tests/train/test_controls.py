@@ -20,7 +20,8 @@ from imagen_train.control_plans import adapter_plan, control_plan, image_prompt_
 from imagen_train.control_training import task_of, train_control
 from imagen_train.controls import hints_of, start_adapter
 from imagen_train.data import Rendered, render_pictures
-from imagen_train.evaluate_control import held_out_of
+from imagen_train.evaluate import SamplingSettings
+from imagen_train.evaluate_control import evaluate_control, held_out_of
 from imagen_train.following import edge_f1, ground_iou, palette_error
 from imagen_train.loop import LoopConfig, train
 from imagen_train.optim import OptimConfig, split_parameters
@@ -224,6 +225,21 @@ def test_what_follows_a_hint_is_measured():
     assert ground_iou(torch.zeros_like(picture), picture).item() == 0.0
     assert palette_error(picture, picture).item() == 0.0
     assert palette_error(-torch.ones_like(picture), torch.ones_like(picture)).item() == 1.0
+
+
+def test_an_image_prompt_is_measured_without_words_too(base, options):
+    stage = load_stage(base)
+    network = start_adapter(image_prompt_plan(base), stage, options)
+    file = options.state_dir / "prompt.safetensors"
+    save_adapter(file, network, AdapterSpec.of(network, stage))
+    figures = evaluate_control(
+        base, file, options.models_dir, options.cache_dir, pictures="boxes", count=2, settings=SamplingSettings(steps=1)
+    )
+    rows = figures["picture"]
+    assert list(rows) == ["none", "0.5", "1", "renders", "wrong hint", "without words"]
+    assert rows["renders"]["palette_error"]["mean"] == 0.0 and rows["none"] == rows["1"]
+    with pytest.raises(ValueError, match="boxes are not pictures of named things: leave out --nearest"):
+        evaluate_control(base, file, options.models_dir, options.cache_dir, pictures="boxes", nearest=2)
 
 
 def test_one_command_says_how_well_it_follows(base, options, capsys):

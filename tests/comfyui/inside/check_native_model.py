@@ -5,6 +5,8 @@ import latent_preview
 import pytest
 import torch
 from comfy.cli_args import LatentPreviewMethod, args
+from comfy.controlnet import T2IAdapter
+from comfy.t2i_adapter.adapter import Adapter_light
 from safetensors.torch import save_file
 
 SCHEDULES = {
@@ -74,6 +76,18 @@ def test_ksampler_draws_what_our_sampler_draws(
 ):
     stage = make_stage(prediction_type=prediction_type, schedule=SCHEDULES[schedule])
     assert_same(sample(*run("ImagenToModel", unet=stage, text=prompt), cfg=cfg), sample_ours(stage, scale=cfg))
+
+
+def test_comfyuis_own_controls_are_refused_in_one_sentence_before_they_run(run, sample, make_stage, prompt):
+    model, positive, negative = run("ImagenToModel", unet=make_stage(), text=prompt)
+    net = T2IAdapter(Adapter_light(channels=[16, 16], nums_rb=1), 3, 8, "nearest-exact", torch.device("cpu"))
+    both = {"positive": positive, "negative": negative, "control_net": net, "image": torch.zeros(1, 16, 16, 3)}
+    off = run("ControlNetApplyAdvanced", **both, strength=0.0)
+    assert torch.equal(sample(model, *off), sample(model, positive, negative))
+    with pytest.raises(
+        ValueError, match="ControlNets of ComfyUI's own .* take it out, or draw with Imagen Base Sample 64"
+    ):
+        sample(model, *run("ControlNetApplyAdvanced", **both))
 
 
 CONTINUOUS = {"prediction_type": "v", "schedule": SCHEDULES["cosine"]}
