@@ -27,6 +27,22 @@ def built():
     return module.build()
 
 
+def test_a_sketch_goes_from_the_mask_editor_to_the_control(built):
+    """A graph that waits for a control that ships can be laid out and run, but for that file."""
+    assert built
+    module, known = sys.modules["graphs_control"], sys.modules["build_workflows"].object_info()
+    for lay_out in module.WAITING:
+        graph = sys.modules["build_workflows"].Graph(known)
+        lay_out(graph)
+        prompt = workflow_to_prompt(graph.to_json(lay_out.__name__, lay_out.__doc__), known)
+        by_class = {entry["class_type"]: entry["inputs"] for entry in prompt.values()}
+        source, slot = by_class["ImagenSketch"]["mask"]
+        assert prompt[source]["class_type"] == "LoadImage" and slot == 1
+        assert prompt[by_class["ImagenControl"]["image"][0]]["class_type"] == "ImagenSketch"
+        assert prompt[by_class["ImagenBaseSample64"]["control"][0]]["class_type"] == "ImagenControl"
+        assert f"{lay_out.__name__}" not in NAMES
+
+
 def read(name):
     return json.loads((ROOT / "workflows" / name).read_text(encoding="utf-8"))
 
