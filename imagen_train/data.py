@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from imagen_core.super_resolution import resize
 from imagen_core.whole_files import whole, write
@@ -30,6 +29,7 @@ from .scenes.renderer import render
 from .scenes.textures import sample_textures
 from .scenes.vocabulary import LAYOUTS as SCENE_LAYOUTS
 from .stickers.scene import LAYOUTS, Mix, Scene
+from .windows import detailed_window, liveliness, lively_windows, turned
 
 if TYPE_CHECKING:
     from .stickers.pictures import Library
@@ -178,21 +178,6 @@ THINGS64 = "things64.safetensors"
 WINDOWS = 4  # of one large picture: drawing it costs more than cutting it
 
 
-def lively_windows(picture: np.ndarray, window: int, count: int, generator: torch.Generator) -> list[np.ndarray]:
-    """Windows (w w 3) of a picture (s s 3) around points drawn where its detail is."""
-    side, cell = picture.shape[0], 8
-    small = torch.from_numpy(np.ascontiguousarray(picture[::cell, ::cell])).permute(2, 0, 1)[None].float()
-    density = detail(small)[0].flatten() + 1.0
-    places = torch.multinomial(density, count, replacement=True, generator=generator).tolist()
-    jitter = torch.randint(-window // 3, window // 3 + 1, (count, 2), generator=generator).tolist()
-    columns, found = side // cell, []
-    for place, (down, right) in zip(places, jitter, strict=True):
-        y = min(max(place // columns * cell - window // 2 + down, 0), side - window)
-        x = min(max(place % columns * cell - window // 2 + right, 0), side - window)
-        found.append(picture[y : y + window, x : x + window])
-    return found
-
-
 KINDS: dict[str, PictureSource] = {
     kind.name: kind
     for kind in (
@@ -227,25 +212,6 @@ KINDS: dict[str, PictureSource] = {
         ),
     )
 }
-
-
-def detail(pictures: Tensor) -> Tensor:
-    """Where something happens: (b 3 h w) -> (b h w), differences to the right and lower neighbours."""
-    right = F.pad((pictures[..., :, 1:] - pictures[..., :, :-1]).abs().sum(1), (0, 1))
-    below = F.pad((pictures[..., 1:, :] - pictures[..., :-1, :]).abs().sum(1), (0, 0, 0, 1))
-    return right + below
-
-
-def detailed_window(scene: SceneBatch, side: int, window: int, generator: torch.Generator) -> tuple[int, int, int, int]:
-    """A window (x, y, w, h) of one scene's frame around a point drawn where detail is."""
-    small = 64
-    density = detail(render(scene, small, supersample=1))[0].square().flatten()
-    index = int(torch.multinomial(density + 1e-4, 1, generator=generator))
-    scale, limit = side // small, side - window
-    jitter = torch.randint(-window // 3, window // 3 + 1, (2,), generator=generator).tolist()
-    y = min(max((index // small) * scale - window // 2 + jitter[0], 0), limit)
-    x = min(max((index % small) * scale - window // 2 + jitter[1], 0), limit)
-    return (x, y, window, window)
 
 
 def drawings_folder() -> Path:
@@ -398,11 +364,11 @@ class PictureCache:
             offsets = _offsets(picture.shape[:2], side, tries, grid, generator).tolist()
             pick_first = bool(torch.rand((), generator=generator) < 0.25)
             tried = [(_cut(picture, y, x, side), (y, x)) for y, x in offsets[: 1 if pick_first else tries]]
-            liveliest, (y, x) = max(tried, key=lambda crop: _liveliness(crop[0]))
+            liveliest, (y, x) = max(tried, key=lambda crop: liveliness(crop[0]))
             way = int(torch.randint(8, (), generator=generator)) if turn else 0
             if (small := self._small(index)) is not None:
-                drawn[len(chosen)] = _turned(_cut(small, y // 4, x // 4, side // 4), way)
-            chosen.append(_turned(liveliest, way))
+                drawn[len(chosen)] = turned(_cut(small, y // 4, x // 4, side // 4), way)
+            chosen.append(turned(liveliest, way))
         return _paired(to_float(np.stack(chosen)), drawn)
 
 
@@ -431,14 +397,3 @@ def _offsets(shape: tuple[int, int], side: int, tries: int, grid: int, generator
     if steps[0] == steps[1]:
         return torch.randint(steps[0], (tries, 2), generator=generator) * grid
     return torch.cat([torch.randint(count, (tries, 1), generator=generator) for count in steps], 1) * grid
-
-
-def _liveliness(crop: np.ndarray) -> float:
-    return float(crop[::4, ::4].astype(np.float32).std(axis=(0, 1)).sum())
-
-
-def _turned(crop: np.ndarray, which: int) -> np.ndarray:
-    """One of a square's eight symmetries."""
-    crop = crop[::-1] if which & 1 else crop
-    crop = crop[:, ::-1] if which & 2 else crop
-    return crop.transpose(1, 0, 2) if which & 4 else crop

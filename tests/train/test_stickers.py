@@ -35,6 +35,7 @@ from imagen_train.stickers.pictures import batch, build, labels, open_library, p
 from imagen_train.stickers.scene import LAYOUTS, Mix, Placed, Scene, SceneSampler, hold_out
 from imagen_train.stickers.sources import PACKAGES, Package
 from imagen_train.stickers.vectors import open_vectors
+from imagen_train.windows import lively_windows
 
 THINGS = ("fox", "owl", "rocket", "pear")
 CODES = {"fox": "1f98a", "owl": "1f989", "rocket": "1f680", "pear": "1f350"}
@@ -246,7 +247,7 @@ def test_large_pictures_are_drawn_from_vectors_at_their_own_size(shop):
 def test_windows_are_cut_where_the_detail_is():
     picture = np.full((512, 512, 3), 255, np.uint8)
     picture[40:60:2, 60:80] = 0
-    windows = data.lively_windows(picture, 128, 12, torch.Generator().manual_seed(0))
+    windows = lively_windows(picture, 128, 12, torch.Generator().manual_seed(0))
     assert all(window.shape == (128, 128, 3) for window in windows)
     assert sum(window.min() == 0 for window in windows) >= 4
 
