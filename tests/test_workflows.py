@@ -1,5 +1,6 @@
 """Are the shipped graphs in step with the nodes, readable on a canvas, and do they draw on the shipped weights?"""
 
+import importlib
 import importlib.util
 import json
 import sys
@@ -169,9 +170,11 @@ QUICK = {
 NEED_COMFYUI = ("deepfloyd_if_1024_sdx4", "imagen_native_ksampler", "imagen_to_latent_1024", "threshold_any_model")
 NEED_WEIGHTS = ("deepfloyd_if_256", "deepfloyd_if_1024", "deepfloyd_if_img2img", "deepfloyd_if_inpaint")
 NEED_CONTROL = ("edges_to_picture_1024", "palette_and_edges")
-NEED_ADM = ("adm_classifier_guided",)
+NEED_ADM = ("adm_classifier_guided", "adm_classifier_scales")
+NEED_CLIP = ("clip_best_of_four",)
 NEED_GLIDE = ("glide_256", "glide_inpaint")  # test_workflows_glide.py
-RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_WEIGHTS + NEED_CONTROL + NEED_ADM + NEED_GLIDE]
+NEED_FILES = NEED_WEIGHTS + NEED_CONTROL + NEED_ADM + NEED_CLIP + NEED_GLIDE
+RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_FILES]
 
 
 def test_the_list_says_which_graphs_need_comfyui(imagen):
@@ -205,6 +208,24 @@ def test_a_graph_of_adm_names_both_files_that_are_not_here(name, imagen):
     assert code == 2
     for title, file in (("Load ADM", "256x256_diffusion_uncond"), ("Load classifier", "256x256_classifier")):
         assert any(title in line and file in line for line in said.splitlines())
+
+
+@pytest.mark.parametrize("name", NEED_CLIP)
+def test_a_graph_whose_clip_is_not_here_names_node_and_folder(name, imagen):
+    code, _, said = imagen("run", name)
+    assert code == 2 and "Load CLIP" in said and "clip-vit-large-patch14" in said
+
+
+def test_with_a_clip_one_of_four_drafts_is_kept_and_enlarged(imagen, tmp_path, monkeypatch):
+    """A CLIP of random weights: it is any of the four, and as large as the graph makes it."""
+    monkeypatch.syspath_prepend(ROOT / "tests" / "nodes")
+    (tmp_path / "models").mkdir()
+    importlib.import_module("tiny_clip").written(tmp_path / "models")
+    monkeypatch.setenv("IMAGEN_MODELS", str(tmp_path / "models"))
+    quick = ["Base 64x64.steps=1", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"]
+    quick += ["Super resolution 1024.factor=1", "Load CLIP.clip=tiny.safetensors"]
+    (path,) = drawn_by(imagen, "clip_best_of_four", *quick)
+    assert Image.open(path).size == (256, 256)
 
 
 @pytest.mark.parametrize("name", NEED_CONTROL)

@@ -216,6 +216,23 @@ def stickers(run: Run) -> Image.Image:
     return montage(pictures, columns=2, cell=(half, half))
 
 
+def best_of_four(run: Run) -> Image.Image:
+    """Four drafts, the one on a green ground in a frame: what a CLIP is asked for."""
+    half = (SIDE - GAP) // 2
+    drafts = run("text_to_image_64", "Prompt.text=a 3D emoji of a bird")[:4]
+    whole = montage([opened(path) for path in drafts], columns=2, cell=(half, half))
+    ImageDraw.Draw(whole).rectangle((0, 0, half - 1, half - 1), outline=BLUE, width=9)
+    return labelled(whole, (20, half - 48, "best of four"))
+
+
+def scales(run: Run) -> Image.Image:
+    """The same picture taking shape from left to right, as a stronger pull would have it."""
+    fits = {"0": (10, 0.25), "1": (24, 0.6), "2": (48, 0.9), "4": (120, 1.1), "8": (SIDE, 1.5)}  # pixels a side, colour
+    steps = [ImageEnhance.Color(shrunk(drawn(fox()), side)).enhance(colour) for side, colour in fits.values()]
+    whole = bands(*steps, lean=22)
+    return labelled(whole, *((i * SIDE // 5 + 26, SIDE - 40, name) for i, name in enumerate(fits)))
+
+
 def drawn(drawing: str) -> Image.Image:
     return render(drawing).convert("RGB")
 
@@ -258,6 +275,8 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
         lean=26,
     ),
     "adm_classifier_guided": lambda run: noisy(drawn(fox())),
+    "adm_classifier_scales": scales,
+    "clip_best_of_four": best_of_four,
     "glide_256": lambda run: framed(drawn(corgi()), shrunk(drawn(corgi()), 64), side=120),
     "glide_inpaint": lambda run: framed(filled_hole(), opened(INPUT / "example_inpaint.png"), side=96),
     "deepfloyd_if_256": lambda run: framed(drawn(kangaroo()), shrunk(drawn(kangaroo()), 64), side=120),
