@@ -93,8 +93,10 @@ class Judges:
         return judge_alignment(seen_by(self.classifier, pictures), batch) | judge_words(read, batch)
 
 
-def draw_base(stage: Stage, encoder: T5TextEncoder, captions: list[str], settings: SamplingSettings) -> Tensor:
-    """One 64 px picture a caption, the i-th from seed i: (b 3 64 64) on the CPU."""
+def draw_base(
+    stage: Stage, encoder: T5TextEncoder, captions: list[str], settings: SamplingSettings, *, side: int | None = None
+) -> Tensor:
+    """One picture a caption, the i-th from seed i: (b 3 side side) on the CPU; side None: the stage's, mostly 64 px."""
     drawn = []
     for first in tqdm(range(0, len(captions), settings.batch_size), desc="drawing", mininterval=5.0):
         part = captions[first : first + settings.batch_size]
@@ -103,6 +105,8 @@ def draw_base(stage: Stage, encoder: T5TextEncoder, captions: list[str], setting
                 stage,
                 Prompt(text=encoder.encode(part)),
                 settings.draw(range(first, first + len(part))),
+                height=side,
+                width=side,
             )
         )
     return torch.cat(drawn)

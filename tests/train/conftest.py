@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from imagen_core import save_checkpoint
+from imagen_core import load_checkpoint, save_checkpoint
 from imagen_core.unets import build_unet
 from imagen_train.classifier import FILE, Classifier, save_classifier
 from imagen_train.plans import base64_plan, sr256_plan
@@ -35,6 +35,18 @@ def models(tmp_path_factory) -> Path:
         plan = dataclasses.replace(plan, unet=dataclasses.replace(plan.unet, **small))
         save_checkpoint(folder / f"{name}.safetensors", build_unet(plan.unet), spec=stage_spec(plan))
     return folder
+
+
+@pytest.fixture(scope="module")
+def lively(models, tmp_path_factory) -> Path:
+    """A base whose every weight is random, so that what it is told changes what it draws."""
+    network, spec = load_checkpoint(models / "base64.safetensors")
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    path = tmp_path_factory.mktemp("lively") / "base.safetensors"
+    save_checkpoint(path, network, spec=spec)
+    return path
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""Which of two models do people prefer? Prompts by category, a page that hides which is which, and votes counted."""
