@@ -60,7 +60,7 @@ def test_stored_features_have_the_distance_of_their_gaussians(tmp_path, capsys):
 def test_a_folder_has_the_features_of_its_pictures(clip, pictures, models):
     seen = features_of(pictures, clip)
     assert seen.shape[0] == 6  # the broken one is left out
-    first = torch.from_numpy(np.asarray(Image.open(pictures / "0.png"))).permute(2, 0, 1)[None].float() / 127.5 - 1
+    first = torch.from_numpy(np.array(Image.open(pictures / "0.png"))).permute(2, 0, 1)[None].float() / 127.5 - 1
     torch.testing.assert_close(seen[:1], load_clip(clip).embed_pixels(first))
     judged = features_of(pictures, models / FILE)
     torch.testing.assert_close(
