@@ -5,6 +5,7 @@ test_glide.py asks for the pixels.
 """
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,16 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from imagen_core import resize
-from imagen_core.checkpoints.glide_keys import key_table
-from imagen_core.unets import ADM, ADMConfig
-from imagen_host.cli import main
-
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "core"))
+
+from clip_files import save_clip  # noqa: E402
+
+from imagen_core import resize  # noqa: E402
+from imagen_core.checkpoints.glide_keys import key_table  # noqa: E402
+from imagen_core.unets import ADM, ADMConfig  # noqa: E402
+from imagen_host.cli import main  # noqa: E402
+
 CONFIG = ADMConfig(
     channels=(32, 64),
     num_res_blocks=(1, 1),
@@ -40,6 +45,7 @@ FILES = {
     "base_inpaint": (("known", "mask"), "64", "squaredcos_cap_v2"),
     "upsample_inpaint": (("known", "mask", "low_res"), "256", "linear"),
 }
+WAYS = ("neither", "classifier-free", "CLIP", "both")
 LOUD = ("token_embedding", "transformer", "final_ln")  # so that words change the picture
 QUICK = ["Base.width=16", "Base.height=16", "Base.steps=3", "Upsampler.steps=2", "Upsampler.spacing=uniform"]
 
@@ -62,17 +68,16 @@ def models(tmp_path_factory):
 def run(name, models, folder, monkeypatch, capsys, *changes):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("IMAGEN_MODELS", str(models))
-    told = [part for change in (*QUICK, *changes) for part in ("--set", change)]
+    told = [part for change in changes for part in ("--set", change)]
     code = main(["run", name, *told, "--out", ".", "--json", "--quiet"])
     report, said = capsys.readouterr()
     assert code == 0, said
-    (path,) = json.loads(report)["images"]
-    return Image.open(path).convert("RGB")
+    return [Image.open(path).convert("RGB") for path in json.loads(report)["images"]]
 
 
 def test_words_change_the_picture(models, tmp_path, monkeypatch, capsys):
     pictures = [
-        run("glide_256", models, tmp_path, monkeypatch, capsys, f"Prompt.text={text}")
+        run("glide_256", models, tmp_path, monkeypatch, capsys, *QUICK, f"Prompt.text={text}")[0]
         for text in ("a fox", "A Fox", "tea")
     ]
     assert pictures[0].size == (64, 64)
@@ -81,7 +86,7 @@ def test_words_change_the_picture(models, tmp_path, monkeypatch, capsys):
 
 
 def test_what_the_mask_leaves_stays(models, tmp_path, monkeypatch, capsys):
-    drawn = run("glide_inpaint", models, tmp_path, monkeypatch, capsys)
+    (drawn,) = run("glide_inpaint", models, tmp_path, monkeypatch, capsys, *QUICK)
     photo = torch.from_numpy(np.array(Image.open(ROOT / "input" / "example_inpaint.png"))).movedim(-1, 0)[None].float()
     expected = resize(photo, (64, 64))[0]
     kept = expected[3] == 255
@@ -89,6 +94,13 @@ def test_what_the_mask_leaves_stays(models, tmp_path, monkeypatch, capsys):
     error = (torch.from_numpy(np.array(drawn)).movedim(-1, 0) - expected[:3]).abs()
     assert kept.float().mean() > 0.3 and error[:, kept].max() <= 1
     assert error[:, 24:40, 24:40].mean() > 10
+
+
+def test_each_guidance_draws_another_picture_from_one_seed(models, tmp_path, monkeypatch, capsys):
+    save_clip(models / "clip-vit-large-patch14", pytest.importorskip("transformers"))
+    small = [f"Base, {way}.{change}" for way in WAYS for change in ("width=16", "height=16", "steps=4")]
+    pictures = run("glide_guidance_compared", models, tmp_path, monkeypatch, capsys, *small)
+    assert len({picture.tobytes() for picture in pictures}) == len(pictures) == len(WAYS)
 
 
 @pytest.mark.parametrize("name, files", [("glide_256", ("base", "upsample")), ("glide_inpaint", tuple(FILES)[2:])])

@@ -209,6 +209,23 @@ def aug_level_sweep(run: Run) -> Image.Image:
     return labelled(montage(list(levels.values()), columns=2, cell=(half, half)), *corners)
 
 
+def guided() -> Image.Image:
+    """What GLIDE's comparison of guidances is about: a picture that has drifted, and one that pleases CLIP by a pattern."""
+    plain = drawn(corgi())
+    drifted = ImageEnhance.Color(plain.filter(ImageFilter.GaussianBlur(7))).enhance(0.45)
+    rings = np.sin(np.hypot(*(np.indices((SIDE, SIDE)) % 24 - 12)) * 1.2)[..., None] * 34 * np.array([1, -0.6, 0.8])
+    patterned = Image.fromarray((np.asarray(plain, float) + rings).clip(0, 255).astype("uint8"))
+    ways = {
+        "neither": drifted,
+        "classifier-free": plain,
+        "CLIP": patterned,
+        "both": ImageEnhance.Color(plain).enhance(1.6),
+    }
+    half = (SIDE - GAP) // 2
+    corners = [(10 + i % 2 * (half + GAP), half - 38 + i // 2 * (half + GAP), way) for i, way in enumerate(ways)]
+    return labelled(montage(list(ways.values()), columns=2, cell=(half, half)), *corners)
+
+
 def stickers(run: Run) -> Image.Image:
     prompts = [row["prompt"] for row in csv.DictReader(STICKERS.open(encoding="utf-8"))]
     pictures = [first(run("text_to_image_1024", f"Prompt.text={prompt}")) for prompt in prompts[:4]]
@@ -278,6 +295,7 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
     "adm_classifier_scales": scales,
     "clip_best_of_four": best_of_four,
     "glide_256": lambda run: framed(drawn(corgi()), shrunk(drawn(corgi()), 64), side=120),
+    "glide_guidance_compared": lambda run: guided(),
     "glide_inpaint": lambda run: framed(filled_hole(), opened(INPUT / "example_inpaint.png"), side=96),
     "deepfloyd_if_256": lambda run: framed(drawn(kangaroo()), shrunk(drawn(kangaroo()), 64), side=120),
     "deepfloyd_if_1024": lambda run: bands(

@@ -8,6 +8,7 @@ from graphs_mini import YOUR_OWN, Slot, example
 VOCABULARY = "glide/text_encoder"
 BASE, UPSAMPLE = "glide/base.safetensors", "glide/upsample.safetensors"
 BASE_INPAINT, UPSAMPLE_INPAINT = "glide/base_inpaint.safetensors", "glide/upsample_inpaint.safetensors"
+CLIP = "clip-vit-large-patch14"
 LICENCE = (
     "OpenAI's files of glide-text2im (MIT): docs/family.md, section GLIDE, says how to fetch and convert them. Their model "
     "card says research, not commercial use, and that no people were in the data."
@@ -75,4 +76,28 @@ def glide_inpaint(graph: Graph) -> None:
     graph.app = {"Your picture": ("image",), "Prompt": ("text",), "Base": ("guidance_scale",)}
 
 
-GRAPHS = [glide_256, glide_inpaint]
+def glide_guidance_compared(graph: Graph) -> None:
+    """Classifier-free guidance beside CLIP guidance, GLIDE's own comparison: neither, each alone and both, from one seed."""
+    graph.after_run = "fixed"
+    prompt = "a corgi in a field of poppies"
+    text = write_prompt(graph, prompt)
+    graph.section("Load GLIDE")
+    base = graph.add("ImagenLoadUNet", "Load base", checkpoint=BASE)["unet"]
+    graph.column("Pull by CLIP")
+    clip = graph.add("ImagenLoadCLIP", "Load CLIP", clip=CLIP)["clip"]
+    pull = graph.add("ImagenCLIPGuidance", "Towards the words", clip=clip, text=prompt, scale=3.0)["guidance"]
+    graph.note(
+        "Write the same words here and in Prompt. imagen download openai/clip-vit-large-patch14 fetches this CLIP (MIT).\n"
+        "It knows clean pictures, and is shown the predicted one; the paper's own knew noise, and is not read here.\n"
+        "The paper: people prefer classifier-free guidance; CLIP guidance pleases CLIP's score."
+    )
+    ways = {"neither": (1.0, {}), "classifier-free": (3.0, {}), "CLIP": (1.0, {"guidance": pull})}
+    ways["both"] = (3.0, {"guidance": pull})
+    for way, (scale, guidance) in ways.items():
+        graph.column(f"Guidance: {way}")
+        settings = {**DRAW, "guidance_scale": scale, **guidance}
+        drawn = graph.add("ImagenBaseSample64", f"Base, {way}", unet=base, text=text, seed=7, **settings)["image"]
+        graph.add("SaveImage", way, images=drawn, filename_prefix=f"imagen/glide_guidance_{way}")
+
+
+GRAPHS = [glide_256, glide_inpaint, glide_guidance_compared]
