@@ -11,9 +11,20 @@ import os
 import torch
 from torch import Tensor, distributed, nn
 
+SHARDING = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}  # what `accelerate launch` sets
+
 
 def join_workers(device: torch.device | str) -> None:
-    """Meet the other processes, if torchrun's environment names any."""
+    """Meet the other processes, if torchrun's environment (or that of `accelerate launch`) names any.
+
+    ValueError: accelerate was told to divide the network among them.
+    """
+    for name, what in SHARDING.items():
+        if os.environ.get(name, "").lower() in ("1", "true", "yes"):
+            raise ValueError(
+                f"{name} asks for {what}, and this trainer keeps the whole network in every process: launch it without,"
+                " by torchrun or `accelerate launch --multi_gpu`"
+            )
     if "RANK" in os.environ and not distributed.is_initialized():
         distributed.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
 

@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 
+import pytest
 import torch
 
-from imagen_train.parallel import average_gradients, of_first, rank, workers
+from imagen_train.parallel import average_gradients, join_workers, of_first, rank, workers
 
 WORKER = """
 import sys
@@ -50,6 +51,15 @@ def test_one_process_is_left_alone():
     average_gradients(net)
     assert torch.equal(before, net.weight.grad)
     assert (rank(), workers(), of_first(0.5, True)) == (0, 1, (0.5, True))
+
+
+@pytest.mark.parametrize("what", ["FSDP", "DEEPSPEED"])
+def test_a_network_that_is_to_be_divided_is_refused(what, monkeypatch):
+    monkeypatch.setenv(f"ACCELERATE_USE_{what}", "true")
+    with pytest.raises(ValueError, match=f"ACCELERATE_USE_{what} asks for .* whole network in every process"):
+        join_workers("cpu")
+    monkeypatch.setenv(f"ACCELERATE_USE_{what}", "false")
+    join_workers("cpu")
 
 
 def test_two_processes_end_with_the_same_weights_and_count_both_batches(tmp_path):
