@@ -1,6 +1,7 @@
 """A sampler with settings of its own, and a picture drawn again from its own noise."""
 
 import pytest
+import tiny_adm
 import torch
 from pack import CORE, NODES
 from tiny_stages import tiny_prompt, tiny_stage
@@ -39,6 +40,32 @@ def test_a_list_of_timesteps_fixes_the_number_of_steps():
     assert seen == [(call, 6) for call in range(1, 7)]
     with pytest.raises(ValueError, match="unknown spacing '3;2'"):
         draw(sampler_options=options(respacing="3;2"))
+
+
+def test_the_very_timesteps_in_brackets_are_called():
+    steps = ", ".join(str(step) for step in (999, 666, 333, 0))
+    assert torch.equal(
+        draw(sampler_options=options(respacing=f"[{steps}]")), draw(sampler_options=options(respacing="4"))
+    )
+    assert not torch.equal(draw(sampler_options=options(respacing="[999, 500, 0]")), draw())
+
+
+def test_a_consistency_model_is_drawn_by_its_own_sampler_alone(tmp_path):
+    stage = CORE.load_stage(tiny_adm.written(tmp_path / "one.safetensors", "adm_diffusers"))
+    asked = NODES["ImagenClassLabel"]().make("1")[0]
+    settings = {**BASE, "width": 32, "height": 32, "steps": 1}
+
+    def drawn(**changes):
+        return NODES["ImagenBaseSample64"]().sample(stage, asked, **{**settings, **changes})[0]
+
+    one = drawn(sampler="consistency")
+    assert torch.equal(one, drawn(sampler_options=options(method="consistency", sigmas="80")))
+    two = drawn(sampler_options=options(method="consistency", sigmas="80, 1.38"))
+    assert one.shape == (1, 32, 32, 3) and (one - two).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="sampler ddpm: this stage is a consistency model; choose consistency"):
+        drawn()
+    with pytest.raises(ValueError, match="sampler consistency: this stage is no consistency model; choose ddim, ddpm"):
+        draw(sampler="consistency")
 
 
 def test_a_picture_comes_back_and_another_prompt_changes_it(capsys):

@@ -78,6 +78,17 @@ def test_ksampler_draws_what_our_sampler_draws(
     assert_same(sample(*run("ImagenToModel", unet=stage, text=prompt), cfg=cfg), sample_ours(stage, scale=cfg))
 
 
+def test_a_consistency_model_draws_in_one_step_of_lcm(run, core, sample, make_stage, prompt):
+    stage = make_stage(prediction_type="consistency", schedule={"name": "edm"})
+    one = {"steps": 1, "cfg": 1.0, "sampler_name": "lcm", "scheduler": "exponential"}
+    theirs = sample(*run("ImagenToModel", unet=stage, text=prompt), **one)
+    settings = {"guidance": core.make_guidance(scale=1.0), "thresholding": core.make_thresholding("none")}
+    draw = core.Draw(seeds=[5], steps=1, sampler=core.SAMPLERS["consistency"](), **settings)
+    ours = core.sample_base(stage, prompt, draw, height=16, width=16)
+    torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-4)
+    assert ours.std() > 0.02  # c_out leaves half of what random weights put out
+
+
 def test_comfyuis_own_controls_are_refused_in_one_sentence_before_they_run(run, sample, make_stage, prompt):
     model, positive, negative = run("ImagenToModel", unet=make_stage(), text=prompt)
     net = T2IAdapter(Adapter_light(channels=[16, 16], nums_rb=1), 3, 8, "nearest-exact", torch.device("cpu"))
