@@ -26,14 +26,17 @@ from .guidance import GUIDANCE, Guidance
 from .guidance._gradient import thawed
 from .guidance.classifier_free import rescale_guidance
 from .hints import FITS, HINTS, strokes_to_lines
+from .image_embeds import MIXINGS, image_embeds, moved, read_as_clip, with_image_embed
 from .inpainting import InitImage
 from .inspection import inspect_checkpoint
+from .interpolation import End, interpolate
 from .inversion import invert
 from .lora import LoraSettings, find_loras, fit_lora, read_lora, save_lora, with_lora
 from .noise import BatchNoise
 from .predictions import prediction_of
+from .priors.prior import Prior, find_priors, load_prior, sample_prior
 from .progress import CURVES, in_interval, progress_at
-from .prompts import Prompt, TypedPrompt, encode_prompt, typed_prompt
+from .prompts import PicturedPrompt, Prompt, TypedPrompt, encode_prompt, typed_prompt
 from .samplers import MOVED, RESPACINGS, SAMPLERS, SPACINGS, STRIDES
 from .sampling import low_res_conditioning, sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
@@ -60,6 +63,7 @@ __all__ = [
     "HINTS",
     "LINEAR",
     "MOVED",
+    "MIXINGS",
     "RESPACINGS",
     "SAMPLERS",
     "SCHEDULES",
@@ -74,12 +78,15 @@ __all__ = [
     "Clip",
     "Control",
     "Draw",
+    "End",
     "Fingerprint",
     "Guidance",
     "GuidedThresholding",
     "InitImage",
     "LoadedAdapter",
     "LoraSettings",
+    "PicturedPrompt",
+    "Prior",
     "Prompt",
     "Schedule",
     "Signals",
@@ -100,13 +107,16 @@ __all__ = [
     "find_classifiers",
     "find_files",
     "find_loras",
+    "find_priors",
     "find_stages",
     "find_text_encoders",
     "fingerprint",
     "fit",
     "fit_lora",
+    "image_embeds",
     "in_interval",
     "inspect_checkpoint",
+    "interpolate",
     "invert",
     "is_stage_checkpoint",
     "load_adapter",
@@ -114,20 +124,24 @@ __all__ = [
     "load_checkpoint",
     "load_clip",
     "load_classifier",
+    "load_prior",
     "load_stage",
     "load_text_encoder",
     "low_res_conditioning",
     "make_guidance",
     "make_thresholding",
     "movable_weights",
+    "moved",
     "prediction_of",
     "progress_at",
+    "read_as_clip",
     "read_lora",
     "read_spec",
     "rescale_guidance",
     "resize",
     "resize_longest_side",
     "sample_base",
+    "sample_prior",
     "save_adapter",
     "save_checkpoint",
     "save_lora",
@@ -140,5 +154,6 @@ __all__ = [
     "thawed",
     "trained_in_half",
     "typed_prompt",
+    "with_image_embed",
     "with_lora",
 ]

@@ -10,6 +10,7 @@ from ..imagen_core import (
     STRIDES,
     Draw,
     InitImage,
+    PicturedPrompt,
     Tiling,
     TypedPrompt,
     make_guidance,
@@ -201,7 +202,7 @@ def loaded(unet, texts, draw, height, width):
     others = [stage for guidance in draw.guidances for stage in guidance.others.values()]
     for stage in (unet, *others):
         for text in texts:
-            if isinstance(text, TypedPrompt) and stage.reads_text:
+            if isinstance(text, (PicturedPrompt, TypedPrompt)) and stage.reads_text:
                 stage.read(text)
     others += [control.adapter for control in draw.controls]
     others += [network for guidance in draw.guidances for network in guidance.networks]

@@ -10,8 +10,13 @@ CONTROL_NET = "IMAGEN_CONTROL_NET"  # a loaded control (imagen_core.LoadedAdapte
 CONTROL = "IMAGEN_CONTROL"  # hints that a picture follows (a tuple of imagen_core.Control)
 CLIP = "IMAGEN_CLIP"  # a loaded CLIP that measures pictures against sentences (imagen_core.Clip)
 CLASSIFIER = "IMAGEN_CLASSIFIER"  # a loaded noisy classifier (imagen_core.Classifier)
+PRIOR = "IMAGEN_PRIOR"  # a loaded diffusion prior (imagen_core.Prior)
+IMAGE_EMBED = "IMAGEN_IMAGE_EMBED"  # CLIP's embeddings of pictures (b e), as its projection gives them
 IMAGE = "IMAGE"  # the host's own: float32 (b h w c) in 0..1
 MASK = "MASK"  # the host's own: float32 (b h w) in 0..1, 1 where a picture is transparent or to be repainted
 MODEL = "MODEL"  # the host's own: a network under its memory manager (ComfyUI only)
+CLIP_VISION_OUTPUT = (
+    "CLIP_VISION_OUTPUT"  # the host's own: what its CLIP Vision Encode sees in a picture (ComfyUI only)
+)
 CONDITIONING = "CONDITIONING"  # the host's own: what the prompt says (ComfyUI only)
 LATENT = "LATENT"  # the host's own: {"samples": (b c h w)}; of our stages, pixels in -1..1 (ComfyUI only)

@@ -22,6 +22,8 @@ class ImagenLoadUNet:
         "deepfloyd if",
         "glide",
         "adm",
+        "karlo",
+        "unclip",
     ]
     FUNCTION = "load"
     RETURN_TYPES = (_sockets.UNET,)

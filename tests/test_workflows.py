@@ -173,7 +173,8 @@ NEED_CONTROL = ("edges_to_picture_1024", "palette_and_edges")
 NEED_ADM = ("adm_classifier_guided", "adm_classifier_scales")
 NEED_CLIP = ("clip_best_of_four",)
 NEED_GLIDE = ("glide_256", "glide_inpaint", "glide_guidance_compared")  # test_workflows_glide.py
-NEED_FILES = NEED_WEIGHTS + NEED_CONTROL + NEED_ADM + NEED_CLIP + NEED_GLIDE
+NEED_KARLO = ("karlo_256",)  # test_workflows_karlo.py
+NEED_FILES = NEED_WEIGHTS + NEED_CONTROL + NEED_ADM + NEED_CLIP + NEED_GLIDE + NEED_KARLO
 RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_FILES]
 
 

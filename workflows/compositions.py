@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from drawings import SIDE, corgi, fox, glass_ball, kangaroo, render, studio, watercolour
+from drawings_karlo import teddy
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 from imagen_core import HINTS
@@ -291,6 +292,7 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
         opened(INPUT / "example.png"),
         lean=26,
     ),
+    "karlo_256": lambda run: framed(drawn(teddy()), shrunk(drawn(teddy()), 64), side=84),
     "adm_classifier_guided": lambda run: noisy(drawn(fox())),
     "adm_classifier_scales": scales,
     "clip_best_of_four": best_of_four,

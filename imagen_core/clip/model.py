@@ -87,6 +87,10 @@ class Clip:
 
         Raises ValueError for a CLIP that cannot look.
         """
+        return F.normalize(self.project_pixels(pixels), dim=-1)
+
+    def project_pixels(self, pixels: Tensor) -> Tensor:
+        """The same as CLIP's projection gives them, not normalised: what priors and decoders take. Errors as there."""
         network = self.network
         if network.vision_model is None or network.visual_projection is None:
             raise ValueError(
@@ -94,9 +98,7 @@ class Clip:
             )
         seen = prepared(pixels.to(self.device, torch.float32), network.config.vision.side)
         weight = network.visual_projection.weight
-        return F.normalize(
-            network.visual_projection(network.vision_model(seen.to(weight.dtype)).pooled).float(), dim=-1
-        )
+        return network.visual_projection(network.vision_model(seen.to(weight.dtype)).pooled).float()
 
     @property
     def start(self) -> int:

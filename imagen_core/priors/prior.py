@@ -26,7 +26,7 @@ from ..prompts import Asked, Prompt
 from ..samplers.ddpm import DDPM
 from ..sampling import previewing
 from ..schedules import Schedule, schedule_from_config
-from .network import PriorNetwork
+from .network import STEP, PriorNetwork
 
 KIND = "prior"
 STEPS, SCALE, SPACING = 25, 4.0, "linspace"  # Karlo's own
@@ -46,12 +46,31 @@ class Prior:
         """Where it computes."""
         return next(self.network.parameters()).device
 
+    def to(self, device: torch.device | str) -> Prior:
+        """Compute there; returns self."""
+        self.network.to(device)
+        return self
+
+    def run_bytes(self) -> int:
+        """What one embedding takes while it is drawn, besides the weights: a prompt's and a null's keys and values."""
+        config = self.network.config
+        positions = 2 * config.depth * (config.text_tokens + 1 + STEP)
+        return 2 * positions * config.width * self.network.position.element_size()
+
+    def read(self, prompt: Asked) -> Prompt:
+        """A prompt as the prior reads it. Raises ValueError for what is none, such as a class."""
+        if not isinstance(prompt, Asked):
+            raise ValueError(
+                f"a prior reads a prompt, and got {type(prompt).__name__}: connect an Imagen Text Encode node"
+            )
+        return prompt.as_read(self.spec.text)
+
     def told(self, prompt: Asked, batch: int) -> dict[str, Signals]:
         """What `batch` pictures' embeddings are told of a prompt, as "cond", and as "null" of what to steer away from.
 
         Raises ValueError for a prompt of another encoder, or without a null one.
         """
-        read = prompt.as_read(self.spec.text)
+        read = self.read(prompt)
         if read.negative is None:
             raise ValueError(
                 "a prior steers away from what its encoder makes of an empty text: set padding to auto, or 77"
@@ -92,7 +111,7 @@ def sample_prior(prior: Prior, prompt: Asked, draw: Draw, *, candidates: int = 1
         raise ValueError(f"{candidates} candidates are none: ask for at least 1")
     draw = draw.or_else(steps=STEPS, guidance=ClassifierFreeGuidance(scale=SCALE), spacing=_spacing(draw))
     seeds = [seed + NEXT_CANDIDATE * each for each in range(candidates) for seed in draw.seeds]
-    prompt = prompt.as_read(prior.spec.text)
+    prompt = prior.read(prompt)
     drawn = _drawn(prior, prompt, replace(draw, seeds=seeds)).unflatten(0, (candidates, -1))  # candidates b e
     fit = (drawn * prompt.text.pooled.to(drawn)).sum(-1)  # candidates b
     return drawn[fit.argmax(0), torch.arange(drawn.shape[1])]

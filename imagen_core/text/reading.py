@@ -29,6 +29,7 @@ class TextReading:
             raise ValueError(f"tokens is {self.tokens!r}: expected a whole number, or none for as many as there are")
 
 
+AS_CLIP = TextReading(tokens=77, null="empty")  # of stages and priors that read CLIP's text, and all of it
 AS_DEEPFLOYD = TextReading(tokens=77, lower_case=True, cleaned=True, null="empty")
 
 

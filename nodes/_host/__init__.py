@@ -3,7 +3,7 @@
 The only folder that imports ComfyUI's modules or the embedded host's.
 """
 
-from .clip import text_encoder_of
+from .clip import image_embeds_of, text_encoder_of
 from .files import (
     CLIP_KINDS,
     CONTROL_KINDS,
@@ -40,6 +40,7 @@ __all__ = [
     "device",
     "empty_latent",
     "fingerprint",
+    "image_embeds_of",
     "image_from_core",
     "image_from_latent",
     "image_to_core",

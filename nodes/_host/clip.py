@@ -38,6 +38,17 @@ def text_encoder_of(clip: Any) -> T5TextEncoder:
     return encoder
 
 
+def image_embeds_of(clip_vision_output: Any) -> Tensor:
+    """CLIP's embeddings of pictures (b e), not normalised, in what the host's CLIP Vision Encode hands on.
+
+    Raises ValueError where its tower has no projection.
+    """
+    embeds = getattr(clip_vision_output, "image_embeds", None)
+    if embeds is None:
+        raise ValueError("this CLIP vision model has no projection: load a whole one, such as clip_vision's ViT-L/14")
+    return embeds.detach().float().cpu()
+
+
 def _part(whole: Any) -> Any:
     return next((part for name in NAMES if (part := getattr(whole, name, None)) is not None), None)
 

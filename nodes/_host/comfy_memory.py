@@ -14,7 +14,7 @@ from comfy import model_management, ops
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ...imagen_core import Classifier, Clip, LoadedAdapter, Stage, T5TextEncoder, movable_weights, thawed
+from ...imagen_core import Classifier, Clip, LoadedAdapter, Prior, Stage, T5TextEncoder, movable_weights, thawed
 from .castable import castable, fetched_one_by_one, unnoted
 
 CASTABLE = {
@@ -89,7 +89,7 @@ def managed_adapter(adapter: LoadedAdapter) -> ManagedAdapter:
 
 
 class Managed:
-    """A CLIP or a classifier whose weights ComfyUI moves. `patcher` is what the manager's weak reference points at."""
+    """A CLIP, classifier or prior whose weights ComfyUI moves. `patcher` is what the manager's weak reference points at."""
 
     patcher: ModelPatcher
 
@@ -121,9 +121,23 @@ def managed_measure(model: Clip | Classifier) -> Managed:
     return kind(**facts | {"patcher": patcher})
 
 
-def loaded_measure(model: Managed) -> None:
-    """Bring a CLIP to the device. What one gradient takes is enough to look at as many pictures as it has layers."""
-    model_management.load_models_gpu([model.patcher], memory_required=model.gradient_bytes())
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ManagedPrior(Managed, Prior):
+    patcher: ModelPatcher
+
+
+def managed_prior(prior: Prior) -> ManagedPrior:
+    """The prior under ComfyUI's memory manager."""
+    facts = {field.name: getattr(prior, field.name) for field in dataclasses.fields(prior)}
+    return ManagedPrior(**facts | {"patcher": _patcher(prior.network)})
+
+
+def loaded_alone(model: Managed, rows: int) -> None:
+    """Bring a CLIP or a prior to the device. What one gradient takes of a CLIP is enough to look at as many pictures as
+    it has layers.
+    """
+    needed = rows * model.run_bytes() if isinstance(model, Prior) else model.gradient_bytes()
+    model_management.load_models_gpu([model.patcher], memory_required=needed)
 
 
 def loaded_stage(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ...imagen_core import Classifier, Clip, LoadedAdapter, Stage
+from ...imagen_core import Classifier, Clip, LoadedAdapter, Prior, Stage
 from .which import IN_COMFYUI, model_management
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -49,7 +49,7 @@ def unet_dtype(choice: str = "auto", *, trained_in_half: bool = False) -> torch.
 
 
 def managed(model):
-    """A loaded stage, control, CLIP, classifier or text encoder as it travels between nodes: under the host's memory
+    """A loaded stage, control, CLIP, classifier, prior or text encoder as it travels between nodes: under the host's memory
     manager, if any.
     """
     if not IN_COMFYUI:
@@ -60,21 +60,25 @@ def managed(model):
         return comfy_memory.managed_stage(model)
     if isinstance(model, (Clip, Classifier)):
         return comfy_memory.managed_measure(model)
+    if isinstance(model, Prior):
+        return comfy_memory.managed_prior(model)
     is_adapter = isinstance(model, LoadedAdapter)
     return comfy_memory.managed_adapter(model) if is_adapter else comfy_memory.managed_encoder(model)
 
 
 @contextmanager
-def computing(clip: Clip) -> Iterator[Clip]:
-    """The CLIP on its device; without a memory manager it leaves it at once for whoever comes next."""
+def computing(model: Clip | Prior, rows: int = 1) -> Iterator[Clip | Prior]:
+    """A CLIP or prior on its device, for so many pictures; without a memory manager it leaves it at once for whoever
+    comes next.
+    """
     if IN_COMFYUI:
         from . import comfy_memory
 
-        comfy_memory.loaded_measure(clip)
-        yield clip
+        comfy_memory.loaded_alone(model, rows)
+        yield model
     else:
-        yield clip.to(device())
-        clip.to("cpu")
+        yield model.to(device())
+        model.to("cpu")
 
 
 def loaded(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..._settings_file import read_settings
-from ...text.reading import TextReading
+from ...text.reading import AS_CLIP
 from ...unets import build_unet
 from ...unets.karlo_decoder import KarloDecoderConfig
 from ..adm_shapes import Shapes, levels_of, needed
@@ -22,7 +22,6 @@ from ..stage_spec import StageSpec
 from ..stored import Stored
 from ._base import Reader, Reading
 
-AS_KARLO = TextReading(tokens=77, null="empty")
 DEFAULTS = {"steps": 25, "sampler": "ddpm", "spacing": "linspace", "guidance_scale": 8.0, "thresholding": "static"}
 # A key that the decoder has under one naming, and what others with that key have besides.
 SIGNATURES = {"diffusers": "mid_block.attentions.0.add_k_proj.weight", "original": "model.clip_tok_proj.weight"}
@@ -116,5 +115,5 @@ def _spec(config: KarloDecoderConfig, facts: SchedulerFacts | None) -> StageSpec
         prediction_type=facts.prediction_type,
         learned_variance=True,
         defaults=DEFAULTS | facts.defaults,
-        text=AS_KARLO,
+        text=AS_CLIP,
     )

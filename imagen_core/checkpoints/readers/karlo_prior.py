@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...priors.network import STEP, PriorConfig, PriorNetwork
 from ...spaces.embeddings import Embeddings
+from ...text.reading import AS_CLIP, TextReading
 from ..adm_shapes import Shapes
 from ..diffusers_scheduler import SchedulerFacts
 from ..key_map import Entry, KeyMap, parts_first, prefixed
@@ -23,7 +24,7 @@ from ..plausible import WIDEST, in_short
 from ..renaming import count, first_of_one, renamed, shape_of
 from ..stored import Stored
 from ._base import Reader, Reading
-from .karlo_decoder import AS_KARLO, is_part, scheduler_beside
+from .karlo_decoder import is_part, scheduler_beside
 
 HEAD = 64  # width of a head where no setting says it
 SIGNATURES = {"diffusers": "proj_to_clip_embeddings.weight", "original": "model.clip_img_proj.weight"}
@@ -58,7 +59,7 @@ class PriorSpec:
     config: PriorConfig  # what it is built from
     schedule_config: dict[str, Any]  # by which embeddings were noised that it was trained on
     space: Embeddings  # where it draws
-    text = AS_KARLO  # how it reads a prompt
+    text: TextReading = AS_CLIP  # how it reads a prompt
 
     @property
     def settings(self) -> dict[str, Any]:
