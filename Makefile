@@ -44,8 +44,10 @@ bench-family: $(VENV)/.test
 workflows: $(VENV)/.standalone
 	$(BIN)/python workflows/build.py
 
-# The templates' and the help pages' pictures, drawn anew: after new weights, or when a graph draws something else.
+# All that shows or says what the weights draw, anew: the lists of things, the templates', help pages' and README's pictures.
+# After new weights, or when a graph draws something else.
 thumbnails: $(VENV)/.test
+	$(BIN)/imagen data things --write
 	$(BIN)/python workflows/thumbnails.py
 	$(BIN)/python workflows/help_pictures.py
 

@@ -37,7 +37,7 @@ from .text_encoder import FOLDER as TEXT_FOLDER
 from .text_probe import GATE_LABELS, probe_folder
 
 STAGES = ("base64", "sr256", "sr1024")
-PROMPT = "a red sphere to the left of a blue cube"
+PROMPT = "a 3D emoji of a red fox on a pink background"
 # What imagen-mini was asked to reach, share of right answers (issue 3).
 ALIGNMENT_ASKED = {
     **{"layout": 0.97, "backdrop": 0.97, "size": 0.95, "color_1": 0.95, "shape_1": 0.95, "material_1": 0.90},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from drawings import SIDE, corgi, fox, glass_ball, kangaroo, render, studio, watercolour
+from drawings import SIDE, corgi, fox, glass_ball, kangaroo, render, toy_fox, watercolour
 from drawings_karlo import teddy
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
@@ -20,6 +20,7 @@ GROUND = (24, 24, 28)
 BLUE = (11, 140, 233)
 FINE = 3  # masks are drawn this much larger
 GAP = 4
+METHODS = ("none", "static", "dynamic")  # of thresholding
 Run = Callable[..., list[Path]]  # a graph's name and changes -> the files it saves
 
 
@@ -198,16 +199,24 @@ def first(paths: Sequence[Path]) -> Image.Image:
 
 
 def thresholding_compared(run: Run) -> Image.Image:
-    rows = {path.name.split("_")[1]: read(path).convert("RGB") for path in run("thresholding_compared")}
-    whole = montage([rows[method] for method in rows], columns=1, cell=(SIDE, (SIDE - 2 * GAP) // 3))
-    return labelled(whole, *((12, (i + 1) * (SIDE + GAP) // 3 - 44, method) for i, method in enumerate(rows)))
+    """At its high guidance scale, and in the first place at a moderate one."""
+    moderate = run("thresholding_compared", *(f"Base 64x64, {m}.guidance_scale=1.5" for m in METHODS))
+    rows = {path.name.split("_")[1]: path for path in run("thresholding_compared")}
+    shown = {"guidance 1.5": moderate[0], **{f"15, {method}": rows[method] for method in METHODS}}
+    return in_four({label: read(path).convert("RGB") for label, path in shown.items()})
 
 
 def aug_level_sweep(run: Run) -> Image.Image:
-    levels = {path.name.split("_")[2]: read(path).convert("RGB") for path in run("aug_level_sweep")}
+    return in_four({path.name.split("_")[2]: read(path).convert("RGB") for path in run("aug_level_sweep")})
+
+
+def in_four(pictures: dict[str, Image.Image]) -> Image.Image:
+    """Four pictures by their labels, two in a row."""
     half = (SIDE - GAP) // 2
-    corners = [(10 + i % 2 * (half + GAP), half - 38 + i // 2 * (half + GAP), level) for i, level in enumerate(levels)]
-    return labelled(montage(list(levels.values()), columns=2, cell=(half, half)), *corners)
+    corners = [
+        (10 + i % 2 * (half + GAP), half - 38 + i // 2 * (half + GAP), label) for i, label in enumerate(pictures)
+    ]
+    return labelled(montage(list(pictures.values()), columns=2, cell=(half, half)), *corners)
 
 
 def guided() -> Image.Image:
@@ -222,9 +231,7 @@ def guided() -> Image.Image:
         "CLIP": patterned,
         "both": ImageEnhance.Color(plain).enhance(1.6),
     }
-    half = (SIDE - GAP) // 2
-    corners = [(10 + i % 2 * (half + GAP), half - 38 + i // 2 * (half + GAP), way) for i, way in enumerate(ways)]
-    return labelled(montage(list(ways.values()), columns=2, cell=(half, half)), *corners)
+    return in_four(ways)
 
 
 def stickers(run: Run) -> Image.Image:
@@ -279,7 +286,7 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
     "thresholding_compared": thresholding_compared,
     "aug_level_sweep": aug_level_sweep,
     "imagen_native_ksampler": lambda run: noisy(first(run("text_to_image_1024"))),
-    "imagen_to_latent_1024": lambda run: bands(first(run("text_to_image_1024")), drawn(studio())),
+    "imagen_to_latent_1024": lambda run: bands(first(run("text_to_image_1024")), drawn(toy_fox())),
     "threshold_any_model": lambda run: bands(
         drawn(fox()), burned(drawn(fox())), ImageEnhance.Color(drawn(fox())).enhance(1.35), lean=26
     ),

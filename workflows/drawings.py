@@ -130,12 +130,33 @@ def kangaroo() -> str:
     return svg(body, definitions)
 
 
+COAT = gradient("coat", "#f08a3a", "#c9531a", across='x1="0" y1="0" x2="1" y2="1"')
+
+
+def fox_head() -> str:
+    """From the front, 224 units wide about (240, 190)."""
+    return "".join([
+        path("M146 176 C140 120 146 84 158 70 C186 84 212 118 222 150 Z", "url(#coat)"),
+        path("M334 176 C340 120 334 84 322 70 C294 84 268 118 258 150 Z", "url(#coat)"),
+        path("M160 150 C158 118 160 100 164 92 C180 104 194 124 200 144 Z", "#4a2618"),
+        path("M320 150 C322 118 320 100 316 92 C300 104 286 124 280 144 Z", "#4a2618"),
+        path("M240 130 C306 130 344 160 352 210 C340 236 300 262 262 306 C250 316 230 316 218 306 C180 262 140 236 128 210 "
+             "C136 160 174 130 240 130 Z", "url(#coat)"),
+        path("M128 210 C150 206 188 214 212 244 C220 256 226 276 240 276 C254 276 260 256 268 244 C292 214 330 206 352 210 "
+             "C340 236 300 262 262 306 C250 316 230 316 218 306 C180 262 140 236 128 210 Z", "#fff8ee"),
+        path("M222 290 C222 280 258 280 258 290 C258 302 248 308 240 308 C232 308 222 302 222 290 Z", "#2b1a17"),
+        ellipse(233, 288, 5, 2.5, "#fff", 'opacity=".6"'),
+        ellipse(192, 206, 13, 14, "#2b1a17"), ellipse(288, 206, 13, 14, "#2b1a17"),
+        '<circle cx="197" cy="201" r="4.5" fill="#fff"/><circle cx="293" cy="201" r="4.5" fill="#fff"/>',
+    ])  # fmt: skip
+
+
 def fox() -> str:
     """A red fox in fresh snow, morning light."""
     definitions = (
         gradient("dawn", "#8fb2dd", "#f3d3cf", "#fdeccb")
         + gradient("snow", "#ffffff", "#d7e4f5")
-        + gradient("coat", "#f08a3a", "#c9531a", across='x1="0" y1="0" x2="1" y2="1"')
+        + COAT
         + gradient("dark", "#d9622070", "#a83f12")
         + blur("soft", 8)
         + blur("far", 3)
@@ -160,19 +181,7 @@ def fox() -> str:
         path("M148 430 C138 352 162 292 240 284 C318 292 350 352 338 430 Z", "url(#coat)"),
         path("M196 428 C186 360 204 312 240 306 C276 312 294 360 284 428 Z", "#fff8ee"),
         path("M196 440 L200 388 L226 388 L228 440 Z M252 440 L254 388 L280 388 L284 440 Z", "#4a2618"),
-        # ears, head, cheeks
-        path("M146 176 C140 120 146 84 158 70 C186 84 212 118 222 150 Z", "url(#coat)"),
-        path("M334 176 C340 120 334 84 322 70 C294 84 268 118 258 150 Z", "url(#coat)"),
-        path("M160 150 C158 118 160 100 164 92 C180 104 194 124 200 144 Z", "#4a2618"),
-        path("M320 150 C322 118 320 100 316 92 C300 104 286 124 280 144 Z", "#4a2618"),
-        path("M240 130 C306 130 344 160 352 210 C340 236 300 262 262 306 C250 316 230 316 218 306 C180 262 140 236 128 210 "
-             "C136 160 174 130 240 130 Z", "url(#coat)"),
-        path("M128 210 C150 206 188 214 212 244 C220 256 226 276 240 276 C254 276 260 256 268 244 C292 214 330 206 352 210 "
-             "C340 236 300 262 262 306 C250 316 230 316 218 306 C180 262 140 236 128 210 Z", "#fff8ee"),
-        path("M222 290 C222 280 258 280 258 290 C258 302 248 308 240 308 C232 308 222 302 222 290 Z", "#2b1a17"),
-        ellipse(233, 288, 5, 2.5, "#fff", 'opacity=".6"'),
-        ellipse(192, 206, 13, 14, "#2b1a17"), ellipse(288, 206, 13, 14, "#2b1a17"),
-        '<circle cx="197" cy="201" r="4.5" fill="#fff"/><circle cx="293" cy="201" r="4.5" fill="#fff"/>',
+        fox_head(),
         path("M222 404 C230 396 250 396 258 404", "none", 'stroke="#f0dcc6" stroke-width="3"'),
         path("M0 440 C110 418 190 446 260 436 C340 424 420 440 480 430 L480 480 L0 480 Z", "#fff"), snow,
     ])  # fmt: skip
@@ -243,29 +252,14 @@ def corgi() -> str:
     return svg(body, definitions)
 
 
-def studio() -> str:
-    """A red sphere to the left of a blue cube, as a studio photograph."""
-    definitions = (
-        gradient("wall", "#d9d4cf", "#f4f1ed", "#c9c3bd")
-        + ball("red", "#ffd0c8", "#f0493c", "#b3140f", "#5a0508")
-        + gradient("front", "#3f7be8", "#1a45b4")
-        + gradient("top", "#8db8ff", "#5a93f5")
-        + gradient("side", "#1c3f9c", "#0c2468")
-        + blur("soft", 12)
-        + blur("glow", 5)
-    )
+def toy_fox() -> str:
+    """A red fox on pink as a model of photographs would finish imagen-mini's: a smooth toy in soft light."""
+    definitions = gradient("wall", "#fbc4d6", "#f0a3bd") + COAT + blur("soft", 14)
     body = "".join([
         '<rect width="480" height="480" fill="url(#wall)"/>',
-        ellipse(146, 364, 112, 22, "#3b2f2c", 'opacity=".5" filter="url(#soft)"'),
-        path("M262 372 L420 372 L470 392 L300 400 Z", "#2a2d3d", 'opacity=".5" filter="url(#soft)"'),
-        '<circle cx="134" cy="266" r="98" fill="url(#red)"/>',
-        ellipse(102, 212, 32, 19, "#fff", 'opacity=".75" filter="url(#glow)" transform="rotate(-32 102 212)"'),
-        ellipse(148, 352, 58, 8, "#ff8a74", 'opacity=".35" filter="url(#glow)"'),
-        path("M270 210 L390 204 L390 366 L270 372 Z", "url(#front)"),
-        path("M270 210 L318 172 L436 168 L390 204 Z", "url(#top)"),
-        path("M390 204 L436 168 L436 322 L390 366 Z", "url(#side)"),
-        path("M270 210 L390 204 L390 366", "none", 'stroke="#bcd5ff" stroke-width="2" opacity=".8"'),
-        path("M284 226 L330 223 L300 340 L284 341 Z", "#fff", 'opacity=".16"'),
+        ellipse(240, 402, 120, 16, "#b7657f", 'opacity=".55" filter="url(#soft)"'),
+        f'<g transform="translate(240 240) scale(1.3) translate(-240 -190)">{fox_head()}</g>',
+        ellipse(190, 170, 40, 22, "#fff", 'opacity=".3" filter="url(#soft)" transform="rotate(-30 190 170)"'),
     ])  # fmt: skip
     return svg(body, definitions)
 
@@ -289,32 +283,32 @@ def wash(points: list[tuple[float, float]], colour: str, seed: int, *, reach: fl
     return "".join(drawn)
 
 
-def heart(x: float, y: float, size: float) -> list[tuple[float, float]]:
-    turns = [2 * math.pi * i / 26 for i in range(26)]
-    upright = [sum(weight * math.cos(k * t) for k, weight in ((1, 13), (2, -5), (3, -2), (4, -1))) for t in turns]
-    return [(x + size * 16 * math.sin(t) ** 3 / 17, y - size * v / 17) for t, v in zip(turns, upright, strict=True)]
-
-
-def star(x: float, y: float, size: float) -> list[tuple[float, float]]:
-    corners = [(math.pi * i / 5, size if i % 2 == 0 else size * 0.46) for i in range(10)]
-    return [(x + reach * math.sin(turn), y - reach * math.cos(turn)) for turn, reach in corners]
-
-
 def watercolour() -> str:
-    """A watercolour painting of a heart and a star, where the example photograph has them."""
+    """A watercolour painting of a fox, where the example picture has it."""
     ground = [(-30, -30), (240, -40), (510, -30), (520, 240), (510, 500), (240, 520), (-30, 500), (-40, 240)]
     upper = [(-30, -30), (510, -30), (515, 150), (380, 190), (240, 160), (90, 200), (-35, 150)]
-    lower = [(20, 334), (150, 326), (260, 344), (420, 330), (450, 350), (300, 366), (120, 362)]
+    lower = [(20, 400), (150, 404), (260, 424), (420, 400), (450, 420), (300, 446), (120, 440)]
+    face = [(126, 285), (126, 155), (150, 110), (178, 90), (206, 110), (226, 155), (254, 155), (274, 110), (302, 90),
+            (330, 110), (354, 155), (354, 285), (394, 292), (366, 356), (318, 396), (240, 412), (162, 396), (114, 356),
+            (86, 292)]  # fmt: skip
+    white = [(96, 308), (180, 296), (240, 330), (300, 296), (384, 308), (362, 356), (316, 392), (240, 408), (164, 392),
+             (118, 356)]  # fmt: skip
     body = "".join([
         '<rect width="480" height="480" fill="#fbf5e6"/>',
-        wash(ground, "#f2c94c", 1, reach=0.05, layers=12), wash(upper, "#eeb13f", 2, reach=0.2, layers=8),
-        wash(lower, "#8a6a35", 3, reach=0.12, layers=9),
-        wash(heart(128, 262, 80), "#d8352c", 4), wash(heart(122, 256, 58), "#a8140f", 5, layers=12),
-        wash(star(320, 276, 84), "#2f61c9", 6), wash(star(326, 282, 58), "#173a94", 7, layers=14),
-        wash([(90, 222), (112, 216), (106, 246), (86, 250)], "#ffe9e2", 8, layers=14),
-        wash([(302, 244), (314, 240), (318, 264), (302, 266)], "#e6eeff", 9, layers=14),
+        wash(ground, "#f2d35c", 1, reach=0.05, layers=12), wash(upper, "#eebf4a", 2, reach=0.2, layers=8),
+        wash(lower, "#8a6a35", 3, reach=0.12, layers=9), wash(face, "#ee7d2e", 4, reach=0.1),
+        wash([(140, 180), (240, 165), (340, 180), (330, 270), (240, 250), (150, 270)], "#c9531a", 5, reach=0.2, layers=6),
+        wash(white, "#fff3e2", 6, reach=0.08, layers=44),
+        *(wash([(x - 20, 140), (x, 92), (x + 22, 140), (x, 128)], "#3b2530", i, layers=22) for i, x in ((7, 178), (8, 302))),
+        *(wash(disc(x, 274, 13), "#2b1a17", i, layers=26) for i, x in ((9, 196), (10, 284))),
+        wash(disc(240, 326, 17), "#2b1a17", 11, layers=26),
     ])  # fmt: skip
     return svg(body)
+
+
+def disc(x: float, y: float, radius: float) -> list[tuple[float, float]]:
+    turns = [2 * math.pi * i / 8 for i in range(8)]
+    return [(x + radius * math.cos(turn), y + radius * math.sin(turn)) for turn in turns]
 
 
 def glass_ball(x: float, y: float, radius: float) -> str:

@@ -54,8 +54,8 @@ def example(graph: Graph, file: str) -> dict[str, Slot]:
 
 def text_to_image_64(graph: Graph) -> None:
     """Four quick drafts from a prompt."""
-    text = write_prompt(graph)
-    graph.note(f"{HOW_TO_ASK}\nguidance_scale 1 leaves the null prompt out; higher follows the text more.")
+    text = write_prompt(graph, "a 3D emoji of a parrot")
+    graph.note(f"{HOW_TO_ASK}\nWhat a prompt leaves open, such as the backdrop here, is another from seed to seed.")
     (base,) = load(graph, "things64")
     graph.column("Draw 64x64")
     drawn = graph.add("ImagenBaseSample64", unet=base, text=text, batch_size=4, guidance_scale=GUIDANCE_SCALE)
@@ -134,13 +134,13 @@ def thresholding_compared(graph: Graph) -> None:
     base, sr256 = load(graph, "things64", "sr256")
     mended = {"aug_level": REPAIR, "steps": 4}
     for method, threshold in thresholds.items():
-        graph.column(f"Threshold: {method}, guidance 10")
+        graph.column(f"Threshold: {method}, guidance 15")
         drawn = graph.add(
             "ImagenBaseSample64",
             f"Base 64x64, {method}",
             unet=base,
             text=text,
-            guidance_scale=10.0,
+            guidance_scale=15.0,
             seed=7,
             threshold=threshold["threshold"],
         )

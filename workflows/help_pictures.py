@@ -1,11 +1,18 @@
-"""What pictures do the help pages show? Runs shipped graphs headless and writes web/docs/*.jpg. `make thumbnails`."""
+"""What pictures do the help pages and the README show? Runs shipped graphs headless, writes web/docs/*.jpg and
+docs/stickers.jpg.
+
+    python workflows/help_pictures.py [NAME ...]
+
+Without names, all of them. `make thumbnails` after the weights or the graphs change.
+"""
 
 from __future__ import annotations
 
+import csv
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -13,20 +20,20 @@ from PIL import Image, ImageDraw, ImageFont
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from compositions import GROUND, fitted  # noqa: E402
+from compositions import GROUND, METHODS, STICKERS, fitted  # noqa: E402
 from thumbnails import draw, save  # noqa: E402
 
 DOCS = HERE.parent / "web" / "docs"
 CELL, LABEL, GAP = 240, 50, 4  # pixels
 PROMPTS = (
-    "a red sphere to the left of a blue cube",
-    "a blue cube to the left of a red sphere",
-    "a large green shiny star on a purple background",
-    "two yellow cones at sunset",
+    "a 3D emoji of a red fox on a pink background",
+    "a 3D emoji of a blue cat on a white background",
+    "a 3D emoji of a puppy on a green background",
+    "a 3D emoji of a ladybug on a yellow background",
 )
-SCALES = (1.0, 2.0, 5.0, 15.0)
+SCALES = (1.0, 1.5, 4.0, 15.0)
 LEVELS = (0.0, 0.05, 0.1, 0.25)
-METHODS = ("none", "static", "dynamic")
+THUMB = 256  # pixels of a picture on the README's sheet
 
 
 def sheet(pictures: Sequence[Path], labels: Sequence[str]) -> Image.Image:
@@ -49,20 +56,50 @@ def one_each(settings: Sequence[Sequence[str]], folder: Path) -> list[Path]:
     return [draw("text_to_image_64", folder / str(i), *one, *changes)[0] for i, changes in enumerate(settings)]
 
 
-def pictures(folder: Path) -> Iterator[tuple[str, Image.Image]]:
-    """Name and contents of each file."""
-    prompts = one_each([[f"Prompt.text={prompt}"] for prompt in PROMPTS], folder / "prompts")
-    yield "text_encode", sheet(prompts, PROMPTS)
-    scales = one_each([[f"Imagen Base Sample 64.guidance_scale={scale}"] for scale in SCALES], folder / "scales")
-    yield "base_sample_64", sheet(scales, [f"guidance_scale {scale:g}" for scale in SCALES])
-    methods = {path.name.split("_")[1]: path for path in draw("thresholding_compared", folder / "methods")}
-    yield "threshold", sheet([methods[method] for method in METHODS], METHODS)
-    levels = {path.name.split("_")[2]: path for path in draw("aug_level_sweep", folder / "levels")}
-    yield "super_res", sheet([levels[str(level)] for level in LEVELS], [f"aug_level {level:g}" for level in LEVELS])
+def text_encode(folder: Path) -> Image.Image:
+    return sheet(one_each([[f"Prompt.text={prompt}"] for prompt in PROMPTS], folder), PROMPTS)
+
+
+def base_sample_64(folder: Path) -> Image.Image:
+    settings = [[f"Prompt.text={PROMPTS[0]}", f"Imagen Base Sample 64.guidance_scale={scale}"] for scale in SCALES]
+    return sheet(one_each(settings, folder), [f"guidance_scale {scale:g}" for scale in SCALES])
+
+
+def threshold(folder: Path) -> Image.Image:
+    methods = {path.name.split("_")[1]: path for path in draw("thresholding_compared", folder)}
+    return sheet([methods[method] for method in METHODS], METHODS)
+
+
+def super_res(folder: Path) -> Image.Image:
+    levels = {path.name.split("_")[2]: path for path in draw("aug_level_sweep", folder)}
+    return sheet([levels[str(level)] for level in LEVELS], [f"aug_level {level:g}" for level in LEVELS])
+
+
+def stickers(folder: Path) -> Image.Image:
+    """Every line of docs/stickers.csv as `imagen batch text_to_image_1024 docs/stickers.csv` draws it, four in a row."""
+    stages = ("Base 64x64", "Super resolution 256", "Super resolution 1024")
+    whole = Image.new("RGB", (4 * THUMB, 3 * THUMB))
+    for i, row in enumerate(csv.DictReader(STICKERS.open(encoding="utf-8"))):
+        changes = [f"Prompt.text={row['prompt']}", *(f"{stage}.seed={row['seed']}" for stage in stages)]
+        (path,) = draw("text_to_image_1024", folder / str(i), *changes)
+        shown = Image.open(path, formats=["PNG"]).convert("RGB").resize((THUMB, THUMB), Image.Resampling.LANCZOS)
+        whole.paste(shown, (i % 4 * THUMB, i // 4 * THUMB))
+    return whole
+
+
+HELP = {each.__name__: each for each in (text_encode, base_sample_64, threshold, super_res)}
+
+
+def main(names: Sequence[str]) -> None:
+    """Those that are named, else all."""
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in names or [*HELP, "stickers"]:
+            if name == "stickers":
+                save(stickers(Path(temporary) / name), STICKERS.with_suffix(".jpg"), limit=100_000)
+            else:
+                save(HELP[name](Path(temporary) / name), DOCS / f"{name}.jpg")
+            print(name, flush=True)
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as temporary:
-        for name, picture in pictures(Path(temporary)):
-            save(picture, DOCS / f"{name}.jpg")
-            print(f"web/docs/{name}.jpg")
+    main(sys.argv[1:])

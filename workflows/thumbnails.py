@@ -7,9 +7,10 @@ Without names, all of them. `make thumbnails` after the weights or the graphs ch
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,33 +24,29 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from compositions import COMPOSITIONS, GAP, Run, fitted, montage, read  # noqa: E402
 from drawings import SIDE  # noqa: E402
 
+from imagen_host.cli import main as imagen  # noqa: E402
 from imagen_host.whole_files import whole  # noqa: E402
 
 LIMIT = 60_000  # bytes of a file
 
 
 def draw(name: str, folder: Path, *changes: str) -> list[Path]:
-    """The pictures that a graph saves, with some of its inputs changed ("Title.input=value").
-
-    Raises subprocess.CalledProcessError where it does not run.
-    """
-    command = [sys.executable, "-m", "imagen_host", "run", name, "--out", str(folder), "--json", "--quiet"]
-    done = subprocess.run(
-        [*command, *(part for change in changes for part in ("--set", change))],
-        cwd=HERE.parent,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return [Path(path) for path in json.loads(done.stdout)["images"]]
+    """The pictures that a graph saves, with some of its inputs changed ("Title.input=value"). ChildProcessError: failed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["run", name, "--out", str(folder), "--json", "--quiet"]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        code = imagen([*command, *(part for change in changes for part in ("--set", change))])
+    if code:
+        raise ChildProcessError(f"imagen {' '.join(command)} ended with {code}; it says why above")
+    return [Path(path) for path in json.loads(said.getvalue())["images"]]
 
 
-def save(picture: Image.Image, path: Path) -> None:
-    """As a JPEG of at most LIMIT bytes, written whole or not at all."""
+def save(picture: Image.Image, path: Path, limit: int = LIMIT) -> None:
+    """As a JPEG of at most so many bytes, written whole or not at all."""
     with whole(path) as draft:
         for quality in range(92, 20, -4):
             picture.save(draft, "JPEG", quality=quality, optimize=True)
-            if draft.stat().st_size <= LIMIT:
+            if draft.stat().st_size <= limit:
                 break
 
 
@@ -66,7 +63,7 @@ def main(names: Sequence[str]) -> None:
         run = functools.cache(lambda name, *changes: draw(name, Path(tempfile.mkdtemp(dir=folder)), *changes))
         for name in names or sorted(path.stem for path in HERE.glob("*.json")):
             save(thumbnail(name, run), HERE / f"{name}.jpg")
-            print(f"workflows/{name}.jpg")
+            print(f"workflows/{name}.jpg", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""What does the README show of the editor? `python tests/editor/picture.py` writes docs/editor.jpg; needs a Chromium."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+
+from conftest import FLAGS, ROOT, find_chromium, serving  # noqa: E402
+from editor_page import Editor  # noqa: E402
+
+GRAPH, STAGES = "text_to_image_1024", ("Base 64x64", "Super resolution 256", "Super resolution 1024")
+SIZE = {"width": 1600, "height": 850}  # pixels
+VIEW = """() => {
+    const ds = app.canvas.ds, box = app.canvas.canvas.getBoundingClientRect(), [x, y] = app.graph.nodes[0].pos;
+    ds.scale = 0.68;
+    ds.offset = [(100 - box.left) / ds.scale - x, (150 - box.top) / ds.scale - y];
+    app.canvas.setDirty(true, true);
+}"""
+
+
+def photograph(folder: Path, address: str, browser) -> Path:
+    """The graph, run once from seed 1, from its upper left corner: a PNG."""
+    editor = Editor(browser.new_context(viewport=SIZE).new_page(), address, folder)
+    editor.open()
+    editor.template(GRAPH)
+    for stage in STAGES:
+        editor.set_widget(stage, "seed", 1)
+        editor.set_widget(stage, "control_after_generate", "fixed")
+    with editor.run() as heard:
+        pass
+    if heard.ended != "execution_success":
+        raise ChildProcessError(f"{GRAPH} ended with {heard.ended}")
+    editor.js(VIEW)
+    editor.page.wait_for_timeout(8000)  # its note that the job is done goes
+    editor.shot("editor")
+    return folder / "editor.png"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        with serving(Path(temporary), None) as address:
+            picture = Image.open(photograph(Path(temporary), address, browser)).convert("RGB")
+        browser.close()
+        picture.save(ROOT / "docs" / "editor.jpg", quality=85, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
