@@ -13,7 +13,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -23,10 +23,12 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from imagen_core.checkpoints.adm_keys import apart, cell_places, trunk_map  # noqa: E402
 from imagen_core.checkpoints.key_map import KeyMap  # noqa: E402
 from imagen_core.checkpoints.readers.dit import DiTReader  # noqa: E402
 from imagen_core.checkpoints.stored import Stored  # noqa: E402
-from imagen_core.conditioning import joined  # noqa: E402
+from imagen_core.conditioning import TextEmbeds, joined  # noqa: E402
+from imagen_core.unets import ADMConfig, build_unet  # noqa: E402
 
 Step = Callable[[], Tensor]
 TOLERANCE = {torch.float32: 5e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}  # of outputs of deviation 1, relative
@@ -107,7 +109,77 @@ def dit(setting: Setting) -> Pair:
     )
 
 
-ROWS: dict[str, Callable[[Setting], Pair]] = {"dit": dit}
+# GLIDE beside diffusers' U-Net of the same blocks; what reads the prompt ran before, once, on both sides.
+
+GLIDE_SIZES = {"tiny": ((32, 64), 1), "S": ((64, 128, 192, 256), 2), "XL": ((192, 384, 576, 768), 3)}  # widths, depth
+TOKENS, TEXT_WIDTH = 128, 512
+
+
+def glide(setting: Setting) -> Pair:
+    if setting.size not in GLIDE_SIZES:
+        raise SystemExit(
+            f"glide: no size {setting.size}; expected one of {', '.join(GLIDE_SIZES)} (XL is as published)"
+        )
+    peer = randomised(_glide_peer(*GLIDE_SIZES[setting.size]).to(setting.device, setting.dtype))
+    ours = _glide_ours(peer, *GLIDE_SIZES[setting.size]).to(setting.device, setting.dtype)
+    generator = torch.Generator().manual_seed(0)
+    x_t, tokens, vector = (
+        torch.randn(2, *shape, generator=generator).to(setting.device, setting.dtype)
+        for shape in ((3, 64, 64), (TOKENS, TEXT_WIDTH), (ours.flags.embed_dim,))
+    )
+    told = ours.encode_text(TextEmbeds(embeds=tokens, mask=torch.ones(2, TOKENS, dtype=torch.bool)))
+    told, time_ = replace(told, vector=vector), torch.full((2,), TIME, device=setting.device)
+    return Pair(
+        "diffusers UNet2DConditionModel",
+        lambda: peer(x_t, time_, tokens, class_labels=vector, return_dict=False)[0],
+        lambda: ours(x_t, time_.float(), told),
+        sum(parameter.numel() for parameter in ours.parameters()),
+    )
+
+
+def _glide_peer(channels: tuple[int, ...], depth: int) -> nn.Module:
+    from diffusers import UNet2DConditionModel
+
+    attending = len(channels) - 1
+    return UNet2DConditionModel(
+        in_channels=3,
+        out_channels=6,
+        layers_per_block=depth,
+        block_out_channels=channels,
+        down_block_types=("ResnetDownsampleBlock2D", *["SimpleCrossAttnDownBlock2D"] * attending),
+        up_block_types=(*["SimpleCrossAttnUpBlock2D"] * attending, "ResnetUpsampleBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=32 if depth == 1 else 64,
+        resnet_time_scale_shift="scale_shift",
+        class_embed_type="identity",
+    )
+
+
+def _glide_ours(peer: nn.Module, channels: tuple[int, ...], depth: int) -> nn.Module:
+    """The same weights without the transformer, whose output is given."""
+    config = ADMConfig(
+        channels=channels,
+        num_res_blocks=(depth,) * len(channels),
+        attention=(False, *[True] * (len(channels) - 1)),
+        per_head_channels=32 if depth == 1 else 64,
+        text_embed_dim=TEXT_WIDTH,
+        text_mask=False,
+        text_norm=None,
+        text_pooling=None,
+    )
+    with torch.device("meta"):
+        network = build_unet(config)
+    shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    key_map = trunk_map(network, "diffusers")
+    for place in cell_places(network, "diffusers"):
+        if place.cell.attention is not None:
+            parts = [f"{place.attention}.add_{part}_proj" for part in "kv"]
+            key_map |= apart(shapes, f"{place.ours}.attention.text_keys_values", parts)
+    return InMemory(peer).fill(network, key_map)
+
+
+ROWS: dict[str, Callable[[Setting], Pair]] = {"dit": dit, "glide": glide}
 
 
 def randomised(network: nn.Module) -> nn.Module:
@@ -150,7 +222,7 @@ def seconds(step: Step, device: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", help=f"some of {', '.join(ROWS)}; all when none is named")
-    parser.add_argument("--size", default="S", help="of DiT: tiny, S, B, L, XL")
+    parser.add_argument("--size", default="S", help="of DiT: tiny, S, B, L, XL; of GLIDE: tiny, S, XL")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
     parser.add_argument("--repetitions", type=int, default=7)
