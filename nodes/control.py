@@ -6,7 +6,7 @@ from . import _host, _sockets
 AUTO = "auto"
 KIND_TIP = (
     "What the hint is, for a control that reads several kinds. auto tells it from the picture: thin white lines on "
-    "black are edges, flat cells of colour a palette."
+    "black are edges, thick ones a scribble, a coarse grid of colours a palette, flat regions on black segments."
 )
 FIT_TIP = (
     "Where the hint has other proportions than the picture. pad: all of it is kept and its border repeated. crop: it "
