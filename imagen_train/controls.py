@@ -45,7 +45,6 @@ from .sheets import grid
 from .tasks import REFRESH_STEPS, shrink, shrunk_and_grown
 
 SHOWN = 6  # pictures of a preview
-SEGMENTS = "segments"
 HELD_OUT = 0.02  # of a folder's pictures, for previews alone
 
 
@@ -54,7 +53,7 @@ def hints_of(
 ) -> tuple[Tensor, Tensor]:
     """A hint of each picture (b 3 h w), and which of `kinds` it is (b,): all kinds in turn, their settings drawn anew.
 
-    regions: (b h w) what lies where, where it is known; every other of the segments is made of it.
+    regions: (b h w) what lies where, where it is known; every other hint that tells more of it does.
     """
     kind = (torch.arange(len(pictures)) + int(torch.randint(len(kinds), (), generator=generator))) % len(kinds)
     hints = torch.empty_like(pictures)
@@ -64,9 +63,9 @@ def hints_of(
             with torch.autocast(pictures.device.type, enabled=False):  # thresholds want all digits
                 hint = HINTS[name]().varied(generator)
                 hints[chosen] = hint(pictures[chosen])
-                if name == SEGMENTS and regions is not None:
-                    true = chosen & (torch.arange(len(pictures), device=chosen.device) // len(kinds) % 2 == 0)
-                    hints[true] = hint.painted(regions.to(chosen.device)[true])
+                if hint.reads_regions and regions is not None:
+                    told = chosen & (torch.arange(len(pictures), device=chosen.device) // len(kinds) % 2 == 0)
+                    hints[told] = hint.known(pictures[told], regions.to(chosen.device)[told])
     return hints, kind.to(pictures.device)
 
 
@@ -107,8 +106,9 @@ class ControlTask:
             return CaptionEmbeds(self.cache, encoder, encoder_name(folder))
 
     def _maps(self) -> SegmentMaps | None:
-        """What lies where in the pictures, where that is a hint and known."""
-        wanted = SEGMENTS in self.plan.config.kinds and not self.stage.spec.enlarges
+        """What lies where in the pictures, where that makes hints and is known."""
+        kinds = [HINTS[name] for name in self.plan.config.kinds if name in HINTS]
+        wanted = any(kind.reads_regions for kind in kinds) and not self.stage.spec.enlarges
         return SegmentMaps(self.cache) if wanted and knows_segments(self.cache) else None
 
     def loss(self, model: Adapter, generator: torch.Generator, progress: float) -> Tensor:

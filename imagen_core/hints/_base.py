@@ -24,10 +24,15 @@ class Hint(ABC):
     name: ClassVar[str]
     resizing: ClassVar[str] = "smooth"  # how one is brought to another size: "lines", "blocks", "flat" or "smooth"
     what: ClassVar[str] = "a picture"  # for errors
+    reads_regions: ClassVar[bool] = False  # whether `known` says more than the picture alone does
 
     @abstractmethod
     def __call__(self, pictures: Tensor) -> Tensor:
         """The hint of each picture."""
+
+    def known(self, pictures: Tensor, regions: Tensor) -> Tensor:
+        """The hint of each picture of which it is known what lies where: regions (b h w), 0 the backdrop."""
+        return self(pictures)
 
     def fits(self, picture: Tensor) -> bool:
         """Whether a picture may be a hint of this kind; said of (b 3 h w) in [-1, 1]."""

@@ -42,6 +42,7 @@ class Segments(Hint):
     name: ClassVar[str] = "segments"
     resizing: ClassVar[str] = "flat"
     what: ClassVar[str] = "flat regions of a few colours"
+    reads_regions: ClassVar[bool] = True
     groups: int = 4
     sigma: float = 0.7
     first: int = 0  # of COLORS, that the largest region has
@@ -60,6 +61,9 @@ class Segments(Hint):
         seen = blurred(pictures.float().flatten(0, 1)[:, None], self.sigma * scale).view(b, 3, h, w)
         groups = _straightened(_grouped(_opponent(seen), self.groups), self.groups, round(SMOOTHED * scale))
         return _ordered(groups, self.groups)
+
+    def known(self, pictures: Tensor, regions: Tensor) -> Tensor:
+        return self.painted(regions)
 
     def painted(self, regions: Tensor) -> Tensor:
         """Regions (b h w), 0 the backdrop, each in a colour of its own: (b 3 h w) in [-1, 1]."""

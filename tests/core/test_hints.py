@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from skimage.feature import canny
+from torch.nn import functional as F
 
 from imagen_core import HINTS
 from imagen_core.hints import fitted, kind_of, strokes_to_lines
 from imagen_core.hints._base import luminance
 from imagen_core.hints.edges import Edges
 from imagen_core.hints.palette import Palette
+from imagen_core.hints.scribble import Scribble
 from imagen_core.hints.segments import Segments
 from imagen_core.hints.tile import Tile
 
@@ -72,6 +74,29 @@ def test_thick_lines_are_a_scribble_where_a_control_reads_both():
     assert (sketch[0, 0, 13:50, 25] == 1).all() and kind_of(sketch, kinds, None) == "scribble"
     assert kind_of(sketch, ["edges", "palette"], None) == "edges"  # the nearest that it reads
     assert strokes_to_lines(strokes, 0).shape == (1, 3, 512, 512)
+
+
+def test_a_scribbles_pen_strays_as_far_as_it_is_told():
+    picture = shapes(64, 64)
+    exact = Scribble()(picture)
+    assert torch.equal(Scribble(wobble=0.0, seed=7)(picture), exact)
+    strayed = Scribble(wobble=1.0, seed=7)(picture)
+    assert torch.equal(Scribble(wobble=1.0, seed=7)(picture), strayed) and not torch.equal(strayed, exact)
+    assert not torch.equal(Scribble(wobble=1.0, seed=8)(picture), strayed)
+    near = F.max_pool2d(exact, 9, stride=1, padding=4)  # four deviations
+    assert strayed.max() == 1 and (strayed <= near).all()
+    assert 0.6 < (strayed > 0).sum() / (exact > 0).sum() < 1.4
+
+
+def test_what_is_known_to_lie_there_is_outlined_where_no_edge_is():
+    plain = torch.zeros(1, 3, 64, 64)
+    regions = torch.zeros(1, 64, 64, dtype=torch.long)
+    regions[:, 20:40, 10:50] = 1
+    for name, kind in HINTS.items():
+        hint = kind()
+        assert torch.equal(hint.known(plain, regions), hint(plain)) != kind.reads_regions, name
+    drawn = Scribble(pen=1.0).known(plain, regions)[0, 0] > 0
+    assert drawn[19, 10:50].all() and drawn[20:40, 49].all() and not drawn[25:35, 15:45].any()
 
 
 def test_a_palette_of_other_cells_is_told_with_what_to_do():
