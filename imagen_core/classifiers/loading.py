@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from ..checkpoints.formats import find_checkpoints, load_any
 from ..guidance._gradient import thawed
 from ..predictor import Point
 from ..schedules import Schedule, schedule_from_config
-from .network import NoisyClassifier
+from .network import ClassifierConfig, NoisyClassifier
 
 KIND = "classifier"
 
@@ -40,8 +40,7 @@ class Classifier:
 
     def gradient_bytes(self) -> int:
         """What taking the gradient of one picture holds at once, in bytes, besides the weights."""
-        config = self.network.config
-        return gradient_bytes(partial(NoisyClassifier, config), (1, 3, config.image_size, config.image_size), (1,))
+        return _gradient_bytes(self.network.config)
 
     def log_probabilities(self, at: Point) -> Tensor:
         """log p(class | x_t), (b num_classes) float32, differentiable in at.x_t (b 3 h w).
@@ -59,6 +58,11 @@ class Classifier:
         alpha, sigma = (torch.as_tensor(value).detach().double().cpu().reshape(-1) for value in (at.alpha, at.sigma))
         t = self.schedule.logsnr_to_t(2.0 * (alpha.log() - sigma.log()))
         return self.schedule.network_time(t).round().float().expand(len(at.x_t))
+
+
+@lru_cache(maxsize=8)
+def _gradient_bytes(config: ClassifierConfig) -> int:
+    return gradient_bytes(partial(NoisyClassifier, config), (1, 3, config.image_size, config.image_size), (1,))
 
 
 def load_classifier(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> Classifier:

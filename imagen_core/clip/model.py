@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..activation_memory import gradient_bytes
 from ..text.tokenizer import Tokenizer
+from .config import VisionConfig
 from .network import ClipNetwork, VisionTower
 
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of pixels in [0, 1]
@@ -57,8 +58,8 @@ class Clip:
 
     def gradient_bytes(self) -> int:
         """What taking the gradient of one picture holds at once, in bytes, besides the weights."""
-        config = self.network.config.vision
-        return 0 if config is None else gradient_bytes(partial(VisionTower, config), (1, 3, config.side, config.side))
+        vision = self.network.config.vision
+        return 0 if vision is None else _gradient_bytes(vision)
 
     @property
     def logit_scale(self) -> float:
@@ -110,6 +111,11 @@ class Clip:
         config = self.network.config.text
         ids = self.tokenizer.ids(text.encode("utf-8", "replace").decode("utf-8"))[: config.positions - 2]
         return [self.start, *ids, *[config.end] * (config.positions - 1 - len(ids))]
+
+
+@lru_cache(maxsize=8)
+def _gradient_bytes(config: VisionConfig) -> int:
+    return gradient_bytes(partial(VisionTower, config), (1, 3, config.side, config.side))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from imagen_core import Draw, Signals, TextEmbeds, encode_prompt, load_stage, sample_base, super_resolve
-from imagen_core.activation_memory import activation_bytes
+from imagen_core.activation_memory import activation_bytes, gradient_bytes
 from imagen_core.batching import InParts
 from imagen_core.conditioning import part_of
 from imagen_core.text.loading import load_text_encoder
@@ -131,3 +131,11 @@ def test_counted_bytes_grow_with_the_picture_and_shrink_with_the_dtype(base):
     }
     assert 3.5 < count[128, torch.float32] / count[64, torch.float32] < 4.5
     assert 0.4 < count[64, torch.float16] / count[64, torch.float32] < 0.8
+
+
+def test_what_a_gradient_holds_is_what_the_way_back_reads():
+    """Three layers of 8 numbers: a tanh's output stays for its gradient, the last layer's lives beside its own tanh."""
+    layers = [layer for _ in range(3) for layer in (torch.nn.Linear(8, 8), torch.nn.Tanh())]
+    row = 8 * 4
+    assert gradient_bytes(lambda: torch.nn.Sequential(*layers).to("meta"), (1, 8)) == (2 + 2) * row + 2 * row
+    assert gradient_bytes(lambda: torch.nn.Sequential(*layers[:2]).to("meta"), (5, 8)) == 5 * (2 * row + 2 * row)
