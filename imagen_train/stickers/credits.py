@@ -9,7 +9,7 @@ INTRODUCTION = """# What imagen-mini was made of
 Drawings of named things, each set under an open licence, recoloured and composed into scenes by this repository
 (`imagen data stickers` fetches exactly these versions and checks their hashes). The weights learned from these
 drawings and can draw what comes close to one of them: such a picture stands under the drawing's own licence, and
-its artist is to be credited as named here.
+its artist is to be credited as named here. The pictures in input/ are composed of the 3D set (`workflows/examples.py`).
 """
 
 

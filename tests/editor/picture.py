@@ -1,4 +1,7 @@
-"""What does the README show of the editor? `python tests/editor/picture.py` writes docs/editor.jpg; needs a Chromium."""
+"""What does the README show of the editor? `python tests/editor/picture.py` writes docs/editor.jpg; needs a Chromium.
+
+The nodes wear the name of the folder: run it in a checkout that is called imagen-nodes.
+"""
 
 import sys
 import tempfile
