@@ -291,8 +291,8 @@ class ADM(PatchedUNet):
         wanted = self.flags.text_tokens
         if wanted is not None and embeds.shape[1] != wanted:
             raise ValueError(
-                f"the prompt is {embeds.shape[1]} tokens long, and this network reads exactly {wanted}: encode it with "
-                f"padding {wanted} (the padding input of Imagen Text Encode, or encode_prompt(..., pad_to={wanted}))"
+                f"the prompt is {embeds.shape[1]} tokens long, and this network reads exactly {wanted}: leave padding "
+                f"of Imagen Text Encode at auto, or encode with padding {wanted} (encode_prompt(..., pad_to={wanted}))"
             )
         rows = self.flags.text_vocab
         if rows is not None and not embeds.is_meta and not 0 <= embeds.min() <= embeds.max() < rows:

@@ -446,11 +446,14 @@ def test_a_pt_file_becomes_a_stage_and_a_wrong_one_is_named(base, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_a_prompt_of_another_encoder_and_a_network_told_too_little_are_named(base, repainting, prompt):
+def test_a_prompt_of_another_encoder_and_a_network_told_too_little_are_named(base, repainting, prompt, encoder):
     stage = load_stage(base[1])
     foreign = TextEmbeds(embeds=torch.zeros(1, 12, 64), mask=torch.ones(1, 12, dtype=torch.bool))
     with pytest.raises(ValueError, match="reads a prompt's token ids itself.*glide/text_encoder"):
         stage.encode_prompt(Prompt(text=foreign, negative=foreign), 1)
+    short = typed_prompt(encoder, PROMPT, padding="none").text
+    with pytest.raises(ValueError, match="tokens long.*exactly 12: leave padding of Imagen Text Encode at auto"):
+        stage.encode_prompt(Prompt(text=short, negative=short), 1)
     other = TextEmbeds(embeds=torch.full((1, 12, 1), float(WORDS)), mask=torch.ones(1, 12, dtype=torch.bool))
     with pytest.raises(ValueError, match="none of the 50257"):
         stage.encode_prompt(Prompt(text=other, negative=other), 1)
