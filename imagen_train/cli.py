@@ -182,7 +182,7 @@ def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
         help="without a judge: is the render that was asked for the nearest of all that might have been?",
     )
     add("--count", type=int, default=512, help="captions, in training's colours and in others (default: %(default)s)")
-    add("--tier", type=int, default=1, help="things up to this tier of the list (default: %(default)s)")
+    add("--tier", type=int, default=2, help="things up to this tier of the list (default: %(default)s)")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
     add("--pictures", type=folder, help="write the first 64 pictures as one PNG, captions beside it")

@@ -24,13 +24,14 @@ from .captions import Caption, Habits, write_caption
 from .judge import FILE, TEST_SEED, load_things_judge
 from .pictures import Library, labels, open_library, paint
 from .redraw import ENCODER
-from .scene import STYLES, Scene, SceneSampler
+from .scene import Scene, SceneSampler
 
 ASKED = Habits(
     style=1.0, color=1.0, backdrop=1.0, white=1.0, relation=1.0, synonym=0.0, keywords=0.0
 )  # all that is judged is said
 
-MIX = dataclasses.replace(WIDE, styles=STYLES, several=0.15, pair=0.25)  # every style, and more than one, often enough
+# Every style that is learned, and more things than one, often enough to be judged.
+MIX = dataclasses.replace(WIDE, styles=tuple(dict.fromkeys(WIDE.styles)), several=0.15, pair=0.25)
 
 
 @dataclass(frozen=True)
