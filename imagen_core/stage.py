@@ -94,7 +94,10 @@ class Stage:
         told = {branch: self._told(text, batch) for branch, text in self.texts(prompt).items()}
         if not self.reads_images:
             return told
-        images = {"cond": self._image_embed(prompt, batch), "null": None}
+        embeds = self.image_embed(prompt)
+        if len(embeds) not in (1, batch):
+            raise ValueError(f"{len(embeds)} image embeddings for {batch} images: give one, or one an image")
+        images = {"cond": embeds.to(self.device, self.dtype).expand(batch, -1), "null": None}
         return {branch: self.unet.encode_image(images[branch], batch) + text for branch, text in told.items()}
 
     @property
@@ -102,17 +105,15 @@ class Stage:
         """Whether the network draws what CLIP's embedding of a picture says."""
         return "image_embed" in self.spec.inputs
 
-    def _image_embed(self, prompt: Asked, batch: int) -> Tensor:
-        """One row an image, (batch e). Raises ValueError where there are none, or neither one nor `batch`."""
+    def image_embed(self, prompt: Asked) -> Tensor:
+        """What is to be seen, as CLIP's embeddings (b e), beside a prompt. Raises ValueError where there are none."""
         embeds = self.read(prompt).image_embed
         if embeds is None:
             raise ValueError(
                 f"this {self.spec.stage} stage draws what an image embedding says, and got none: put Imagen unCLIP "
                 "Conditioning between the prompt and the sampler"
             )
-        if len(embeds) not in (1, batch):
-            raise ValueError(f"{len(embeds)} image embeddings for {batch} images: give one, or one an image")
-        return embeds.to(self.device, self.dtype).expand(batch, -1)
+        return embeds
 
     def texts(self, prompt: Asked | None) -> dict[str, TextEmbeds]:
         """The prompt by branch, encoded but not yet read by the network; nothing for a stage without text."""

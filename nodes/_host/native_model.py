@@ -31,6 +31,7 @@ from .castable import castable, unnoted
 from .comfy_memory import CASTABLE, NetworkPatcher
 
 LOW_RES, AUG_LEVEL, AUG_SEED = "imagen_low_res", "imagen_aug_level", "imagen_aug_seed"  # in a CONDITIONING's options
+POOLED, IMAGE_EMBED = "imagen_pooled", "imagen_image_embed"  # of stages that draw what an image embedding says
 # x_0 from the network's output at k-diffusion's border; the model types matter only to nodes that save models.
 CONVERSIONS = {"eps": model_sampling.EPS, "v": model_sampling.V_PREDICTION, "x_0": model_sampling.X0}
 MODEL_TYPES = {"v": model_base.ModelType.V_PREDICTION}
@@ -156,6 +157,8 @@ class ImagenPixelModel(model_base.BaseModel):
             self._check_width(embeds)
             found["c_crossattn"] = Tokens(embeds)
             found["text_mask"] = Tokens(_token_mask(options.get("attention_mask"), embeds))
+        if self.stage.reads_images:
+            found |= {name: conds.CONDRegular(options[name]) for name in (POOLED, IMAGE_EMBED)}
         if self.stage.spec.enlarges:
             picture = self._low_res(options)
             found["low_res"] = conds.CONDNoiseShape(picture.pixels)
@@ -204,13 +207,15 @@ class ImagenPixelModel(model_base.BaseModel):
         # A learned variance fills the channels behind the picture's; ComfyUI's samplers have no use for it.
         return self.model_sampling.calculate_denoised(t, output[:, : x.shape[1]], x)
 
-    def _told(self, like, embeds=None, text_mask=None, low_res=None, aug_level=None, **_) -> Signals:
+    def _told(self, like, embeds=None, text_mask=None, low_res=None, aug_level=None, **others) -> Signals:
         """On the device of `like`. Text is projected anew at each call: LoRAs change the projections, areas the text."""
         told = Signals()
         if embeds is not None:
-            tokens = TextEmbeds(embeds=embeds, mask=text_mask[..., 0] > 0.5)
+            tokens = TextEmbeds(embeds=embeds, mask=text_mask[..., 0] > 0.5, pooled=others.get(POOLED))
             dtype = None if self.stage.text_dtype is None else like.dtype
             told = told + self.diffusion_model.encode_text(tokens.to(like.device, dtype))
+        if IMAGE_EMBED in others:
+            told = self.diffusion_model.encode_image(others[IMAGE_EMBED].to(like)) + told
         if low_res is not None:
             told = told + Signals(pixels=low_res.to(like), aug_level=aug_level.to(like.device))
         return told
@@ -237,7 +242,14 @@ def conditionings(
         return [[torch.zeros(1, 1, 1), options]], [[torch.zeros(1, 1, 1), options]]
     prompt = stage.read(prompt)
     negative = prompt.negative or TextEmbeds.null(1, stage.spec.unet_config.text_embed_dim)
-    return tuple([[text.embeds, options | _mask_option(text.mask)]] for text in (prompt.text, negative))
+    images = (stage.image_embed(prompt), stage.unet.null_image[None]) if stage.reads_images else (None, None)
+    told = zip((prompt.text, negative), images, strict=True)
+    return tuple([[text.embeds, options | _mask_option(text.mask) | _seen(text, image)]] for text, image in told)
+
+
+def _seen(text: TextEmbeds, image: Tensor | None) -> dict[str, Tensor]:
+    """What a stage that reads image embeddings is told besides tokens."""
+    return {} if image is None else {POOLED: text.pooled, IMAGE_EMBED: image.detach().float().cpu()}
 
 
 def _mask_option(mask: Tensor) -> dict[str, Tensor]:
