@@ -174,7 +174,8 @@ NEED_ADM = ("adm_classifier_guided", "adm_classifier_scales")
 NEED_CLIP = ("clip_best_of_four",)
 NEED_GLIDE = ("glide_256", "glide_inpaint", "glide_guidance_compared")  # test_workflows_glide.py
 NEED_KARLO = ("karlo_256",)  # test_workflows_karlo.py
-NEED_FILES = NEED_WEIGHTS + NEED_CONTROL + NEED_ADM + NEED_CLIP + NEED_GLIDE + NEED_KARLO
+LEARNS = ("teach_a_thing",)  # writes a file
+NEED_FILES = NEED_WEIGHTS + NEED_CONTROL + NEED_ADM + NEED_CLIP + NEED_GLIDE + NEED_KARLO + LEARNS
 RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_FILES]
 
 
@@ -227,6 +228,23 @@ def test_with_a_clip_one_of_four_drafts_is_kept_and_enlarged(imagen, tmp_path, m
     quick += ["Super resolution 1024.factor=1", "Load CLIP.clip=tiny.safetensors"]
     (path,) = drawn_by(imagen, "clip_best_of_four", *quick)
     assert Image.open(path).size == (256, 256)
+
+
+def test_a_thing_is_taught_saved_and_drawn(imagen, tmp_path, monkeypatch):
+    """In two steps, which change little: the file is there, and the pictures are not those of an untaught stage."""
+    (tmp_path / "models").mkdir()
+    monkeypatch.setenv("IMAGEN_MODELS", str(tmp_path / "models"))
+    quick = ["ImagenTrainLoRA.steps=2", "ImagenTrainLoRA.batch_size=2", "Base 64x64.steps=1", "Base 64x64.batch_size=1"]
+    quick += ["Super resolution 256.steps=1"]
+    pictures = []
+    for rate in ("0.000001", "0.05"):
+        (path,) = drawn_by(imagen, "teach_a_thing", *quick, f"ImagenTrainLoRA.learning_rate={rate}")
+        pictures.append(np.array(Image.open(path).convert("RGB")).astype(int))
+    assert {path.name for path in (tmp_path / "models" / "loras").iterdir()} == {
+        "zibble.safetensors",
+        "zibble_2.safetensors",
+    }
+    assert pictures[0].shape == (256, 256, 3) and np.abs(pictures[0] - pictures[1]).mean() > 0.5
 
 
 @pytest.mark.parametrize("name", NEED_CONTROL)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 from torch import Tensor
 
 from .which import IN_COMFYUI
@@ -60,8 +60,10 @@ def _files() -> list[str]:
 
 
 def _load_example(path: Path) -> tuple[Tensor, Tensor]:
+    """All frames of an animated one."""
     with Image.open(path, formats=("PNG",)) as picture:
-        pixels = torch.from_numpy(np.array(picture.convert("RGBA"))).float().div(255.0)[None]  # 1 h w 4
+        frames = [np.array(frame.convert("RGBA")) for frame in ImageSequence.Iterator(picture)]
+    pixels = torch.from_numpy(np.stack(frames)).float().div(255.0)  # b h w 4
     return pixels[..., :3].contiguous(), 1.0 - pixels[..., 3]
 
 

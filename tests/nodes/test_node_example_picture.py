@@ -25,8 +25,8 @@ def names():
 
 
 def test_a_fresh_machine_has_the_packs_pictures(folder):
-    assert names() == ["imagen-nodes/example.png", "imagen-nodes/example_inpaint.png"]
-    for name in names():
+    assert names() == [f"imagen-nodes/{name}.png" for name in ("example", "example_inpaint", "zibble")]
+    for name in names()[:2]:
         assert Node.VALIDATE_INPUTS(name) is True
         image, mask = Node().load(name)
         with Image.open(ROOT / "input" / name.removeprefix("imagen-nodes/")) as picture:
@@ -35,15 +35,23 @@ def test_a_fresh_machine_has_the_packs_pictures(folder):
         assert torch.equal(image[0, 5, 3], pixel[:3]) and mask[0, 5, 3] == 1.0 - pixel[3]
 
 
+def test_an_animated_one_is_a_batch(folder):
+    image, mask = Node().load("imagen-nodes/zibble.png")
+    assert image.shape == (10, 128, 128, 3) and mask.shape == (10, 128, 128) and mask.max() == 0
+    corners = (image[:, 0, 0] * 255).round().int().tolist()
+    assert corners[:3] == [[255, 255, 255], [253, 224, 71], [249, 168, 212]]  # white, yellow, pink
+    assert len({tuple(corner) for corner in corners}) == 10
+
+
 def test_the_mask_is_where_the_picture_is_transparent(folder):
-    masks = [Node().load(name)[1] for name in names()]
+    masks = [Node().load(name)[1] for name in names()[:2]]
     assert masks[0].max() == 0.0
     assert masks[1].min() == 0.0 and masks[1].max() == 1.0 and 0.02 < masks[1].mean() < 0.9
 
 
 def test_a_picture_of_the_users_is_what_load_image_loads(folder):
     Image.new("RGB", (4, 2), (255, 0, 51)).save(folder / "example.png")
-    assert names()[2:] == ["example.png"], "one of the same name hides neither"
+    assert names()[3:] == ["example.png"], "one of the same name hides neither"
     assert Node.VALIDATE_INPUTS("example.png") is True
     image, _ = Node().load("example.png")
     assert image.shape == (1, 2, 4, 3) and torch.equal(image[0, 0, 0], torch.tensor([1.0, 0.0, 0.2]))
