@@ -26,8 +26,10 @@ sys.path.insert(0, str(ROOT))
 from imagen_core.checkpoints.adm_keys import apart, cell_places, trunk_map  # noqa: E402
 from imagen_core.checkpoints.key_map import KeyMap  # noqa: E402
 from imagen_core.checkpoints.readers.dit import DiTReader  # noqa: E402
+from imagen_core.checkpoints.readers.karlo_prior import prior_map  # noqa: E402
 from imagen_core.checkpoints.stored import Stored  # noqa: E402
 from imagen_core.conditioning import TextEmbeds, joined  # noqa: E402
+from imagen_core.priors.network import PriorConfig, PriorNetwork  # noqa: E402
 from imagen_core.unets import ADMConfig, build_unet  # noqa: E402
 
 Step = Callable[[], Tensor]
@@ -179,7 +181,41 @@ def _glide_ours(peer: nn.Module, channels: tuple[int, ...], depth: int) -> nn.Mo
     return InMemory(peer).fill(network, key_map)
 
 
-ROWS: dict[str, Callable[[Setting], Pair]] = {"dit": dit, "glide": glide}
+# Karlo's prior beside diffusers'. A step of ours reads a prompt's keys and values, made once; theirs reads the prompt anew.
+
+PRIOR_SIZES = {"tiny": (2, 2), "S": (6, 8), "XL": (20, 32)}  # blocks, heads
+
+
+def prior(setting: Setting) -> Pair:
+    from diffusers import PriorTransformer
+
+    if setting.size not in PRIOR_SIZES:
+        raise SystemExit(
+            f"prior: no size {setting.size}; expected one of {', '.join(PRIOR_SIZES)} (XL is as published)"
+        )
+    blocks, heads = PRIOR_SIZES[setting.size]
+    peer = PriorTransformer(num_layers=blocks, num_attention_heads=heads).to(setting.device, setting.dtype)
+    peer = randomised(peer)
+    with torch.device("meta"):
+        network = PriorNetwork(PriorConfig(width=64 * heads, depth=blocks, heads=heads))
+    ours = InMemory(peer).fill(network, prior_map(network, "diffusers"))
+    generator = torch.Generator().manual_seed(0)
+    z_t, tokens, pooled = (
+        torch.randn(2, *shape, generator=generator).to(setting.device, setting.dtype)
+        for shape in ((768,), (77, 768), (768,))
+    )
+    mask = torch.arange(77, device=setting.device) < torch.tensor([[12], [2]], device=setting.device)
+    told = ours.encode_text(TextEmbeds(embeds=tokens, mask=mask, pooled=pooled))
+    time_ = torch.full((2,), TIME, device=setting.device)
+    return Pair(
+        "diffusers PriorTransformer",
+        lambda: peer(z_t, time_, pooled, tokens, mask, return_dict=False)[0],
+        lambda: ours(z_t, time_.float(), told),
+        sum(parameter.numel() for parameter in ours.parameters()),
+    )
+
+
+ROWS: dict[str, Callable[[Setting], Pair]] = {"dit": dit, "glide": glide, "prior": prior}
 
 
 def randomised(network: nn.Module) -> nn.Module:
@@ -222,7 +258,7 @@ def seconds(step: Step, device: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", help=f"some of {', '.join(ROWS)}; all when none is named")
-    parser.add_argument("--size", default="S", help="of DiT: tiny, S, B, L, XL; of GLIDE: tiny, S, XL")
+    parser.add_argument("--size", default="S", help="of DiT: tiny, S, B, L, XL; of GLIDE and the prior: tiny, S, XL")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
     parser.add_argument("--repetitions", type=int, default=7)
