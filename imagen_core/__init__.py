@@ -26,7 +26,7 @@ from .guidance import GUIDANCE, Guidance
 from .guidance._gradient import thawed
 from .guidance.classifier_free import rescale_guidance
 from .hints import FITS, HINTS, strokes_to_lines
-from .image_embeds import MIXINGS, image_embeds, moved, read_as_clip, with_image_embed
+from .image_embeds import MIXINGS, image_embeds, moved_by_texts, read_as_clip, with_image_embed
 from .inpainting import InitImage
 from .inspection import inspect_checkpoint
 from .interpolation import End, interpolate
@@ -131,7 +131,7 @@ __all__ = [
     "make_guidance",
     "make_thresholding",
     "movable_weights",
-    "moved",
+    "moved_by_texts",
     "prediction_of",
     "progress_at",
     "read_as_clip",

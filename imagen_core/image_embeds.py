@@ -61,7 +61,7 @@ def _flat(x: Tensor, *, like: Tensor, other: Tensor) -> Tensor:
     return x.float().flatten(1).expand(rows, -1)
 
 
-def moved(embeds: Tensor, text: TextEmbeds, from_text: TextEmbeds, t: float) -> Tensor:
+def moved_by_texts(embeds: Tensor, text: TextEmbeds, from_text: TextEmbeds, t: float) -> Tensor:
     """Embeddings (b e) turned by t of the way towards what one text says that another does not (section 3.3).
 
     t: 0.25 to 0.5 in the paper. Raises ValueError for texts without `pooled`, that say the same, or of another width.

@@ -1,6 +1,6 @@
 """ImagenMixEmbeds: embeddings of pictures mixed with each other, or moved by what two texts differ in."""
 
-from ..imagen_core import MIXINGS, moved, read_as_clip
+from ..imagen_core import MIXINGS, moved_by_texts, read_as_clip
 from . import _sockets
 
 MOVE = "text_difference"
@@ -57,4 +57,4 @@ class ImagenMixEmbeds:
             return (MIXINGS[method](image_embed, other, t),)
         if text is None or from_text is None:
             raise ValueError(f"{MOVE} moves by what two prompts differ in: connect text and from_text")
-        return (moved(image_embed, read_as_clip(text), read_as_clip(from_text), t),)
+        return (moved_by_texts(image_embed, read_as_clip(text), read_as_clip(from_text), t),)
