@@ -35,8 +35,8 @@ class UNetConfig:
 
     @property
     def pixel_channels(self) -> int:
-        """Channels of all that is joined to x_t: of a picture each low_res and known have, of the mask there is one."""
-        widths = {"low_res": self.in_channels, "known": self.in_channels, "mask": 1}
+        """Channels of all that is joined to x_t: low_res, known and estimate have a picture's, of the mask there is one."""
+        widths = {**dict.fromkeys(("low_res", "known", "estimate"), self.in_channels), "mask": 1}
         return sum(widths.get(name, 0) for name in self.inputs)
 
     @property

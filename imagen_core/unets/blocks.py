@@ -232,7 +232,8 @@ class PatchedUNet(UNet):
 
     def _low_res(self, x_t: Tensor, told: Signals) -> Tensor:
         """told.pixels (b c h w) in x_t's dtype; ValueError when it is missing or of another size."""
-        pixels, named = told.pixels, [name for name in self.config.inputs if name in ("known", "mask", "low_res")]
+        pixels, joined = told.pixels, ("known", "mask", "low_res", "estimate")
+        named = [name for name in self.config.inputs if name in joined]
         if pixels is None and named == ["low_res"]:
             raise ValueError(
                 "this super-resolution network needs a low_res picture (Signals.pixels, at the output's size)"

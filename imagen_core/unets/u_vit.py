@@ -47,7 +47,7 @@ class UViTConfig(UNetConfig):
 
     @property
     def stem_channels(self) -> int:
-        return self.in_channels * (2 if self.self_conditioning else 1)
+        return self.in_channels + self.pixel_channels
 
     @property
     def embed_dim(self) -> int:
