@@ -316,7 +316,7 @@ def test_a_render_is_nearest_to_itself_and_to_nothing_else_that_was_asked_for(sh
         part = Asked([wanted.captions[i] for i in kept], [wanted.scenes[i] for i in kept])
         other = rendered(library, Asked(part.captions, [next(iter(change(scene))) for scene in part.scenes]))
         alike = (other == rendered(library, part)).flatten(1).all(1)  # some of these plain drawings are
-        assert (~alike).sum() > 2
+        assert not alike.all()
         assert nearest.judged(other, part, library, things)[aspect] == share(alike.tolist())
 
 
