@@ -46,6 +46,7 @@ def export(plan: StagePlan, model: nn.Module, state: RunState, options: TrainOpt
         "hours": round(state.seconds / 3600, 3),
         "steps": state.step,
         "different_pictures": pictures,
+        "pictures": plan.pictures if isinstance(plan.pictures, str) else plan.pictures.name,
         "device": f"{options.device}, {options.threads} thread(s), {platform.machine()}",
         "bf16": options.bf16,
         "seed": options.seed,
