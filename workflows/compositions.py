@@ -202,7 +202,7 @@ def thresholding_compared(run: Run) -> Image.Image:
     """At its high guidance scale, and in the first place at a moderate one."""
     moderate = run("thresholding_compared", *(f"Base 64x64, {m}.guidance_scale=1.5" for m in METHODS))
     rows = {path.name.split("_")[1]: path for path in run("thresholding_compared")}
-    shown = {"guidance 1.5": moderate[0], **{f"15, {method}": rows[method] for method in METHODS}}
+    shown = {"guidance 1.5": moderate[0], **{f"10, {method}": rows[method] for method in METHODS}}
     return in_four({label: read(path).convert("RGB") for label, path in shown.items()})
 
 
@@ -244,7 +244,7 @@ def stickers(run: Run) -> Image.Image:
 def best_of_four(run: Run) -> Image.Image:
     """Four drafts, the one on a green ground in a frame: what a CLIP is asked for."""
     half = (SIDE - GAP) // 2
-    drafts = run("text_to_image_64", "Prompt.text=a 3D emoji of a bird")[:4]
+    drafts = run("text_to_image_64", "Prompt.text=a 3D emoji of a parrot")[:4]
     whole = montage([opened(path) for path in drafts], columns=2, cell=(half, half))
     ImageDraw.Draw(whole).rectangle((0, 0, half - 1, half - 1), outline=BLUE, width=9)
     return labelled(whole, (20, half - 48, "best of four"))

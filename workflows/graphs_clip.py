@@ -7,7 +7,7 @@ from graphs_mini import REPAIR, draw, enlarge, load, write_prompt
 
 CLIP = "clip-vit-large-patch14"
 # What the prompt leaves open, its ground, the seeds choose; the sentence says which of them is wanted.
-PROMPT, WANTED = "a 3D emoji of a bird", "a colorful bird on a green background"
+PROMPT, WANTED = "a 3D emoji of a parrot", "a colorful parrot on a green background"
 
 
 def clip_best_of_four(graph: Graph) -> None:

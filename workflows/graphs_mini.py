@@ -169,13 +169,13 @@ def thresholding_compared(graph: Graph) -> None:
     base, sr256 = load(graph, "things64", "sr256")
     mended = {"aug_level": REPAIR, "steps": 4}
     for method, threshold in thresholds.items():
-        graph.column(f"Threshold: {method}, guidance 15")
+        graph.column(f"Threshold: {method}, guidance 10")
         drawn = graph.add(
             "ImagenBaseSample64",
             f"Base 64x64, {method}",
             unet=base,
             text=text,
-            guidance_scale=15.0,
+            guidance_scale=10.0,
             seed=7,
             threshold=threshold["threshold"],
         )
