@@ -79,7 +79,13 @@ class ImagenTrainLoRA:
                 ),
                 "seed": (
                     "INT",
-                    {"default": 0, "min": 0, "max": 2**53 - 1, "tooltip": "The same seed learns the same change."},
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 2**53 - 1,
+                        "control_after_generate": True,
+                        "tooltip": "The same seed learns the same change.",
+                    },
                 ),
             },
             "optional": {

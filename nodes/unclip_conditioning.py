@@ -51,7 +51,14 @@ class ImagenUnCLIPConditioning:
             "optional": {
                 "noise_seed": (
                     "INT",
-                    {"default": 0, "min": 0, "max": 2**53 - 1, "advanced": True, "tooltip": seed_tip},
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 2**53 - 1,
+                        "control_after_generate": True,
+                        "advanced": True,
+                        "tooltip": seed_tip,
+                    },
                 ),
             },
         }

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import snapshot
+from pack import NODES
 
 NODE = "ImagenThreshold"
 
@@ -60,3 +61,15 @@ def test_an_optional_input_at_the_end_breaks_nothing_and_is_recorded(record, now
     assert snapshot.breaks(record, now) == []
     added = snapshot.grown(record, now)["nodes"][NODE]["inputs"][-1]
     assert added["name"] == "new" and added["since"]
+
+
+def test_seeds_say_that_the_editor_puts_a_control_behind_them():
+    """It does so by the name alone; a graph that is built without that value has every later one at the wrong widget."""
+    seeds = 0
+    for name, node in NODES.items():
+        for inputs in node.INPUT_TYPES().values():
+            for key, spec in inputs.items():
+                if key in ("seed", "noise_seed") and spec[0] == "INT":
+                    assert spec[1].get("control_after_generate") is True, f"{name}.{key}"
+                    seeds += 1
+    assert seeds > 4
