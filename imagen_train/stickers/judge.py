@@ -27,6 +27,7 @@ from .scene import LAYOUTS, RELATIONS, STYLES
 FILE = "things_judge.safetensors"
 KIND = "things_judge"
 HELD_OUT_PICTURES = 16_384  # colours and things that training never shows, for the judge alone
+TEST_PICTURES = 4096
 TEST_SEED = 900_000
 MOST_THINGS = 5  # in one picture
 
@@ -101,7 +102,7 @@ def train_judge(options: TrainOptions) -> dict[str, object]:
     Nothing is written when options.export is False or a signal stopped it ("interrupted" in the figures).
     """
     torch.manual_seed(options.seed)
-    for name, count in (("things64_wide_held_out", HELD_OUT_PICTURES), ("things64_wide_test", 4096)):
+    for name, count in (("things64_wide_held_out", HELD_OUT_PICTURES), ("things64_wide_test", TEST_PICTURES)):
         render_pictures(KINDS[name], count, options.cache_dir)
     shown, held_out, test = (
         Labelled.of(PictureCache(options.cache_dir, name))

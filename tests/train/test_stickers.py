@@ -274,7 +274,8 @@ def test_the_judge_is_trained_tested_and_read_again(shop, tmp_path, monkeypatch)
     monkeypatch.setenv("IMAGEN_TRAINING_DIR", str(root.parent))
     for name in ("things64_wide", "things64_wide_held_out", "things64_wide_test"):
         monkeypatch.setitem(data.KINDS, name, dataclasses.replace(data.KINDS[name], chunk=8))
-    monkeypatch.setattr(judge, "HELD_OUT_PICTURES", 8)
+    for name in ("HELD_OUT_PICTURES", "TEST_PICTURES"):
+        monkeypatch.setattr(judge, name, 8)
     data.render_pictures(data.KINDS["things64_wide"], 16, tmp_path)
     options = TrainOptions(state_dir=tmp_path / "s", cache_dir=tmp_path, models_dir=tmp_path, max_steps=2, batch_size=6)
     figures = judge.train_judge(options)
@@ -296,7 +297,7 @@ def test_a_share_has_its_standard_error():
 
 def test_a_render_is_nearest_to_itself_and_to_nothing_else_that_was_asked_for(shop):
     library = shop[3]
-    wanted = nearest.asked_scenes(library, 60, 5, tier=1)
+    wanted = nearest.asked_scenes(library, 36, 5, tier=1)
     things = library.available(1)
     assert {scene.layout for scene in wanted.scenes} == set(LAYOUTS)
     perfect = nearest.judged(rendered(library, wanted), wanted, library, things)
