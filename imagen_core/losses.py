@@ -138,15 +138,6 @@ def _weighted(seen: _Seen, weighting: str, max_weight: float, image_weight: Tens
     return weight * (seen.predicted - seen.x_0).square()
 
 
-def believed(
-    network: Callable[[Tensor, Tensor], Tensor], x_t: Tensor, times: Tensor, schedule: Schedule, prediction_type: str
-) -> Tensor:
-    """x_0 (b c h w), float32, as network(x_t, time) has it of x_t (b c h w) at `times` (b,)."""
-    alpha, sigma = (per_image(part, x_t) for part in schedule.alpha_sigma(times))  # b 1 1 1
-    output = _output(network, x_t, times, schedule)[:, : x_t.shape[1]]
-    return prediction_of(prediction_type).to_x_0(output, x_t, alpha, sigma)
-
-
 @torch.no_grad()
 def estimate(
     network: Callable[[Tensor, Tensor], Tensor],
@@ -161,8 +152,7 @@ def estimate(
 
     Arguments as of `diffusion_loss`. Source: Bit Diffusion, arXiv 2208.04202, Algorithm 1.
     """
-    alpha, sigma = (per_image(part, x_0) for part in schedule.alpha_sigma(times))  # b 1 1 1
-    found = believed(network, diffuse(x_0, noise, alpha, sigma), times, schedule, prediction_type)
+    found = _seen(network, x_0, schedule, prediction_type, times, noise).predicted
     # Before torch 2.10 the second pass would take weights that this one has cast, without a gradient (its issue 112583).
     torch.clear_autocast_cache()
     return found

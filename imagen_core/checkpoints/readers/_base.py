@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from ..key_map import KeyMap, same_keys
+from ..plausible import in_short
 from ..stored import Stored
 
 
@@ -45,6 +47,17 @@ class Reader(ABC):
     @abstractmethod
     def read(self, stored: Stored) -> Reading:
         """What a matching checkpoint is. ValueError, naming `stored.path` and the key or setting that is wrong."""
+
+    @contextmanager
+    def reading(self, stored: Stored) -> Iterator[None]:
+        """What goes wrong inside, as a ValueError that says which file it was, and what to do."""
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            what = self.title.partition(" ")[2]
+            raise ValueError(
+                f"{stored.path}: {in_short(error)}; it is damaged, or no {what}: download it again, or choose another"
+            ) from error
 
     def marks(self, folder: Path) -> bool:
         """Whether a folder's settings say that it is one of these, so that a list shows it whole, damaged or not."""

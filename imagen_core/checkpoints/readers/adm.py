@@ -16,7 +16,7 @@ from ...unets.adm import ADMConfig
 from ..adm_keys import NAMINGS, trunk_map
 from ..adm_shapes import Shapes, levels_of, needed
 from ..openai_flags import told_flags
-from ..plausible import check_settings, in_short
+from ..plausible import check_settings
 from ..stage_spec import StageSpec
 from ..stored import Stored
 from ._base import Reader, Reading
@@ -80,15 +80,11 @@ class ADMReader(Reader):
         return ours and not any(other in key for key in keys for other in OTHERS)
 
     def read(self, stored: Stored) -> Reading:
-        try:
+        with self.reading(stored):
             flags = _flags(stored)
             config = config_from_shapes(stored.shapes, flags)
             check_settings(config, len(stored.shapes))
             spec = spec_of(config, flags)
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise ValueError(
-                f"{stored.path}: {in_short(error)}; it is damaged, or no ADM stage: download it again, or choose another"
-            ) from error
         key_map = partial(trunk_map, naming="original", head_by_head=not flags.use_new_attention_order)
         return Reading(spec=spec, build=partial(build_unet, config), key_map=key_map, naming="original")
 

@@ -16,7 +16,6 @@ from ...unets.adm import ADMConfig
 from ..adm_keys import pointwise, trunk_map
 from ..adm_shapes import Shapes, levels_down, needed
 from ..key_map import Entry, KeyMap
-from ..plausible import in_short
 from ..renaming import count
 from ..stored import Stored
 from ._base import Reader, Reading
@@ -51,13 +50,8 @@ class ADMClassifierReader(Reader):
         return POSITION in stored.shapes and "time_embed.0.weight" in stored.shapes
 
     def read(self, stored: Stored) -> Reading:
-        try:
+        with self.reading(stored):
             config = config_from_shapes(stored.shapes)
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise ValueError(
-                f"{stored.path}: {in_short(error)}; it is damaged, or no ADM classifier: download it again, or choose "
-                "another"
-            ) from error
         betas = "squaredcos_cap_v2" if config.image_size == 64 else "linear"
         spec = ClassifierSpec(
             config=config, schedule_config={"name": "discrete", "betas": betas, "num_timesteps": 1000}

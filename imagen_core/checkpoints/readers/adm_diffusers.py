@@ -19,7 +19,7 @@ from ..adm_keys import trunk_map
 from ..adm_shapes import levels_of
 from ..diffusers_scheduler import read_scheduler
 from ..openai_flags import told_flags
-from ..plausible import check_settings, in_short
+from ..plausible import check_settings
 from ..stage_spec import StageSpec
 from ..stored import Stored
 from ._base import Reader, Reading
@@ -74,15 +74,11 @@ class ADMDiffusersReader(Reader):
         )
 
     def read(self, stored: Stored) -> Reading:
-        try:
+        with self.reading(stored):
             told = told_flags(stored.metadata, FLAG_KINDS) | _settings(stored)
             config = config_from_shapes(stored.shapes, Flags(**{"image_size": 0, **told}), NAMING)
             check_settings(config, len(stored.shapes))
             spec = _spec(stored, config, told)
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise ValueError(
-                f"{stored.path}: {in_short(error)}; it is damaged, or no ADM stage: download it again, or choose another"
-            ) from error
         key_map = partial(trunk_map, naming=NAMING)
         return Reading(spec=spec, build=partial(build_unet, config), key_map=key_map, naming=NAMING)
 

@@ -22,7 +22,7 @@ from ..deepfloyd_config import config_from_diffusers, config_from_shapes, facts_
 from ..deepfloyd_keys import SIGNATURES, key_table, with_fixed_variance
 from ..diffusers_scheduler import SchedulerFacts, check_noising, published_facts, read_scheduler
 from ..key_map import KeyMap
-from ..plausible import check_settings, in_short
+from ..plausible import check_settings
 from ..stage_spec import StageSpec
 from ..stored import Stored
 from ._base import Reader, Reading
@@ -45,15 +45,10 @@ class DeepFloydReader(Reader):
 
     def read(self, stored: Stored) -> Reading:
         naming = _naming(stored)
-        try:
+        with self.reading(stored):
             config = _network_config(stored, naming)
             _check_channels(config)
             check_settings(config, len(stored.shapes))
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise ValueError(
-                f"{stored.path}: {in_short(error)}; it is damaged, or no DeepFloyd IF stage: download it again, or choose"
-                " another"
-            ) from error
         facts = _scheduler(stored, config)
         spec = _spec(config, facts)
 

@@ -18,7 +18,7 @@ from ...unets import build_unet
 from ...unets.dit import DiTConfig
 from ..key_map import Entry, KeyMap, Parts
 from ..patch_places import trained_side, with_places
-from ..plausible import check_settings, in_short
+from ..plausible import check_settings
 from ..renaming import count, renamed, shape_of
 from ..stage_spec import StageSpec
 from ..stored import Stored
@@ -72,13 +72,9 @@ class DiTReader(Reader):
 
     def read(self, stored: Stored) -> Reading:
         naming = _naming(stored.shapes)
-        try:
+        with self.reading(stored):
             config = _config(stored, naming)
             check_settings(config, len(stored.shapes))
-        except (ValueError, TypeError, ArithmeticError) as error:
-            raise ValueError(
-                f"{stored.path}: {in_short(error)}; it is damaged, or no DiT: download it again, or choose another"
-            ) from error
         key_map = {"original": _original_map, "diffusers": _diffusers_map}[naming]
         return Reading(
             spec=_spec(config),

@@ -17,7 +17,7 @@ from ...unets.adm import ADMConfig
 from ..adm_shapes import Shapes, levels_of, needed
 from ..glide_keys import SIGNATURE, key_table
 from ..openai_flags import told_flags
-from ..plausible import check_settings, in_short
+from ..plausible import check_settings
 from ..renaming import count
 from ..stage_spec import StageSpec
 from ..stored import Stored
@@ -74,15 +74,11 @@ class GLIDEReader(Reader):
         return ours and SIGNATURE in stored.shapes and "input_blocks.0.0.weight" in stored.shapes
 
     def read(self, stored: Stored) -> Reading:
-        try:
+        with self.reading(stored):
             flags = _flags(stored)
             config = config_from_shapes(stored.shapes, flags)
             check_settings(config, len(stored.shapes))
             spec = _spec(config, flags)
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise ValueError(
-                f"{stored.path}: {in_short(error)}; it is damaged, or no GLIDE stage: download it again, or choose another"
-            ) from error
         return Reading(spec=spec, build=partial(build_unet, config), key_map=key_table, naming="original")
 
 

@@ -18,7 +18,7 @@ from ...unets import build_unet
 from ...unets.jit import JiTConfig
 from ..key_map import Entry, KeyMap, Parts, flat
 from ..patch_places import trained_side, with_places
-from ..plausible import check_settings, in_short
+from ..plausible import check_settings
 from ..renaming import count, first_of_one, renamed, shape_of
 from ..stage_spec import StageSpec
 from ..stored import Stored
@@ -67,13 +67,9 @@ class JiTReader(Reader):
     def read(self, stored: Stored) -> Reading:
         prefix = _prefix(stored.shapes)
         naming = "diffusers" if f"{prefix}linear_final.weight" in stored.shapes else "original"
-        try:
+        with self.reading(stored):
             config = _config(stored, prefix, DIFFUSERS_NAMES if naming == "diffusers" else NAMES)
             check_settings(config, len(stored.shapes))
-        except (ValueError, TypeError, ArithmeticError) as error:
-            raise ValueError(
-                f"{stored.path}: {in_short(error)}; it is damaged, or no JiT: download it again, or choose another"
-            ) from error
         return Reading(
             spec=_spec(config),
             build=partial(build_unet, config),

@@ -17,7 +17,7 @@ from ...unets.karlo_decoder import KarloDecoderConfig
 from ..adm_shapes import Shapes, levels_of, needed
 from ..diffusers_scheduler import SchedulerFacts, read_scheduler
 from ..karlo_keys import NULL_IMAGE, PREFIXES, decoder_map
-from ..plausible import check_settings, in_short
+from ..plausible import check_settings
 from ..stage_spec import StageSpec
 from ..stored import Stored
 from ._base import Reader, Reading
@@ -40,15 +40,11 @@ class KarloDecoderReader(Reader):
 
     def read(self, stored: Stored) -> Reading:
         naming = _naming(stored.shapes)
-        try:
+        with self.reading(stored):
             config = config_from_shapes(stored.shapes, naming, stored.config if naming == "diffusers" else None)
             check_settings(config, len(stored.shapes))
             facts = scheduler_beside(stored, "decoder_scheduler")
             spec = _spec(config, facts)
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise ValueError(
-                f"{stored.path}: {in_short(error)}; it is damaged, or no Karlo decoder: download it again, or choose another"
-            ) from error
         key_map = partial(decoder_map, naming=naming)
         return Reading(spec=spec, build=partial(build_unet, config), key_map=key_map, naming=naming)
 

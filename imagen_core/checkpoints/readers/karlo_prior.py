@@ -20,7 +20,7 @@ from ...text.reading import AS_CLIP, TextReading
 from ..adm_shapes import Shapes
 from ..diffusers_scheduler import SchedulerFacts
 from ..key_map import Entry, KeyMap, parts_first, prefixed
-from ..plausible import WIDEST, in_short
+from ..plausible import WIDEST
 from ..renaming import count, first_of_one, renamed, shape_of
 from ..stored import Stored
 from ._base import Reader, Reading
@@ -81,14 +81,9 @@ class KarloPriorReader(Reader):
 
     def read(self, stored: Stored) -> Reading:
         naming = _naming(stored.shapes)
-        try:
+        with self.reading(stored):
             config = config_from_shapes(stored.shapes, naming, stored.config if naming == "diffusers" else None)
             spec = _spec(config, scheduler_beside(stored, "prior_scheduler"))
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise ValueError(
-                f"{stored.path}: {in_short(error)}; it is damaged, or no prior that is known here: download it again, or "
-                "choose another"
-            ) from error
         key_map = partial(prior_map, naming=naming)
         return Reading(spec=spec, build=partial(PriorNetwork, config), key_map=key_map, naming=naming)
 

@@ -15,7 +15,7 @@ from ...unets.karlo_upsampler import KarloUpsamplerConfig
 from ..adm_shapes import Shapes, levels_of, needed
 from ..diffusers_scheduler import SchedulerFacts
 from ..karlo_keys import NETWORKS, upsampler_map
-from ..plausible import check_settings, in_short
+from ..plausible import check_settings
 from ..stage_spec import StageSpec
 from ..stored import Stored
 from ._base import Reader, Reading
@@ -44,15 +44,10 @@ class KarloUpsamplerReader(Reader):
 
     def read(self, stored: Stored) -> Reading:
         naming = _naming(stored)
-        try:
+        with self.reading(stored):
             config = config_from_shapes(stored.shapes, naming)
             check_settings(config, len(stored.shapes))
             spec = _spec(config, scheduler_beside(stored, "super_res_scheduler"))
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise ValueError(
-                f"{stored.path}: {in_short(error)}; it is damaged, or no Karlo upsampler: download it again, or choose "
-                "another"
-            ) from error
         key_map = partial(upsampler_map, naming=naming)
         return Reading(spec=spec, build=partial(build_unet, config), key_map=key_map, naming=naming)
 
