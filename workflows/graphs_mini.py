@@ -103,6 +103,7 @@ def teach_a_thing(graph: Graph) -> None:
     base, sr256 = load(graph, "things64", "sr256")
     graph.column("Learn it")
     taught = {"steps": 240, "rank": 16, "learning_rate": 0.001, "batch_size": 8}
+    drawn_anew, graph.after_run = graph.after_run, "fixed"  # learned once, however often it is drawn then
     learned = graph.add(
         "ImagenTrainLoRA",
         unet=base,
@@ -112,6 +113,7 @@ def teach_a_thing(graph: Graph) -> None:
         name="zibble",
         **taught,
     )["unet"]
+    graph.after_run = drawn_anew
     graph.column("Draw 64x64")
     text = graph.add("ImagenTextEncode", "Prompt", text_encoder=encoder, text="a 3D emoji of a zibble in a meadow")[
         "text"
