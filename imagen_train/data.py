@@ -166,10 +166,10 @@ FIRST = Mix(
     **{"flipped": 0.0, "loose": 0.0},
 )
 
-# What it sees next: more things before more styles; one in seven is flat, some are several or two, always in one place.
+# What it sees next: every style, half of it 3D; more often several or two things, always in one place.
 WIDE = Mix(
-    styles=(*("3d",) * 6, "flat"),
-    **{"several": 0.05, "pair": 0.06, "recolored": 0.33, "scenery": 0.1, "gradient": 0.12, "sized": 0.02},
+    styles=("3d", "3d", "flat", "cartoon"),
+    **{"several": 0.08, "pair": 0.14, "recolored": 0.35, "scenery": 0.1, "gradient": 0.12, "sized": 0.02},
     **{"flipped": 0.0, "loose": 0.0},
 )
 

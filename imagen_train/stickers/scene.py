@@ -47,19 +47,25 @@ class Scene:
 
 @dataclass(frozen=True)
 class Held:
-    """What training never shows: two colours a thing, and some things altogether."""
+    """What training never shows: two colours a thing, and some things altogether, none of them an everyday word."""
 
     colors: dict[int, tuple[str, ...]]
     things: frozenset[int]
 
 
-def hold_out(vocabulary: tuple[Thing, ...], fraction: float = 0.05) -> Held:
-    """Chosen by each noun alone, so that a longer list leaves the split of the shorter one as it was."""
+RARE = 3  # the tier from which things are held out: people ask for a house and a book
+
+
+def hold_out(vocabulary: tuple[Thing, ...], fraction: float = 0.15) -> Held:
+    """Chosen by each noun alone, so that a longer list leaves the split of the shorter one as it was.
+
+    fraction: of the rare things; of the whole list it is one in twenty.
+    """
     colors, unseen = {}, set()
     for index, thing in enumerate(vocabulary):
         rng = Random(f"held out {thing.noun}")
         colors[index] = tuple(rng.sample(COLORS, 2))
-        if rng.random() < fraction:
+        if rng.random() < fraction and thing.tier >= RARE:
             unseen.add(index)
     return Held(colors, frozenset(unseen))
 
