@@ -23,7 +23,7 @@ from ..data import drawings_folder
 from ..evaluate import SamplingSettings, draw_base
 from ..metrics import Figure
 from . import backdrops
-from .captions import write_caption
+from .captions import Habits, write_caption
 from .colors import COLORS
 from .evaluate import ASKED, MIX, Asked, share, write_sheet
 from .judge import TEST_SEED
@@ -32,6 +32,7 @@ from .redraw import ENCODER
 from .scene import STYLES, Scene, SceneSampler, placed_in_rows
 
 UNSIZED = dataclasses.replace(MIX, sized=0.0, gradient=0.0)
+RENAMED = dataclasses.replace(ASKED, synonym=1.0)
 
 
 def asked_scenes(library: Library, count: int, seed: int, *, tier: int, held_out: bool = False) -> Asked:
@@ -39,9 +40,21 @@ def asked_scenes(library: Library, count: int, seed: int, *, tier: int, held_out
     sampler = SceneSampler(library.vocabulary, library.available(tier), UNSIZED, held_out=held_out)
     rng = Random(f"nearest {seed} {held_out}")
     sampler.things = [i for i in sampler.things if i not in sampler.held.things]
+    return _asked(sampler, count, rng, library, ASKED)
+
+
+def renamed_scenes(library: Library, count: int, seed: int, *, tier: int) -> Asked:
+    """`count` captions of one thing each, by another word for it: "puppy", "automobile"."""
+    mix = dataclasses.replace(UNSIZED, several=0.0, pair=0.0)
+    sampler = SceneSampler(library.vocabulary, library.available(tier), mix)
+    sampler.things = [i for i in sampler.things if library.vocabulary[i].words]
+    return _asked(sampler, count, Random(f"renamed {seed}"), library, RENAMED)
+
+
+def _asked(sampler: SceneSampler, count: int, rng: Random, library: Library, habits: Habits) -> Asked:
     order = rng.sample(sampler.things, len(sampler.things))
     scenes = [sampler.sample(rng, first=order[i % len(order)]) for i in range(count)]
-    return Asked([write_caption(scene, library.vocabulary, rng, ASKED) for scene in scenes], scenes)
+    return Asked([write_caption(scene, library.vocabulary, rng, habits) for scene in scenes], scenes)
 
 
 def _placed(scene: Scene, which: tuple[int, ...], **changes: object) -> Scene:
@@ -175,7 +188,8 @@ def evaluate_nearest(
     device: str = "cpu",
     pictures_out: Path | None = None,
 ) -> dict[str, object]:
-    """What a base draws of `count` captions in training's colours, and of as many in colours never shown ("unseen").
+    """What a base draws of `count` captions in training's colours, of as many in colours never shown ("unseen"), and of
+    half as many that call the thing by another word ("renamed").
 
     pictures_out: a PNG of the first 64, captions beside it.
     """
@@ -183,11 +197,16 @@ def evaluate_nearest(
     stage = settings.load(base, device, expected_stage="base64")
     settings, library = settings.of(stage), open_library(drawings_folder())
     encoder = load_text_encoder(models_dir / ENCODER, device=device)
-    figures: dict[str, object] = {"things": len(library.available(tier))}
-    for name, held_out in (("shown", False), ("unseen", True)):
-        wanted = asked_scenes(library, count, TEST_SEED, tier=tier, held_out=held_out)
+    things = library.available(tier)
+    sets = {
+        "shown": asked_scenes(library, count, TEST_SEED, tier=tier),
+        "unseen": asked_scenes(library, count, TEST_SEED, tier=tier, held_out=True),
+        "renamed": renamed_scenes(library, max(1, count // 2), TEST_SEED, tier=tier),
+    }
+    figures: dict[str, object] = {"things": len(things)}
+    for name, wanted in sets.items():
         drawn = draw_base(stage, encoder, wanted.texts, settings)
-        figures[name] = judged(drawn, wanted, library, library.available(tier))
-        if not held_out and pictures_out is not None:
+        figures[name] = judged(drawn, wanted, library, things)
+        if name == "shown" and pictures_out is not None:
             write_sheet(pictures_out, drawn[:64], wanted.texts[:64])
     return figures | {"count": count, "settings": dataclasses.asdict(settings), "training": stage.spec.training}

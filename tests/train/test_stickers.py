@@ -321,6 +321,17 @@ def test_a_render_is_nearest_to_itself_and_to_nothing_else_that_was_asked_for(sh
         assert nearest.judged(other, part, library, things)[aspect] == share(alike.tolist())
 
 
+def test_renamed_things_are_asked_for_by_another_word_and_judged_as_the_same_thing():
+    library = SimpleNamespace(vocabulary=things(), available=lambda tier: list(range(len(things()))))
+    wanted = nearest.renamed_scenes(library, 40, 3, tier=2)
+    for caption, drawn in zip(wanted.captions, wanted.scenes, strict=True):
+        thing = things()[drawn.placed[0].thing]
+        assert len(drawn.placed) == 1 and any(word in caption.text for word in thing.words), caption.text
+        assert f" {thing.noun} " not in f" {caption.text.replace(',', ' ')} " or any(
+            thing.noun in w for w in thing.words
+        )
+
+
 def test_captions_hold_where_the_right_render_is_nearest_and_segments_lie_where_things_do(shop, tmp_path, monkeypatch):
     monkeypatch.setenv("IMAGEN_TRAINING_DIR", str(shop[1].parent))
     kind = data.DrawingKind(name="tiny", side=64, chunk=6, mix=data.FIRST)
