@@ -142,6 +142,43 @@ def _unit_difference(x: Tensor, y: Tensor) -> Tensor:
     return (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).flatten(1).mean(1)
 
 
+@torch.inference_mode()
+def edge_width(pictures: Tensor, truth: Tensor, *, reach: int = 4, least: float = 0.5) -> Tensor:
+    """How many pixels wide the edges of pictures (b 3 h w) are where `truth` has clear ones: (b,), each a median.
+
+    Per place, the contrast within `reach` pixels over the steepest slope there: an ideal step has 1, a linear ramp its
+    length. Clear: where the truth's own slope is that of a step of at least `least` of its greatest contrast. NaN where
+    the truth has no clear edge.
+    """
+    found = []
+    for picture, true in zip(_luma(pictures), _luma(truth), strict=True):
+        slope, most = _slope(true), true.amax() - true.amin()
+        clear = (slope >= least * most) & (slope > 0)
+        steepest, contrast = _spread(_slope(picture), reach)[0], _spread(picture, reach)
+        widths = (contrast[0] - contrast[1])[clear] / steepest[clear].clamp_min(1e-6)
+        found.append(widths.median() if widths.numel() else widths.new_tensor(float("nan")))
+    return torch.stack(found)
+
+
+def _luma(pictures: Tensor) -> Tensor:
+    """(b 3 h w) -> (b h w), ITU-R BT.601."""
+    return (pictures * pictures.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1)
+
+
+def _slope(plane: Tensor) -> Tensor:
+    """The difference to the next pixel (h w): the larger of the two directions'."""
+    across = F.pad((plane[:, 1:] - plane[:, :-1]).abs(), (0, 1))
+    down = F.pad((plane[1:] - plane[:-1]).abs(), (0, 0, 0, 1))
+    return torch.maximum(across, down)
+
+
+def _spread(plane: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Largest and smallest value (h w) within `reach` pixels."""
+    side = 2 * reach + 1
+    largest, negative = (F.max_pool2d(each[None, None], side, 1, reach)[0, 0] for each in (plane, -plane))
+    return largest, -negative
+
+
 def bicubic(low_res: Tensor, factor: int = 4) -> Tensor:
     """What super-resolution has to beat: (b c h w) -> (b c factor*h factor*w) in [-1, 1]."""
     grown = F.interpolate(low_res, scale_factor=factor, mode="bicubic", align_corners=False)

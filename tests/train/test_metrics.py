@@ -13,6 +13,7 @@ from imagen_train.metrics import (
     FOUR,
     STATED,
     bicubic,
+    edge_width,
     feature_distance,
     frechet_distance,
     judge_alignment,
@@ -105,6 +106,19 @@ def test_frechet_distance_closed_form():
     assert 0 <= frechet_distance(few, x) < 100
     with pytest.raises(ValueError, match="at least 2"):
         frechet_distance(x[:1], x)
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_the_edge_width_of_a_ramp_is_its_length(width):
+    step = torch.where(torch.arange(40) < 20, -0.8, 0.7).expand(1, 3, 24, 40)
+    ramp = -0.8 + 1.5 * ((torch.arange(40) - 19) / width).clamp(0, 1).expand(1, 3, 24, 40)
+    assert torch.allclose(edge_width(ramp, step), torch.tensor([float(width)]))
+    turned = edge_width(ramp.transpose(2, 3), step.transpose(2, 3))
+    assert torch.allclose(turned, torch.tensor([float(width)]))
+
+
+def test_a_picture_without_edges_has_no_edge_width():
+    assert edge_width(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)).isnan().all()
 
 
 def test_psnr_closed_form():
