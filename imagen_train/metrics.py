@@ -143,7 +143,7 @@ def _unit_difference(x: Tensor, y: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def edge_width(pictures: Tensor, truth: Tensor, *, reach: int = 4, least: float = 0.5) -> Tensor:
+def edge_width(pictures: Tensor, truth: Tensor, *, reach: int = 6, least: float = 0.5) -> Tensor:
     """How many pixels wide the edges of pictures (b 3 h w) are where `truth` has clear ones: (b,), each a median.
 
     Per place, the contrast within `reach` pixels over the steepest slope there: an ideal step has 1, a linear ramp its
