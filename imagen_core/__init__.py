@@ -18,7 +18,7 @@ from .classifiers.loading import Classifier, find_classifiers, load_classifier
 from .clip.config import ACTIVATIONS as CLIP_ACTIVATIONS
 from .clip.loading import find_clips, load_clip
 from .clip.model import Clip, clip_ranking
-from .conditioning import Signals, TextEmbeds
+from .conditioning import Signals, TextEmbeds, joined, mapped, part_of
 from .control import Control
 from .draw import Draw
 from .fingerprint import Fingerprint, check_fits, fingerprint
@@ -42,6 +42,7 @@ from .sampling import low_res_conditioning, sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
 from .settings import make_guidance, make_thresholding
 from .stage import Stage, load_stage
+from .steering import Steered, Steering
 from .super_resolution import fit, resize, resize_longest_side
 from .text.listing import find_text_encoders
 from .text.loading import load_text_encoder
@@ -92,6 +93,8 @@ __all__ = [
     "Signals",
     "Stage",
     "StageSpec",
+    "Steered",
+    "Steering",
     "T5TextEncoder",
     "TextEmbeds",
     "Tiling",
@@ -119,6 +122,7 @@ __all__ = [
     "interpolate",
     "invert",
     "is_stage_checkpoint",
+    "joined",
     "load_adapter",
     "labels_of",
     "load_checkpoint",
@@ -130,8 +134,10 @@ __all__ = [
     "low_res_conditioning",
     "make_guidance",
     "make_thresholding",
+    "mapped",
     "movable_weights",
     "moved_by_texts",
+    "part_of",
     "prediction_of",
     "progress_at",
     "read_as_clip",

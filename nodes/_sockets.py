@@ -18,5 +18,6 @@ MODEL = "MODEL"  # the host's own: a network under its memory manager (ComfyUI o
 CLIP_VISION_OUTPUT = (
     "CLIP_VISION_OUTPUT"  # the host's own: what its CLIP Vision Encode sees in a picture (ComfyUI only)
 )
+HOST_CONTROL_NET = "CONTROL_NET"  # the host's own: what its Apply ControlNet takes (ComfyUI only)
 CONDITIONING = "CONDITIONING"  # the host's own: what the prompt says (ComfyUI only)
 LATENT = "LATENT"  # the host's own: {"samples": (b c h w)}; of our stages, pixels in -1..1 (ComfyUI only)

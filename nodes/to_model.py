@@ -60,12 +60,19 @@ class ImagenToModel:
                     _sockets.IMAGE,
                     {"tooltip": "Super-resolution only: the small picture. It is enlarged to the size of the latent."},
                 ),
+                "control": (
+                    _sockets.CONTROL,
+                    {
+                        "tooltip": "From Imagen Control or Imagen Image Prompt: positive and negative bring it along, with "
+                        "its percents, mask and all that is chained."
+                    },
+                ),
             },
         }
 
-    def convert(self, unet, aug_level, aug_seed, text=None, low_res=None):
+    def convert(self, unet, aug_level, aug_seed, text=None, low_res=None, control=()):
         from ._host import native_model  # ComfyUI's own modules, which other hosts do not have
 
         picture = None if low_res is None else _host.image_to_core(low_res)
-        positive, negative = native_model.conditionings(unet, text, picture, aug_level, aug_seed)
+        positive, negative = native_model.conditionings(unet, text, picture, aug_level, aug_seed, control)
         return (native_model.native_model(unet), positive, negative)

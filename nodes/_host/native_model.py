@@ -7,6 +7,8 @@ Shapes: b images, c h w a picture, l text tokens, d text width.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from comfy import conds, latent_formats, model_base, model_management, model_sampling
@@ -16,10 +18,12 @@ from torch import Tensor, nn
 
 from ...imagen_core import (
     BatchNoise,
+    Control,
     Prompt,
     Schedule,
     Signals,
     Stage,
+    Steered,
     TextEmbeds,
     low_res_conditioning,
     prediction_of,
@@ -29,17 +33,13 @@ from ...imagen_core import (
 )
 from .castable import castable, unnoted
 from .comfy_memory import CASTABLE, NetworkPatcher
+from .native_control import FOREIGN_CONTROL, chained, check_ours
 
 LOW_RES, AUG_LEVEL, AUG_SEED = "imagen_low_res", "imagen_aug_level", "imagen_aug_seed"  # in a CONDITIONING's options
 POOLED, IMAGE_EMBED = "imagen_pooled", "imagen_image_embed"  # of stages that draw what an image embedding says
 # x_0 from the network's output at k-diffusion's border; the model types matter only to nodes that save models.
 CONVERSIONS = {"eps": model_sampling.EPS, "v": model_sampling.V_PREDICTION, "x_0": model_sampling.X0}
 MODEL_TYPES = {"v": model_base.ModelType.V_PREDICTION}
-
-FOREIGN_CONTROL = (
-    "ControlNets of ComfyUI's own (Apply ControlNet) were made for other networks than Imagen's: take it out, or draw with "
-    "Imagen Base Sample 64 or Imagen Super Resolution and an Imagen Control that was trained for this stage"
-)
 
 
 class Pixels(latent_formats.LatentFormat):
@@ -150,8 +150,7 @@ class ImagenPixelModel(model_base.BaseModel):
     def extra_conds(self, **options) -> dict[str, conds.CONDRegular]:
         """What one CONDITIONING says, in the form that ComfyUI repeats, crops and batches."""
         found = {}
-        if options.get("control") is not None:  # before it runs, which would end in a shape that fits nothing
-            raise ValueError(FOREIGN_CONTROL)
+        check_ours(options.get("control"))  # before one runs, which would end in a shape that fits nothing
         if self.stage.reads_text:
             embeds = options["cross_attn"]
             self._check_width(embeds)
@@ -193,32 +192,39 @@ class ImagenPixelModel(model_base.BaseModel):
 
     def _apply_model(self, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs):  # noqa: B006
         """x_0 (b 3 h w) of x = x_0 + sigma_ve eps at sigma_ve = t (b,); named and called by ComfyUI."""
-        if control is not None:
+        if isinstance(control, dict):  # what ControlNets of ComfyUI's own give
             raise ValueError(FOREIGN_CONTROL)
+        steered = Steered(self.diffusion_model)
         network_call = WrapperExecutor.new_class_executor(
-            lambda x_t, time, told, options: self.diffusion_model(x_t, time, told),
+            lambda x_t, time, told, options: steered(x_t, time, told),
             self.diffusion_model,
             get_all_wrappers(WrappersMP.DIFFUSION_MODEL, transformer_options),
         )
         x_t = self.model_sampling.calculate_input(t, x).to(self.get_dtype())
         time = self.model_sampling.timestep(t).float()
-        told = self._told(x_t, c_crossattn, **kwargs)
+        told = self.conditions(x_t, {"c_crossattn": c_crossattn, **kwargs})[1] + Signals(steering=control or ())
         output = network_call.execute(x_t, time, told, transformer_options).float()
         # A learned variance fills the channels behind the picture's; ComfyUI's samplers have no use for it.
         return self.model_sampling.calculate_denoised(t, output[:, : x.shape[1]], x)
 
-    def _told(self, like, embeds=None, text_mask=None, low_res=None, aug_level=None, **others) -> Signals:
-        """On the device of `like`. Text is projected anew at each call: LoRAs change the projections, areas the text."""
-        told = Signals()
-        if embeds is not None:
-            tokens = TextEmbeds(embeds=embeds, mask=text_mask[..., 0] > 0.5, pooled=others.get(POOLED))
-            dtype = None if self.stage.text_dtype is None else like.dtype
-            told = told + self.diffusion_model.encode_text(tokens.to(like.device, dtype))
-        if IMAGE_EMBED in others:
-            told = self.diffusion_model.encode_image(others[IMAGE_EMBED].to(like)) + told
-        if low_res is not None:
-            told = told + Signals(pixels=low_res.to(like), aug_level=aug_level.to(like.device))
-        return told
+    def conditions(self, like: Tensor, cond: dict[str, Any]) -> tuple[TextEmbeds | None, Signals]:
+        """What ComfyUI's batch of conditions says: its text as it was encoded, and what the network is told, both on the
+        device of `like`. Text is projected anew at each call: LoRAs change the projections, areas the text.
+        """
+        text, told = self._text(like, cond), Signals()
+        if text is not None:
+            told = told + self.diffusion_model.encode_text(text)
+        if IMAGE_EMBED in cond:
+            told = self.diffusion_model.encode_image(cond[IMAGE_EMBED].to(like)) + told
+        if "low_res" in cond:
+            told = told + Signals(pixels=cond["low_res"].to(like), aug_level=cond["aug_level"].to(like.device))
+        return text, told
+
+    def _text(self, like: Tensor, cond: dict[str, Any]) -> TextEmbeds | None:
+        if cond.get("c_crossattn") is None:
+            return None
+        text = TextEmbeds(embeds=cond["c_crossattn"], mask=cond["text_mask"][..., 0] > 0.5, pooled=cond.get(POOLED))
+        return text.to(like.device, None if self.stage.text_dtype is None else like.dtype)
 
 
 def native_model(stage: Stage) -> NetworkPatcher:
@@ -228,16 +234,24 @@ def native_model(stage: Stage) -> NetworkPatcher:
 
 
 def conditionings(
-    stage: Stage, prompt: Prompt | None, low_res: Tensor | None, aug_level: float, aug_seed: int
+    stage: Stage,
+    prompt: Prompt | None,
+    low_res: Tensor | None,
+    aug_level: float,
+    aug_seed: int,
+    controls: Sequence[Control] = (),
 ) -> tuple[list, list]:
     """The positive and the negative CONDITIONING of such a model; `low_res` (b 3 h w) in [-1, 1].
 
-    Raises ValueError for a stage that lacks its prompt or its small picture, or has one that it cannot use.
+    controls: hints and references that it brings along, as ComfyUI's nodes would have joined them to it. Raises ValueError
+    for a stage that lacks its prompt or its small picture, or has one that it cannot use.
     """
     if (low_res is None) == stage.spec.enlarges:
         problem = "draws and takes no low_res" if low_res is not None else "enlarges a picture: connect low_res"
         raise ValueError(f"the {stage.spec.stage} stage {problem}")
     options = {} if low_res is None else {LOW_RES: low_res, AUG_LEVEL: aug_level, AUG_SEED: aug_seed}
+    if (chain := chained(controls)) is not None:  # one for both, so that ComfyUI draws them in one pass
+        options |= {"control": chain, "control_apply_to_uncond": False}
     if not stage.reads_text:  # a CONDITIONING holds text, so there is one token that nobody reads
         return [[torch.zeros(1, 1, 1), options]], [[torch.zeros(1, 1, 1), options]]
     prompt = stage.read(prompt)

@@ -16,6 +16,7 @@ NAMES = {
     },
     "nodes": {"LoadImage": None},
     "comfy.conds": {"CONDNoiseShape": (), "CONDRegular": ()},
+    "comfy.controlnet": {"ControlBase": None},
     "comfy.latent_formats": {"LatentFormat": None},
     "comfy.model_base": {"BaseModel": None, "ModelType": None},
     "comfy.model_base.ModelType": {"EPS": None, "V_PREDICTION": None},
@@ -44,6 +45,13 @@ NAMES = {
 # Classes of ComfyUI's: {what we call, read or override on them: the keywords we call it with}
 ATTRIBUTES = {
     "comfy.conds.CONDRegular": {"can_concat": (), "concat": ()},
+    "comfy.controlnet.ControlBase": {
+        "cleanup": (),
+        "copy_to": (),
+        "get_models": (),
+        "pre_run": (),
+        "set_previous_controlnet": (),
+    },
     "comfy.model_base.BaseModel": {"_apply_model": (), "extra_conds": (), "get_dtype": (), "memory_required": ()},
     "comfy.model_patcher.ModelPatcher": {
         "add_wrapper_with_key": (),

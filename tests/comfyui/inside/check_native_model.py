@@ -5,8 +5,6 @@ import latent_preview
 import pytest
 import torch
 from comfy.cli_args import LatentPreviewMethod, args
-from comfy.controlnet import T2IAdapter
-from comfy.t2i_adapter.adapter import Adapter_light
 from safetensors.torch import save_file
 
 SCHEDULES = {
@@ -87,18 +85,6 @@ def test_a_consistency_model_draws_in_one_step_of_lcm(run, core, sample, make_st
     ours = core.sample_base(stage, prompt, draw, height=16, width=16)
     torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-4)
     assert ours.std() > 0.02  # c_out leaves half of what random weights put out
-
-
-def test_comfyuis_own_controls_are_refused_in_one_sentence_before_they_run(run, sample, make_stage, prompt):
-    model, positive, negative = run("ImagenToModel", unet=make_stage(), text=prompt)
-    net = T2IAdapter(Adapter_light(channels=[16, 16], nums_rb=1), 3, 8, "nearest-exact", torch.device("cpu"))
-    both = {"positive": positive, "negative": negative, "control_net": net, "image": torch.zeros(1, 16, 16, 3)}
-    off = run("ControlNetApplyAdvanced", **both, strength=0.0)
-    assert torch.equal(sample(model, *off), sample(model, positive, negative))
-    with pytest.raises(
-        ValueError, match="ControlNets of ComfyUI's own .* take it out, or draw with Imagen Base Sample 64"
-    ):
-        sample(model, *run("ControlNetApplyAdvanced", **both))
 
 
 CONTINUOUS = {"prediction_type": "v", "schedule": SCHEDULES["cosine"]}
