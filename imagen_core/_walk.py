@@ -31,6 +31,15 @@ def find_files(folder: Path, *names: str) -> Iterator[Path]:
     return find_models(folder, lambda _: False, lambda file: (not names or file.name in names) and file.is_file())
 
 
+def beginning(file: Path, count: int = 1 << 16) -> bytes:
+    """The first bytes of a file; none where there is no file, or nobody may read it."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(count)
+    except OSError:
+        return b""
+
+
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))

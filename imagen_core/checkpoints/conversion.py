@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .._safetensors import write_safetensors
 from ..whole_files import whole
+from .weights import load_archive
 
 ARCHIVES = (".pt", ".pth", ".ckpt", ".bin")
 ALLOWED: list[Any] = [argparse.Namespace]  # types beyond torch's own list; it holds attributes and runs nothing
@@ -41,31 +40,12 @@ def convert_weights(
     """
     path = Path(path)
     target = path.with_suffix(".safetensors") if out is None else Path(out)
-    for file in (path, *([] if stats is None else [Path(stats)])):
-        if not file.is_file():
-            raise FileNotFoundError(f"no file at {file}: check the name")
     if target.exists():
         raise ValueError(f"{target} is there already: delete it first, or name another with --out")
-    tensors = _weights_of(_loaded(path), path) | ({} if stats is None else _stats_of(Path(stats)))
+    tensors = _weights_of(load_archive(path, allowed=ALLOWED), path) | ({} if stats is None else _stats_of(Path(stats)))
     with whole(target) as draft:
         write_safetensors(draft, {key: _alone(tensor) for key, tensor in tensors.items()}, dict(facts or {}))
     return target
-
-
-def _loaded(path: Path) -> Any:
-    try:
-        with torch.serialization.safe_globals(ALLOWED):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} holds more than weights and is not read: {_reason(error)}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is damaged or no file of torch.save ({_reason(error)}): download it again") from error
-
-
-def _reason(error: Exception) -> str:
-    """What of torch's long message says which type it was."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return next((line for line in lines if "GLOBAL" in line or "global" in line), lines[0])[:200]
 
 
 def _weights_of(loaded: Any, path: Path) -> dict[str, Tensor]:
@@ -82,7 +62,7 @@ def _weights_of(loaded: Any, path: Path) -> dict[str, Tensor]:
 
 def _stats_of(path: Path) -> dict[str, Tensor]:
     """Mean and deviation, each (1 e), of a file that holds the two of them."""
-    loaded = _loaded(path)
+    loaded = load_archive(path)
     rows = loaded if isinstance(loaded, (list, tuple)) else ()
     if len(rows) != 2 or not all(isinstance(row, Tensor) and row.ndim == 1 for row in rows):
         raise ValueError(

@@ -14,6 +14,7 @@ from typing import Any
 
 from .._settings_file import is_number, read_settings
 from ..schedules.discrete import BETAS, MOST_TIMESTEPS
+from .stored import Stored
 
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x_0"}
 SPACINGS = ("leading", "linspace", "trailing")
@@ -81,6 +82,13 @@ class SchedulerFacts:
 def published_facts(*, enlarges: bool) -> SchedulerFacts:
     """How DeepFloyd IF's authors sampled stage I, or stage II, which enlarges."""
     return SchedulerFacts(defaults={"percentile": 0.95, "threshold_maximum": 1.0 if enlarges else 1.5})
+
+
+def scheduler_file(stored: Stored, folder: str = "scheduler") -> Path | None:
+    """The file in that folder of a published pipeline; None where there is none, or the weights have a user's own name."""
+    roots = (stored.folder.parent, stored.folder) if stored.published else ()
+    places = (root / folder / "scheduler_config.json" for root in roots)
+    return next((place for place in places if place.is_file()), None)
 
 
 def read_scheduler(path: Path) -> SchedulerFacts:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 
-def told_flags(metadata: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Any]:
-    """Those of `kinds` that a file's metadata holds, as int, bool or str. ValueError naming one that is none."""
+def told_flags(metadata: Mapping[str, str], flags: type) -> dict[str, Any]:
+    """Fields of the dataclass `flags` that a file's metadata holds, int, bool or str. ValueError naming one that is none."""
+    kinds = get_type_hints(flags)
     return {name: _parsed(name, metadata[name], kind) for name, kind in kinds.items() if name in metadata}
 
 

@@ -52,6 +52,14 @@ class Stored:
             return None
 
 
+def settings_of_folder(folder: Path) -> dict[str, Any]:
+    """What a config.json in a folder says; nothing where there is none that can be read."""
+    try:
+        return read_settings(folder / "config.json")
+    except (OSError, ValueError):
+        return {}
+
+
 @contextmanager
 def stored_at(path: Path, dtype: torch.dtype = torch.float32) -> Iterator[Stored]:
     """The checkpoint at `path`: a file, one of several shards, or a folder as published.

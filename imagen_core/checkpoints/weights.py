@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,7 +84,7 @@ class _Archive:
         self.files = files
         self._tensors: dict[str, Tensor] = {}
         for file in files:
-            for key, tensor in _load_archive(file).items():
+            for key, tensor in _table_in(file).items():
                 _refuse_twice(key, self._tensors, file)
                 self._tensors[key] = tensor
         self.shapes = {key: tuple(tensor.shape) for key, tensor in self._tensors.items()}
@@ -118,41 +118,42 @@ class Beside:
         return part.read(inside, dtype)
 
 
-def _refuse_twice(key: str, known: dict[str, Any], file: Path) -> None:
-    if key in known:
-        raise ValueError(f"{file}: {key!r} is also in another file of this model; keep one of them")
-
-
-def how_to_convert(file: Path) -> str:
-    """A sentence for the user of a torch archive."""
-    out = file.with_suffix(".safetensors").name
-    return (
-        "To convert it once, where you trust the file: "
-        f"python -c \"import torch, safetensors.torch as s; w = torch.load('{file.name}', weights_only=True); "
-        f"s.save_file({{k: v.contiguous() for k, v in w.items()}}, '{out}')\""
-    )
-
-
-def _load_archive(file: Path) -> dict[str, Tensor]:
-    if not file.is_file():
-        raise FileNotFoundError(f"no checkpoint at {file}; check the name, or put the file there")
-    try:
-        loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        reason = f"{file} holds more than weights, or is no torch archive, and is refused, for it could run any code"
-        raise ValueError(
-            f"{reason} ({_first_line(error)}); get the .safetensors file. {how_to_convert(file)}"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = f"{file} is truncated or damaged, or too old to be mapped into memory ({_first_line(error)})"
-        raise ValueError(f"{reason}; download it again. {how_to_convert(file)}") from error
+def _table_in(file: Path) -> dict[str, Tensor]:
+    loaded = load_archive(file, mapped=True)
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise ValueError(f"{file} is no plain table of weights; get the .safetensors file")
     return loaded
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def _refuse_twice(key: str, known: dict[str, Any], file: Path) -> None:
+    if key in known:
+        raise ValueError(f"{file}: {key!r} is also in another file of this model; keep one of them")
+
+
+def load_archive(file: Path, *, mapped: bool = False, allowed: Sequence[Any] = ()) -> Any:
+    """What torch.save wrote, by an unpickler that builds tensors and their containers, and the types `allowed`.
+
+    mapped: into memory, read as it is needed. Raises FileNotFoundError, or ValueError naming the file and what is wrong.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no file at {file}; check the name, or put the file there")
+    try:
+        with torch.serialization.safe_globals(list(allowed)):
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{file} holds more than weights, or is no torch archive, and is refused, for it could run any code "
+            f"({_reason(error)}); get the .safetensors file"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        older = f", or too old to be mapped into memory: then `imagen convert {file.name}` reads it" if mapped else ""
+        raise ValueError(f"{file} is truncated or damaged ({_reason(error)}); download it again{older}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What of torch's long message says which type it was."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if "GLOBAL" in line or "global" in line), lines[0])[:200]
 
 
 def read_float(weights: Weights, key: str, dtype: torch.dtype) -> Tensor:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .._walk import find_models
+from .._walk import beginning, find_models
 from ..clip.names import towers_in
 from .archives import SafetensorsArchive
 from .byte_pairs import KIND as BYTE_PAIRS
@@ -40,8 +40,7 @@ def find_text_encoders(folder: Path) -> Iterator[Path]:
 
 
 def _is_encoder_folder(folder: Path) -> bool:
-    beginning = _beginning(folder / "config.json", 1 << 16)
-    kind = _KIND.search(beginning)
+    kind = _KIND.search(beginning(folder / "config.json"))
     return kind is not None and kind[1].decode() in FOLDER_KINDS
 
 
@@ -53,15 +52,7 @@ def _is_encoder_file(file: Path) -> bool:
         except (ValueError, OSError):
             return "t5" in file.name.lower()
     if file.suffix == ".gguf":
-        beginning = _beginning(file, 1 << 12)
-        after = beginning.partition(_ARCHITECTURE)[2][12:14]  # past the value's type and length
-        return after == b"t5" or (_ARCHITECTURE not in beginning and "t5" in file.name.lower())
+        first = beginning(file, 1 << 12)
+        after = first.partition(_ARCHITECTURE)[2][12:14]  # past the value's type and length
+        return after == b"t5" or (_ARCHITECTURE not in first and "t5" in file.name.lower())
     return False
-
-
-def _beginning(path: Path, count: int) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(count)
-    except OSError:
-        return b""

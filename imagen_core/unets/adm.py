@@ -10,7 +10,7 @@ of the text inside the network.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -103,6 +103,12 @@ class ADMConfig(UNetConfig, BlockStyle):
             )
         if min(self.text_vocab, self.text_layers, self.text_heads) <= 0 or self.text_width % self.text_heads:
             raise ValueError(f"text_width {self.text_width} does not split into {self.text_heads} text_heads")
+
+    @classmethod
+    def of(cls, relative: UNetConfig, **settings: Any) -> ADMConfig:
+        """What a relative's settings mean here: those of the same name the same, and `settings` what is said of others."""
+        shared = {each.name: getattr(relative, each.name) for each in fields(cls) if hasattr(relative, each.name)}
+        return cls(**{**shared, **settings})
 
     @property
     def adm(self) -> ADMConfig:

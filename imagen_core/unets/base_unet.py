@@ -47,20 +47,14 @@ class BaseUNetConfig(UNetConfig):
         """What these settings mean in ADM's network: text normalised once, its padding hidden, blocks of our own style."""
         levels = len(self.channel_mult)
         blocks = self.num_res_blocks
-        return ADMConfig(
+        return ADMConfig.of(
+            self,
             **asdict(OWN),
             angles_as_published=False,
-            in_channels=self.in_channels,
-            out_channels=self.out_channels,
-            patch_size=self.patch_size,
             channels=tuple(round(self.channels * mult) for mult in self.channel_mult),
             num_res_blocks=blocks if isinstance(blocks, tuple) else (blocks,) * levels,
             attention=tuple(side in self.attention_resolutions for side in self.level_sides),
-            per_head_channels=self.per_head_channels,
             time_width=self.channels,
-            time_embed_dim=self.time_embed_dim,
-            text_embed_dim=self.text_embed_dim,
-            pooling_queries=self.pooling_queries,
             max_attended=None,
         )
 

@@ -42,25 +42,16 @@ class DeepFloydUNetConfig(UNetConfig):
     @property
     def adm(self) -> ADMConfig:
         """What these settings mean in ADM's network."""
-        return ADMConfig(
+        return ADMConfig.of(
+            self,
             activation="gelu",
-            skip_divisor=self.skip_divisor,
-            in_channels=self.in_channels,
-            out_channels=self.out_channels,
-            channels=self.channels,
-            num_res_blocks=self.num_res_blocks,
-            attention=self.attention,
-            per_head_channels=self.per_head_channels,
-            time_embed_dim=self.time_embed_dim,
             pixels=("low_res",) if self.low_res_conditioning else (),
             reads_aug_level=self.low_res_conditioning,
-            text_embed_dim=self.text_embed_dim,
             text_width=self.text_width if self.project_text else None,
             text_tokens=TEXT_TOKENS,
             text_mask=False,
             text_norm="group",
             text_pooling="mean",
-            pooling_heads=self.pooling_heads,
         )
 
     @property

@@ -50,19 +50,7 @@ class KarloDecoderConfig(UNetConfig):
     @property
     def adm(self) -> ADMConfig:
         """What these settings mean in ADM's network."""
-        return ADMConfig(
-            in_channels=self.in_channels,
-            out_channels=self.out_channels,
-            channels=self.channels,
-            num_res_blocks=self.num_res_blocks,
-            attention=self.attention,
-            per_head_channels=self.per_head_channels,
-            text_embed_dim=self.text_embed_dim,
-            text_width=self.text_width,
-            text_tokens=self.text_tokens,
-            text_norm=None,
-            text_pooling=None,
-        )
+        return ADMConfig.of(self, text_norm=None, text_pooling=None)
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -36,11 +36,8 @@ class KarloUpsamplerConfig(UNetConfig):
     @property
     def adm(self) -> ADMConfig:
         """What these settings mean in ADM's network, for each of the two."""
-        return ADMConfig(
-            in_channels=self.in_channels,
-            out_channels=self.out_channels,
-            channels=self.channels,
-            num_res_blocks=self.num_res_blocks,
+        return ADMConfig.of(
+            self,
             attention=(False,) * len(self.channels),
             middle_attention=False,
             scale_shift=False,

@@ -13,39 +13,8 @@ from ._base import UNetConfig
 from .base_unet import BaseUNetConfig
 from .efficient_unet import EfficientUNetConfig
 
-T5_XXL_WIDTH = 4096
-
-PRESETS: dict[str, UNetConfig] = {
-    "imagen_base64": BaseUNetConfig(
-        image_size=64,
-        channels=512,
-        channel_mult=(1, 2, 3, 4),
-        num_res_blocks=3,
-        attention_resolutions=(32, 16, 8),
-        per_head_channels=64,
-        text_embed_dim=T5_XXL_WIDTH,
-        pooling_queries=1,
-    ),
-    "imagen_sr256": EfficientUNetConfig(
-        channels=(128, 256, 512, 1024),
-        num_res_blocks=(2, 4, 8, 8),
-        strides=(2, 2, 2, 2),
-        self_attention=(False, False, False, True),
-        text_cross_attention=(False, False, False, True),
-        num_heads=8,
-        attention_width=2.0,
-        text_embed_dim=T5_XXL_WIDTH,
-        pooling_queries=1,
-    ),
-    "imagen_sr1024": EfficientUNetConfig(
-        channels=(128, 256, 512, 1024),
-        num_res_blocks=(2, 4, 8, 8),
-        strides=(2, 2, 2, 2),
-        self_attention=(False, False, False, False),
-        text_cross_attention=(False, False, False, True),
-        num_heads=8,
-        attention_width=2.0,
-        text_embed_dim=T5_XXL_WIDTH,
-        pooling_queries=1,
-    ),
+PRESETS: dict[str, UNetConfig] = {  # the defaults of either class are the paper's
+    "imagen_base64": BaseUNetConfig(),
+    "imagen_sr256": EfficientUNetConfig(),
+    "imagen_sr1024": EfficientUNetConfig(self_attention=(False, False, False, False)),
 }

@@ -6,13 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
 
+from ...unets import build_unet
 from ..key_map import KeyMap, same_keys
-from ..plausible import in_short
+from ..plausible import check_settings, in_short
+from ..stage_spec import StageSpec
 from ..stored import Stored
 
 
@@ -24,6 +27,14 @@ class Reading:
     build: Callable[[], nn.Module]  # the network, freshly made; it is called under the meta device
     key_map: Callable[[nn.Module], KeyMap] = same_keys  # of that network; it may ask `weights.shapes`
     naming: str | None = None  # which of several namings the file uses, for `imagen inspect`
+
+
+def stage_reading(
+    stored: Stored, spec: StageSpec, key_map: Callable[[nn.Module], KeyMap] = same_keys, naming: str | None = None
+) -> Reading:
+    """Of a stage. ValueError naming a setting that no network of so many weights can have."""
+    check_settings(spec.unet_config, len(stored.shapes))
+    return Reading(spec=spec, build=partial(build_unet, spec.unet_config), key_map=key_map, naming=naming)
 
 
 class Reader(ABC):

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from ...unets import build_unet
 from ...unets.adm import ADMConfig
 from ..adm_keys import NAMINGS, trunk_map
 from ..adm_shapes import Shapes, levels_of, needed
 from ..openai_flags import told_flags
-from ..plausible import check_settings
 from ..stage_spec import StageSpec
 from ..stored import Stored
-from ._base import Reader, Reading
+from ._base import Reader, Reading, stage_reading
 
 SIGNATURE = ("input_blocks.0.0.weight", "time_embed.0.weight", "output_blocks.0.0.in_layers.0.weight", "out.2.weight")
 KEYS = {  # (diffusers, original), as NAMINGS
@@ -82,11 +80,9 @@ class ADMReader(Reader):
     def read(self, stored: Stored) -> Reading:
         with self.reading(stored):
             flags = _flags(stored)
-            config = config_from_shapes(stored.shapes, flags)
-            check_settings(config, len(stored.shapes))
-            spec = spec_of(config, flags)
-        key_map = partial(trunk_map, naming="original", head_by_head=not flags.use_new_attention_order)
-        return Reading(spec=spec, build=partial(build_unet, config), key_map=key_map, naming="original")
+            spec = spec_of(config_from_shapes(stored.shapes, flags), flags)
+            key_map = partial(trunk_map, naming="original", head_by_head=not flags.use_new_attention_order)
+            return stage_reading(stored, spec, key_map, "original")
 
 
 def config_from_shapes(shapes: Shapes, flags: Flags, naming: str = "original") -> ADMConfig:
@@ -125,7 +121,7 @@ def _flags(stored: Stored) -> Flags:
     levels = levels_of(stored.shapes, "original")
     attending = tuple(index for index, level in enumerate(levels) if level.attends)
     shape = tuple(level.channels for level in levels), attending, _pictures(stored.shapes, KEYS["stem"][1])
-    told = told_flags(stored.metadata, FLAG_KINDS)
+    told = told_flags(stored.metadata, Flags)
     known = PUBLISHED.get(shape)
     if known is not None and stored.shapes["out.2.weight"][0] == 3 and "noise_schedule" not in told:
         raise ValueError(
@@ -139,15 +135,6 @@ def _flags(stored: Stored) -> Flags:
             "it has: convert it anew, with imagen convert --flag image_size=64 --flag num_heads=4, as it was trained"
         )
     return Flags(**{**(vars(known) if known else {}), **told})
-
-
-FLAG_KINDS: dict[str, type] = {
-    "image_size": int,
-    "num_heads": int,
-    "num_head_channels": int,
-    "use_new_attention_order": bool,
-    "noise_schedule": str,
-}
 
 
 def spec_of(config: ADMConfig, flags: Flags) -> StageSpec:

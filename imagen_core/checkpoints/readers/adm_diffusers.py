@@ -13,17 +13,15 @@ from typing import Any, ClassVar
 
 from ..._settings_file import read_settings
 from ...predictions.consistency import SIGMA_DATA, SIGMA_MIN
-from ...unets import build_unet
 from ...unets.adm import ADMConfig
 from ..adm_keys import trunk_map
 from ..adm_shapes import levels_of
-from ..diffusers_scheduler import read_scheduler
+from ..diffusers_scheduler import read_scheduler, scheduler_file
 from ..openai_flags import told_flags
-from ..plausible import check_settings
 from ..stage_spec import StageSpec
-from ..stored import Stored
-from ._base import Reader, Reading
-from .adm import FLAG_KINDS, JUMP, PUBLISHED, Flags, config_from_shapes, spec_of
+from ..stored import Stored, settings_of_folder
+from ._base import Reader, Reading, stage_reading
+from .adm import JUMP, PUBLISHED, Flags, config_from_shapes, spec_of
 
 NAMING = "diffusers"
 CLASS, CONSISTENCY = "UNet2DModel", "CMStochasticIterativeScheduler"
@@ -75,22 +73,15 @@ class ADMDiffusersReader(Reader):
 
     def read(self, stored: Stored) -> Reading:
         with self.reading(stored):
-            told = told_flags(stored.metadata, FLAG_KINDS) | _settings(stored)
+            told = told_flags(stored.metadata, Flags) | _settings(stored)
             config = config_from_shapes(stored.shapes, Flags(**{"image_size": 0, **told}), NAMING)
-            check_settings(config, len(stored.shapes))
-            spec = _spec(stored, config, told)
-        key_map = partial(trunk_map, naming=NAMING)
-        return Reading(spec=spec, build=partial(build_unet, config), key_map=key_map, naming=NAMING)
+            return stage_reading(stored, _spec(stored, config, told), partial(trunk_map, naming=NAMING), NAMING)
 
     def marks(self, folder: Path) -> bool:
-        return any(_is_ours(place / "config.json") for place in (folder / "unet", folder))
+        return any(_is_ours(settings_of_folder(place)) for place in (folder / "unet", folder))
 
 
-def _is_ours(config: Path) -> bool:
-    try:
-        settings = read_settings(config)
-    except (OSError, ValueError):
-        return False
+def _is_ours(settings: Mapping[str, Any]) -> bool:
     return settings.get("_class_name") == CLASS and settings.get("in_channels", 3) == 3
 
 
@@ -109,7 +100,7 @@ def _settings(stored: Stored) -> dict[str, Any]:
 
 
 def _spec(stored: Stored, config: ADMConfig, told: Mapping[str, Any]) -> StageSpec:
-    scheduler = _scheduler(stored)
+    scheduler = scheduler_file(stored)
     if scheduler is None:
         return spec_of(config, Flags(**_as_published(stored, config) | told))
     if "image_size" not in told:
@@ -130,12 +121,6 @@ def _spec(stored: Stored, config: ADMConfig, told: Mapping[str, Any]) -> StageSp
         learned_variance=learned,
         defaults={"steps": 250, "sampler": "ddpm", "guidance_scale": 1.0} | facts.defaults,
     )
-
-
-def _scheduler(stored: Stored) -> Path | None:
-    roots = (stored.folder.parent, stored.folder) if stored.published else ()
-    places = (root / "scheduler" / "scheduler_config.json" for root in roots)
-    return next((place for place in places if place.is_file()), None)
 
 
 def _as_published(stored: Stored, config: ADMConfig) -> dict[str, Any]:

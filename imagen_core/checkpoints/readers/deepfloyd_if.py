@@ -6,7 +6,6 @@ naming; the original's pytorch_model.bin. Which network it is comes from its set
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,13 +13,14 @@ from typing import ClassVar
 
 from torch import nn
 
+from ..._walk import beginning
 from ...text.reading import AS_DEEPFLOYD
 from ...unets import build_unet
 from ...unets.deepfloyd_unet import DeepFloydUNetConfig
 from ..adm_keys import NAMINGS
 from ..deepfloyd_config import config_from_diffusers, config_from_shapes, facts_from_yml, is_complete
 from ..deepfloyd_keys import SIGNATURES, key_table, with_fixed_variance
-from ..diffusers_scheduler import SchedulerFacts, check_noising, published_facts, read_scheduler
+from ..diffusers_scheduler import SchedulerFacts, check_noising, published_facts, read_scheduler, scheduler_file
 from ..key_map import KeyMap
 from ..plausible import check_settings
 from ..stage_spec import StageSpec
@@ -61,8 +61,8 @@ class DeepFloydReader(Reader):
         """A pipeline's folder, its unet/ alone, or the original's."""
         for config in (folder / "unet" / "config.json", folder / "config.json"):
             if config.is_file():
-                return b"SimpleCrossAttn" in _beginning(config)
-        return b"encoder_channels" in _beginning(folder / "config.yml")
+                return b"SimpleCrossAttn" in beginning(config)
+        return b"encoder_channels" in beginning(folder / "config.yml")
 
 
 def _naming(stored: Stored) -> str | None:
@@ -98,19 +98,14 @@ def _network_config(stored: Stored, naming: str) -> DeepFloydUNetConfig:
 
 def _scheduler(stored: Stored, config: DeepFloydUNetConfig) -> SchedulerFacts:
     """How the stage is sampled: as its scheduler_config.json says, else as published."""
-    roots = (stored.folder.parent, stored.folder) if stored.published else ()
-    scheduler = _first_file(root / "scheduler" / "scheduler_config.json" for root in roots)
+    scheduler = scheduler_file(stored)
     if scheduler is None:
         return published_facts(enlarges=config.low_res_conditioning)
     facts = read_scheduler(scheduler)
-    noising = _first_file(root / "image_noising_scheduler" / "scheduler_config.json" for root in roots)
+    noising = scheduler_file(stored, "image_noising_scheduler")
     if noising is not None and config.low_res_conditioning:
         check_noising(noising, facts.schedule)
     return facts
-
-
-def _first_file(places: Iterable[Path]) -> Path | None:
-    return next((place for place in places if place.is_file()), None)
 
 
 def _check_channels(config: DeepFloydUNetConfig) -> None:
@@ -135,11 +130,3 @@ def _spec(config: DeepFloydUNetConfig, facts: SchedulerFacts) -> StageSpec:
         low_res_resize="align_corners",
         aug_zero_is_clean=False,
     )
-
-
-def _beginning(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(1 << 16)
-    except OSError:
-        return b""

@@ -12,17 +12,14 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..._settings_file import read_settings
 from ...spaces.latents import Latents
-from ...unets import build_unet
 from ...unets.dit import DiTConfig
 from ..key_map import Entry, KeyMap, Parts
 from ..patch_places import trained_side, with_places
-from ..plausible import check_settings
 from ..renaming import count, renamed, shape_of
 from ..stage_spec import StageSpec
-from ..stored import Stored
-from ._base import Reader, Reading
+from ..stored import Stored, settings_of_folder
+from ._base import Reader, Reading, stage_reading
 
 DIFFUSERS_CLASSES = ("DiTTransformer2DModel", "Transformer2DModel")
 # Which keys only a DiT has all of, under each naming.
@@ -73,29 +70,18 @@ class DiTReader(Reader):
     def read(self, stored: Stored) -> Reading:
         naming = _naming(stored.shapes)
         with self.reading(stored):
-            config = _config(stored, naming)
-            check_settings(config, len(stored.shapes))
-        key_map = {"original": _original_map, "diffusers": _diffusers_map}[naming]
-        return Reading(
-            spec=_spec(config),
-            build=partial(build_unet, config),
-            key_map=partial(key_map, stored=stored),
-            naming=naming,
-        )
+            key_map = {"original": _original_map, "diffusers": _diffusers_map}[naming]
+            return stage_reading(stored, _spec(_config(stored, naming)), partial(key_map, stored=stored), naming)
 
     def marks(self, folder: Path) -> bool:
-        return any(_is_dits(place / "config.json") for place in (folder / "transformer", folder))
+        return any(_is_dits(settings_of_folder(place)) for place in (folder / "transformer", folder))
 
 
 def _naming(shapes: Parts) -> str | None:
     return next((naming for naming, keys in SIGNATURES.items() if all(key in shapes for key in keys)), None)
 
 
-def _is_dits(config: Path) -> bool:
-    try:
-        settings = read_settings(config)
-    except (OSError, ValueError):
-        return False
+def _is_dits(settings: dict[str, Any]) -> bool:
     return settings.get("_class_name") in DIFFUSERS_CLASSES and settings.get("norm_type") == "ada_norm_zero"
 
 

@@ -8,29 +8,20 @@ schedule: of the published ones that is known; others have to say it (OpenAI's f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 from ...text.reading import TextReading
-from ...unets import build_unet
 from ...unets.adm import ADMConfig
 from ..adm_shapes import Shapes, levels_of, needed
 from ..glide_keys import SIGNATURE, key_table
 from ..openai_flags import told_flags
-from ..plausible import check_settings
 from ..renaming import count
 from ..stage_spec import StageSpec
 from ..stored import Stored
-from ._base import Reader, Reading
+from ._base import Reader, Reading, stage_reading
 
 PIXELS = {3: (), 6: ("low_res",), 7: ("known", "mask"), 10: ("known", "mask", "low_res")}  # by what the stem reads
 SCHEDULES = ("squaredcos_cap_v2", "linear")
-FLAG_KINDS: dict[str, type] = {
-    "image_size": int,
-    "num_head_channels": int,
-    "xf_heads": int,
-    "noise_schedule": str,
-}
 
 
 @dataclass(frozen=True)
@@ -76,10 +67,8 @@ class GLIDEReader(Reader):
     def read(self, stored: Stored) -> Reading:
         with self.reading(stored):
             flags = _flags(stored)
-            config = config_from_shapes(stored.shapes, flags)
-            check_settings(config, len(stored.shapes))
-            spec = _spec(config, flags)
-        return Reading(spec=spec, build=partial(build_unet, config), key_map=key_table, naming="original")
+            spec = _spec(config_from_shapes(stored.shapes, flags), flags)
+            return stage_reading(stored, spec, key_table, "original")
 
 
 def config_from_shapes(shapes: Shapes, flags: Flags) -> ADMConfig:
@@ -120,7 +109,7 @@ def _stem(shapes: Shapes) -> int:
 def _flags(stored: Stored) -> Flags:
     """Those of the published network with these shapes, or as the file's metadata says."""
     channels = tuple(level.channels for level in levels_of(stored.shapes, "original"))
-    told, known = told_flags(stored.metadata, FLAG_KINDS), PUBLISHED.get(channels)
+    told, known = told_flags(stored.metadata, Flags), PUBLISHED.get(channels)
     if known is None and not {"image_size", "noise_schedule"} <= told.keys():
         raise ValueError(
             f"no published GLIDE network has levels {channels}, and nothing says how it was trained: convert it anew, with "

@@ -13,16 +13,13 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from ..._settings_file import read_settings
-from ...unets import build_unet
 from ...unets.jit import JiTConfig
 from ..key_map import Entry, KeyMap, Parts, flat
 from ..patch_places import trained_side, with_places
-from ..plausible import check_settings
 from ..renaming import count, first_of_one, renamed, shape_of
 from ..stage_spec import StageSpec
-from ..stored import Stored
-from ._base import Reader, Reading
+from ..stored import Stored, settings_of_folder
+from ._base import Reader, Reading, stage_reading
 
 SIGNATURE = "x_embedder.proj1.weight"  # the bottleneck's; no other network has one
 DIFFUSERS_CLASS = "JiTTransformer2DModel"
@@ -69,28 +66,17 @@ class JiTReader(Reader):
         naming = "diffusers" if f"{prefix}linear_final.weight" in stored.shapes else "original"
         with self.reading(stored):
             config = _config(stored, prefix, DIFFUSERS_NAMES if naming == "diffusers" else NAMES)
-            check_settings(config, len(stored.shapes))
-        return Reading(
-            spec=_spec(config),
-            build=partial(build_unet, config),
-            key_map=partial(_key_map, stored=stored, prefix=prefix, naming=naming),
-            naming=naming,
-        )
+            key_map = partial(_key_map, stored=stored, prefix=prefix, naming=naming)
+            return stage_reading(stored, _spec(config), key_map, naming)
 
     def marks(self, folder: Path) -> bool:
-        return any(_is_jits(place / "config.json") for place in (folder / "transformer", folder))
+        places = (folder / "transformer", folder)
+        return any(settings_of_folder(place).get("_class_name") == DIFFUSERS_CLASS for place in places)
 
 
 def _prefix(shapes: Parts) -> str | None:
     """What a file's keys begin with ("", "net.", ...), or None for the weights of something else."""
     return next((key.removesuffix(SIGNATURE) for key in shapes if key.endswith(SIGNATURE)), None)
-
-
-def _is_jits(config: Path) -> bool:
-    try:
-        return read_settings(config).get("_class_name") == DIFFUSERS_CLASS
-    except (OSError, ValueError):
-        return False
 
 
 def _config(stored: Stored, prefix: str, names: dict[str, str]) -> JiTConfig:

@@ -10,17 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..._settings_file import read_settings
 from ...text.reading import AS_CLIP
-from ...unets import build_unet
 from ...unets.karlo_decoder import KarloDecoderConfig
 from ..adm_shapes import Shapes, levels_of, needed
 from ..diffusers_scheduler import SchedulerFacts, read_scheduler
 from ..karlo_keys import NULL_IMAGE, PREFIXES, decoder_map
-from ..plausible import check_settings
 from ..stage_spec import StageSpec
-from ..stored import Stored
-from ._base import Reader, Reading
+from ..stored import Stored, settings_of_folder
+from ._base import Reader, Reading, stage_reading
 
 DEFAULTS = {"steps": 25, "sampler": "ddpm", "spacing": "linspace", "guidance_scale": 8.0, "thresholding": "static"}
 # A key that the decoder has under one naming, and what others with that key have besides.
@@ -42,11 +39,8 @@ class KarloDecoderReader(Reader):
         naming = _naming(stored.shapes)
         with self.reading(stored):
             config = config_from_shapes(stored.shapes, naming, stored.config if naming == "diffusers" else None)
-            check_settings(config, len(stored.shapes))
-            facts = scheduler_beside(stored, "decoder_scheduler")
-            spec = _spec(config, facts)
-        key_map = partial(decoder_map, naming=naming)
-        return Reading(spec=spec, build=partial(build_unet, config), key_map=key_map, naming=naming)
+            spec = _spec(config, scheduler_beside(stored, "decoder_scheduler"))
+            return stage_reading(stored, spec, partial(decoder_map, naming=naming), naming)
 
     def marks(self, folder: Path) -> bool:
         return is_part(folder, "UNet2DConditionModel", class_embed_type="identity")
@@ -61,10 +55,7 @@ def _naming(shapes: Shapes) -> str | None:
 
 def is_part(folder: Path, class_name: str, **settings: Any) -> bool:
     """Whether a folder's config.json is of this class of diffusers', with these settings."""
-    try:
-        found = read_settings(folder / "config.json")
-    except (OSError, ValueError):
-        return False
+    found = settings_of_folder(folder)
     return found.get("_class_name") == class_name and all(found.get(key) == value for key, value in settings.items())
 
 

@@ -10,15 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from ...unets import build_unet
 from ...unets.karlo_upsampler import KarloUpsamplerConfig
 from ..adm_shapes import Shapes, levels_of, needed
 from ..diffusers_scheduler import SchedulerFacts
 from ..karlo_keys import NETWORKS, upsampler_map
-from ..plausible import check_settings
 from ..stage_spec import StageSpec
 from ..stored import Stored
-from ._base import Reader, Reading
+from ._base import Reader, Reading, stage_reading
 from .karlo_decoder import is_part, scheduler_beside
 
 DEFAULTS = {
@@ -46,10 +44,8 @@ class KarloUpsamplerReader(Reader):
         naming = _naming(stored)
         with self.reading(stored):
             config = config_from_shapes(stored.shapes, naming)
-            check_settings(config, len(stored.shapes))
             spec = _spec(config, scheduler_beside(stored, "super_res_scheduler"))
-        key_map = partial(upsampler_map, naming=naming)
-        return Reading(spec=spec, build=partial(build_unet, config), key_map=key_map, naming=naming)
+            return stage_reading(stored, spec, partial(upsampler_map, naming=naming), naming)
 
     def marks(self, folder: Path) -> bool:
         return folder.name == "super_res_first" and is_part(folder, "UNet2DModel", in_channels=6, add_attention=False)

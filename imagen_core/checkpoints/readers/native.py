@@ -23,14 +23,14 @@ from ..._safetensors import write_safetensors
 from ..._settings_file import is_number, parsed
 from ...spaces import space_from_config
 from ...text.reading import AS_DEEPFLOYD, TextReading, reading_from_dict, reading_to_dict
-from ...unets import DeepFloydUNetConfig, UNetConfig, build_unet, unet_config_from_dict, unet_config_to_dict
+from ...unets import DeepFloydUNetConfig, UNetConfig, unet_config_from_dict, unet_config_to_dict
 from ...whole_files import whole
 from ..int8 import in_eight_bits
 from ..key_map import Entry, KeyMap, Parts
-from ..plausible import check_schedule, check_settings, in_short
+from ..plausible import check_schedule, in_short
 from ..stage_spec import StageSpec
 from ..stored import Stored
-from ._base import Reader, Reading, check_version
+from ._base import Reader, Reading, check_version, stage_reading
 
 FORMAT = "imagen"
 FORMAT_VERSION = 2
@@ -56,11 +56,10 @@ class NativeReader(Reader):
         check_version(stored, FORMAT_VERSION)
         try:
             spec = _metadata_to_spec(stored.metadata)
-            check_settings(spec.unet_config, len(stored.shapes))
             check_schedule(spec.schedule_config)
+            return stage_reading(stored, spec, partial(_key_map, stored.shapes))
         except (ValueError, TypeError, ArithmeticError) as error:
             raise ValueError(f"{stored.path}: {in_short(error)}") from error
-        return Reading(spec=spec, build=partial(build_unet, spec.unet_config), key_map=partial(_key_map, stored.shapes))
 
 
 def _key_map(stored: Parts, network: nn.Module) -> KeyMap:
