@@ -32,7 +32,8 @@ class Control:
     """One control with its hint; a run may have several, which add up."""
 
     adapter: LoadedAdapter
-    picture: Tensor  # (k 3 h w) of any size: one hint, or one an image
+    # (k 3 h w) of any size: one hint, or one an image; or of an image prompt what CLIP sees in references, (k e)
+    picture: Tensor
     kind: str | None = None  # of hint; None: told from the picture among those that the control reads
     strength: float = 1.0  # 0 is off
     start: float = 0.0  # the part of the way from noise (0) to picture (1) on which it works: a percent of the schedule
@@ -77,6 +78,7 @@ class Control:
             raise ValueError("several hints are not combined into one: give one, or one a picture")
         if self.combine is None:
             one_each("hint" if takes_hint else "reference", self.picture, batch)
+        self._check_reads()
         kind = kind_of(self.picture, kinds, self.kind)
         picture = self.picture
         if takes_hint:
@@ -84,8 +86,28 @@ class Control:
         picture = picture.to(self.adapter.device, torch.float32)
         which = torch.full((batch,), kinds.index(kind), device=picture.device)
         if self.combine is None:
-            picture = picture.expand(batch, -1, -1, -1)
+            picture = picture.expand(batch, *picture.shape[1:])
         return Given(picture=picture, kind=which, combine=self.combine, weight_type=self.weight_type)
+
+    def _check_reads(self) -> None:
+        """ValueError for a picture where embeddings are read, or embeddings of a CLIP that is not the adapter's."""
+        network = self.adapter.network
+        if self.picture.ndim != 2:
+            if not network.reads_pictures:
+                raise ValueError(
+                    f"this image prompt reads CLIP embeddings, {network.reads_embeds} wide, and no pictures: connect "
+                    "image_embed, or the clip_vision_output of the CLIP that it was trained with"
+                )
+        elif network.reads_embeds is None:
+            raise ValueError(
+                "this one sees pictures itself and reads no CLIP embeddings: connect a picture, or load an image prompt "
+                "that imagen train image_prompt --clip made"
+            )
+        elif self.picture.shape[1] != network.reads_embeds:
+            raise ValueError(
+                f"these CLIP embeddings are {self.picture.shape[1]} wide, and this image prompt reads those of the CLIP "
+                f"that it was trained with, {network.reads_embeds} wide: make them with that CLIP, or connect a picture"
+            )
 
     def _branch(
         self, stage: Stage, branch: str, text: TextEmbeds | None, told: Signals, given: Given, size: tuple[int, int]

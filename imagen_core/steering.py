@@ -53,7 +53,14 @@ class Steering:
         return Signals(
             features={name: self._weighed(feature) for name, feature in said.features.items()},
             beside=tuple(self._lighter(tokens) for tokens in said.beside),
+            vector=self._beside_time(said.vector),
         )
+
+    def _beside_time(self, vector: Tensor | None) -> Tensor | None:
+        """What goes beside the time (b e) reaches every place alike, and so nothing does where a mask says where."""
+        if vector is None or self.mask is not None:
+            return None
+        return self.strength.view(-1, 1) * vector
 
     def _weighed(self, feature: Tensor) -> Tensor:
         """In float32, in which several strong controls of a network in float16 add up without overflowing."""

@@ -62,14 +62,15 @@ class CaptionEmbeds:
     def of(self, indices: list[int], dropped: Tensor) -> TextEmbeds:
         """TextEmbeds of these captions; where `dropped` (b,) is True, the null prompt: one token of zeros."""
         rows = [
-            torch.zeros(1, self.encoder.embed_dim) if gone else self._row(index)
+            torch.zeros(1, self.encoder.embed_dim) if gone else self.row(index)
             for index, gone in zip(indices, dropped.tolist(), strict=True)
         ]
         embeds = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # b l d
         lengths = torch.tensor([len(row) for row in rows])
         return TextEmbeds(embeds=embeds, mask=torch.arange(embeds.shape[1]) < lengths[:, None])
 
-    def _row(self, index: int) -> Tensor:
+    def row(self, index: int) -> Tensor:
+        """One picture's caption, (l d) float32."""
         chunk, place = self.cache.place(index)
         ends = self._ends[chunk]
         return torch.from_numpy(np.array(self._tokens[chunk][ends[place - 1] if place else 0 : ends[place]])).float()

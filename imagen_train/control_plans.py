@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagen_core import ADAPTERS, HINTS, StageSpec
-from imagen_core.adapters import AdapterConfig
+from imagen_core.adapters import AdapterConfig, clip_prompt_config
+from imagen_core.clip.loading import open_clip
 
 from .data import KINDS
 from .loop import LoopConfig
@@ -37,6 +38,7 @@ class ControlPlan:
     held_out: str | None = None  # those that previews are about
     text_encoder: Path | None = None  # its folder; None: found by the base's width, see `encoder_for`
     folder: Path | None = None  # of one's own pictures with captions, instead; see `own_pictures`
+    clip: Path | None = None  # of an image prompt, the CLIP by which it sees; None: it learns to see itself
     crop: int = 64  # side of what an enlarging stage is trained on
     batch_size: int = 64
     null_fraction: float = 0.5  # captions dropped, so that the hint alone says something (2302.05543, section 3.3)
@@ -60,10 +62,15 @@ def adapter_plan(base: Path, hints: tuple[str, ...]) -> ControlPlan:
     return ControlPlan(base=base, adapter="t2i_adapter", config=config, time_power=0.5, optim=FRESH_RATES)
 
 
-def image_prompt_plan(base: Path) -> ControlPlan:
-    """An image prompt; half of the captions dropped, so that the picture says it all as often as not."""
-    config = ADAPTERS["image_prompt"].config_cls()
-    return ControlPlan(base=base, adapter="image_prompt", config=config, optim=FRESH_RATES)
+def image_prompt_plan(base: Path, clip: Path | None = None) -> ControlPlan:
+    """An image prompt, which sees as a CLIP does where one is named; half of the captions dropped, so that the picture
+    says it all as often as not.
+    """
+    if clip is None:
+        config = ADAPTERS["image_prompt"].config_cls()
+        return ControlPlan(base=base, adapter="image_prompt", config=config, optim=FRESH_RATES)
+    config = clip_prompt_config(open_clip(clip)[0])
+    return ControlPlan(base=base, adapter="clip_prompt", config=config, clip=clip, optim=FRESH_RATES)
 
 
 def _known(hints: tuple[str, ...]) -> tuple[str, ...]:

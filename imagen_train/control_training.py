@@ -58,4 +58,5 @@ def _training(plan: ControlPlan, state: RunState, options: TrainOptions, picture
         "seed": options.seed,
         "batch_size": options.batch_size or plan.batch_size,
         "optim": dataclasses.asdict(plan.optim),
+        **({} if plan.clip is None else {"clip": plan.clip.name}),
     }

@@ -23,6 +23,7 @@ from imagen_core import (
     TextEmbeds,
     build_adapter,
     load_adapter,
+    load_clip,
     load_text_encoder,
     sample_base,
     super_resolve,
@@ -97,6 +98,7 @@ class ControlTask:
         self.shown = held_out or self.cache
         self.texts = self._texts(_encoder(plan, stage, options)) if stage.reads_text else None
         self.maps = self._maps()
+        self.network = torch.compile(stage.unet) if options.compile else stage.unet
         self.indices: list[int] = []  # of the batch's pictures, whole ones
         self.calls = 0
 
@@ -120,9 +122,9 @@ class ControlTask:
         times = draw_times(len(x_0), generator, power=self.plan.time_power)
 
         def network(x_t: Tensor, time: Tensor) -> Tensor:
-            return self.stage.unet(x_t, time, base + model.at(x_t, time, told))[:, :channels]
+            return self.network(x_t, time, base + model.at(x_t, time, told))[:, :channels]
 
-        return diffusion_loss(
+        loss = diffusion_loss(
             network,
             x_0,
             schedule=self.stage.schedule,
@@ -131,6 +133,11 @@ class ControlTask:
             noise=torch.randn(x_0.shape, generator=generator).to(self.device),
             max_weight=self.plan.max_weight,
         )
+        return loss + self._besides(base, told, progress)
+
+    def _besides(self, base: Signals, told: Signals, progress: float) -> Tensor | float:
+        """What is learned beside drawing: nothing."""
+        return 0.0
 
     def _given(self, x_0: Tensor, text: TextEmbeds | None, base: Signals, generator: torch.Generator) -> Given:
         regions = None if self.maps is None else self.maps.of(self.indices)
@@ -194,7 +201,15 @@ class ControlTask:
 
 
 def start_adapter(plan: ControlPlan, stage: Stage, options: TrainOptions) -> Adapter:
-    """A fresh control, its copy beginning as the base; or `--from-weights`'."""
+    """A fresh control, its copy beginning as the base; or `--from-weights`'. What it leaves as it is takes no gradient."""
+    network = _started(plan, stage, options)
+    for name in network.frozen:
+        if (part := getattr(network, name)) is not None:
+            part.requires_grad_(False)
+    return network
+
+
+def _started(plan: ControlPlan, stage: Stage, options: TrainOptions) -> Adapter:
     if options.from_weights is not None:
         loaded = load_adapter(options.from_weights)
         loaded.check_fits(stage)
@@ -202,5 +217,5 @@ def start_adapter(plan: ControlPlan, stage: Stage, options: TrainOptions) -> Ada
             raise ValueError(f"{options.from_weights} has other settings than are asked for: {loaded.spec.config}")
         return loaded.network.requires_grad_(True)
     torch.manual_seed(options.seed)
-    network = build_adapter(plan.adapter, plan.config, stage.spec.unet_config)
-    return network.begin_as(stage.unet)
+    network = build_adapter(plan.adapter, plan.config, stage.spec.unet_config).begin_as(stage.unet)
+    return network if plan.clip is None else network.seeing_as(load_clip(plan.clip, towers=("vision",)))

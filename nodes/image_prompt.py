@@ -13,6 +13,15 @@ COMBINE_TIP = (
     "Of several references in image. one each: picture i of the batch reads reference i. concat: every picture reads all "
     "of them. average: their mean; norm average: their mean at full length, which says more where they differ."
 )
+IMAGE_TIP = (
+    "The reference, of any size; its sides are made alike, and an image prompt that sees as a CLIP does sees the square in "
+    "the middle. One, or one for each picture; or any number, see combine_embeds."
+)
+EMBED_TIP = (
+    "In place of image, for an image prompt that was trained with a CLIP: what is to be seen, from Imagen Prior Sample, "
+    "Imagen Image Embed or Imagen Mix Embeds, with that CLIP. So a base draws embeddings, as DALL-E 2's decoder does."
+)
+SEEN_TIP = "In place of image: from ComfyUI's CLIP Vision Encode, with the CLIP that the image prompt was trained with."
 
 
 class ImagenImagePrompt:
@@ -38,13 +47,9 @@ class ImagenImagePrompt:
                     _sockets.CONTROL_NET,
                     {"tooltip": "From Imagen Load Control: a file that imagen train image_prompt wrote."},
                 ),
-                "image": (
-                    _sockets.IMAGE,
-                    {
-                        "tooltip": "The reference, of any size; its sides are made alike. One, or one for each picture; or "
-                        "any number, see combine_embeds."
-                    },
-                ),
+            },
+            "optional": {
+                "image": (_sockets.IMAGE, {"tooltip": IMAGE_TIP}),
                 "weight": (
                     "FLOAT",
                     {
@@ -65,8 +70,6 @@ class ImagenImagePrompt:
                     },
                 ),
                 "end_at": ("FLOAT", {"default": 1.0, **share, "tooltip": "Where it ends, as such a share."}),
-            },
-            "optional": {
                 "previous": (
                     _sockets.CONTROL,
                     {"tooltip": "Another Imagen Image Prompt or Imagen Control: both work, and add up."},
@@ -80,24 +83,28 @@ class ImagenImagePrompt:
                     {"default": LINEAR, "advanced": True, "tooltip": TYPE_TIP},
                 ),
                 "combine_embeds": ([EACH, *COMBINE], {"default": EACH, "advanced": True, "tooltip": COMBINE_TIP}),
+                "image_embed": (_sockets.IMAGE_EMBED, {"tooltip": EMBED_TIP}),
+                "clip_vision_output": (_sockets.CLIP_VISION_OUTPUT, {"tooltip": SEEN_TIP}),
             },
         }
 
     def make(
         self,
         image_prompt,
-        image,
-        weight,
-        start_at,
-        end_at,
+        image=None,
+        weight=0.8,
+        start_at=0.0,
+        end_at=1.0,
         previous=(),
         attn_mask=None,
         weight_type=LINEAR,
         combine_embeds=EACH,
+        image_embed=None,
+        clip_vision_output=None,
     ):
         control = Control(
             adapter=image_prompt,
-            picture=_host.image_to_core(image),
+            picture=_reference(image, image_embed, clip_vision_output),
             strength=weight,
             start=start_at,
             end=end_at,
@@ -111,3 +118,15 @@ class ImagenImagePrompt:
                 "prompt"
             )
         return ((*previous, control),)
+
+
+def _reference(image, image_embed, clip_vision_output):
+    """What was connected, in the core's form. ValueError unless it is one of the three."""
+    given = {"image": image, "image_embed": image_embed, "clip_vision_output": clip_vision_output}
+    connected = [name for name, value in given.items() if value is not None]
+    if len(connected) != 1:
+        found = " and ".join(connected) or "nothing"
+        raise ValueError(f"connect one of image, image_embed and clip_vision_output: there is {found}")
+    if image is not None:
+        return _host.image_to_core(image)
+    return image_embed if image_embed is not None else _host.image_embeds_of(clip_vision_output)

@@ -30,13 +30,17 @@ class AdapterConfig:
 class Given:
     """What an adapter is given at the start of a run, on its own device."""
 
-    picture: Tensor  # (b 3 h w) in [-1, 1]: the hint at the size that is drawn, or a reference of any size, (k 3 h w)
+    # (b 3 h w) in [-1, 1]: the hint at the size that is drawn, or a reference of any size, (k 3 h w); or what CLIP sees in
+    # one, (k e), for an adapter that `reads_embeds`
+    picture: Tensor
     kind: Tensor  # (b,) which of the adapter's kinds it is, from 0
     text: TextEmbeds | None = None  # of this branch, one row or b; None where the network reads none
     base: Signals = Signals()  # what the network itself is told
     null: bool = False  # whether this is the branch that guidance steers away from
     combine: str | None = None  # of a reference of several pictures, how they become one: a key of COMBINE
     weight_type: str = LINEAR  # how much a reference counts in which layer: a key of WEIGHT_TYPES
+    # (b 2) bool, in training: whether an image's reference is more than its embedding, and goes beside the time as well
+    counting: Tensor | None = None
 
 
 class Adapter(ABC, nn.Module):
@@ -48,12 +52,23 @@ class Adapter(ABC, nn.Module):
     name: ClassVar[str]
     config_cls: ClassVar[type[AdapterConfig]]
     takes_hint: ClassVar[bool] = True  # a picture laid over what is drawn; else one that is read as a whole
+    frozen: ClassVar[tuple[str, ...]] = ()  # parts of it that training leaves as they are
     config: Any
     base: UNetConfig
 
     @property
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
+
+    @property
+    def reads_embeds(self) -> int | None:
+        """How wide the CLIP embeddings are that it takes in a picture's place; None for one that takes none."""
+        return None
+
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether it can be given a picture; else it takes embeddings alone."""
+        return True
 
     def begin_as(self, network: UNet) -> Adapter:
         """Before training, with what it takes over of the network that it is to steer: nothing. Returns itself."""

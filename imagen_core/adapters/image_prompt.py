@@ -9,7 +9,7 @@ Shapes: b images, c h w a map, s its positions, l tokens, d their width, n atten
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -96,6 +96,25 @@ COMBINE: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+class ReadBeside(nn.ModuleList):
+    """Tokens (b l d) as the keys and values of every layer of a network that reads text. ValueError where none does."""
+
+    def __init__(self, width: int, base: UNetConfig) -> None:
+        readers = layout_of(base).readers
+        if not readers:
+            raise ValueError("this network reads no text, and an image prompt stands beside it: choose another base")
+        super().__init__(KeysValues(width, reader) for reader in readers)
+
+    def read(self, tokens: Tensor, weight_type: str, *, silent: bool = False) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Each layer's pair, each (b n l k); what is read is linear in the values, which are weighted, or 0 if `silent`."""
+        weights = [0.0 if silent else weight for weight in layer_weights(weight_type, len(self))]
+        pairs = (layer(tokens) for layer in self)
+        return tuple(
+            (keys, values if weight == 1.0 else weight * values)
+            for (keys, values), weight in zip(pairs, weights, strict=True)
+        )
+
+
 class ImagePrompt(Adapter):
     """Tokens of a reference picture, read beside the text. The null branch reads those of no picture at all."""
 
@@ -106,14 +125,11 @@ class ImagePrompt(Adapter):
     def __init__(self, config: ImagePromptConfig, base: UNetConfig) -> None:
         super().__init__()
         self.config, self.base = config, base
-        readers = layout_of(base).readers
-        if not readers:
-            raise ValueError("this network reads no text, and an image prompt stands beside it: choose another base")
         pairs = zip((3, *config.channels), config.channels, strict=False)
         self.encoder = nn.ModuleList(conv3(c_in, c_out, stride=2) for c_in, c_out in pairs)
         places = (config.side // 2 ** len(config.channels)) ** 2
         self.resampler = Resampler(config.channels[-1], config.width, config.tokens, places)
-        self.layers = nn.ModuleList(KeysValues(config.width, reader) for reader in readers)
+        self.layers = ReadBeside(config.width, base)
 
     def told(self, given: Given) -> Signals:
         picture = given.picture.to(self.dtype)
@@ -121,13 +137,7 @@ class ImagePrompt(Adapter):
         tokens = F.layer_norm(tokens, tokens.shape[-1:])
         if given.combine is not None:
             tokens = COMBINE[given.combine](tokens).expand(len(given.kind), -1, -1)
-        return Signals(beside=(Tokens(keys_values=tuple(self._read(tokens, given.weight_type))),))
-
-    def _read(self, tokens: Tensor, weight_type: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each layer's keys and values; what is read is linear in the values, which are weighted."""
-        for layer, weight in zip(self.layers, layer_weights(weight_type, len(self.layers)), strict=True):
-            keys, values = layer(tokens)
-            yield keys, values if weight == 1.0 else weight * values
+        return Signals(beside=(Tokens(keys_values=self.layers.read(tokens, given.weight_type)),))
 
     def seen(self, picture: Tensor) -> Tensor:
         """What the encoder sees of a picture (b 3 h w) in [-1, 1] of any size, of which its sides are made alike."""

@@ -94,6 +94,22 @@ def write_caption(scene: Scene, vocabulary: tuple[Thing, ...], rng: Random, habi
     return Caption(text, frozenset(name for name, said in says.items() if said))
 
 
+UNNAMED = ("it", "this")
+
+
+def unnamed_caption(style: str | None, count: int, backdrop: str, rng: Random) -> str:
+    """What words may say of a picture whose thing a reference shows: style (None leaves it out), number, backdrop.
+
+    "it on a pink background", "in the snow", "a flat icon of three of them at night".
+    """
+    behind = _backdrop(backdrop, False, rng)
+    if style is None and count == 1 and rng.random() < 0.5:
+        return behind.lstrip(" ,")
+    subject = rng.choice(UNNAMED) if count == 1 else f"{rng.choice(COUNTS[count])} of them"
+    phrases = [phrase for phrase in STYLE_PHRASES.get(style, ("{}",)) if "{bare}" not in phrase]
+    return rng.choice(phrases).format(subject) + behind
+
+
 def _subject(
     scene: Scene, vocabulary: tuple[Thing, ...], rng: Random, habits: Habits, color: bool, bare: bool
 ) -> tuple[str, bool]:

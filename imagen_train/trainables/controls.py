@@ -7,7 +7,7 @@ import dataclasses
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from ..options import TrainOptions, file_there, folder_there
+from ..options import TrainOptions, file_there, folder, folder_there
 from ._base import Outcome, TrainableStage
 
 if TYPE_CHECKING:
@@ -98,7 +98,15 @@ class ImagePrompt(_Control):
     about = "an image prompt for a stage that reads text: a picture's tokens beside it (needs --base and pictures)"
     file = "image_prompt.safetensors"
 
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        super().add_options(parser)
+        parser.add_argument(
+            "--clip",
+            type=folder,
+            help="a CLIP (folder or file) by which it sees, so that it takes embeddings too (default: it learns to see)",
+        )
+
     def plan(self, args: argparse.Namespace) -> ControlPlan:
         from ..control_plans import image_prompt_plan
 
-        return image_prompt_plan(args.base)
+        return image_prompt_plan(args.base, args.clip)

@@ -26,9 +26,12 @@ from imagen_core import (
     save_adapter,
     super_resolve,
 )
-from imagen_core.adapters import Given
+from imagen_core.adapters import Given, clip_prompt_config
 from imagen_core.adapters._layer_weights import layer_weights
 from imagen_core.adapters._points import layout_of
+from imagen_core.clip.config import ClipConfig
+from imagen_core.clip.model import Clip
+from imagen_core.clip.network import ClipNetwork
 from imagen_core.conditioning import Signals, joined
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
 from imagen_core.schedules.cosine import CosineSchedule
@@ -352,3 +355,62 @@ def test_what_does_not_belong_is_refused(base, name, tmp_path):
     (tmp_path / "other.safetensors").write_bytes(b"PK\x03\x04")
     with pytest.raises(ValueError, match="pickle"):
         load_adapter(tmp_path / "other.safetensors")
+
+
+def clip_of(config, seed=0):
+    """A CLIP of random weights that sees as an adapter of this configuration does."""
+    torch.manual_seed(seed)
+    network = ClipNetwork(ClipConfig(vision=config.vision, vision_embed_dim=config.embed_dim))
+    for parameter in network.requires_grad_(False).parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return Clip(network.eval(), None)
+
+
+def test_an_embedding_stands_for_the_picture_that_it_is_of(base):
+    """With nothing read of the map a picture is its CLIP embedding, of any length; the null branch reads neither."""
+    loaded = trained("clip_prompt", base)
+    network, config = loaded.network, loaded.spec.config
+    clip = clip_of(config)
+    network.seeing_as(clip)
+    assert clip_prompt_config(clip.network.config, **{n: getattr(config, n) for n in MORE}) == config
+    picture = torch.rand(2, 3, 24, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    embeds, kind = clip.project_pixels(picture), torch.zeros(2)
+    neither = torch.tensor([[False, True]] * 2)
+    seen = network.told(Given(picture=picture, kind=kind, counting=neither))
+    given = network.told(Given(picture=7.0 * embeds, kind=kind))
+    torch.testing.assert_close(seen.vector, given.vector, atol=1e-5, rtol=1e-4)
+    queries = torch.randn(2, 2, 16, 8, generator=torch.Generator().manual_seed(0))
+    read = [
+        attend(queries, (queries, queries), each, 0)
+        for each in (Signals(), replace_vector(seen), replace_vector(given))
+    ]
+    torch.testing.assert_close(read[1], read[2], atol=1e-5, rtol=1e-4)
+    assert (read[1] - read[0]).abs().max() > 1e-3
+    null = network.told(Given(picture=embeds, kind=kind, null=True))
+    assert null.vector.abs().max() == 0 and all(values.abs().max() == 0 for _, values in null.beside[0].keys_values)
+
+
+MORE = ("tokens", "embed_tokens", "width", "hidden")
+
+
+def replace_vector(signals):
+    return replace(signals, vector=None)
+
+
+def test_embeddings_of_another_clip_are_refused(base):
+    """And pictures, where the tower is too large to lie in the file; and embeddings, where pictures are read."""
+    network = trained("clip_prompt", base)
+    ours = Control(adapter=network, picture=torch.randn(1, 16))
+    assert (drawn(base, ours) - drawn(base)).abs().max() > 1e-4
+    mask = torch.zeros(1, 1, 16, 16)  # nothing is beside the time where a mask says where
+    assert torch.equal(drawn(base, replace(ours, mask=mask)), drawn(base))
+    with pytest.raises(ValueError, match="768 wide, and this image prompt reads those of the CLIP that it was trained"):
+        drawn(base, replace(ours, picture=torch.randn(1, 768)))
+    with pytest.raises(ValueError, match="sees pictures itself and reads no CLIP embeddings"):
+        drawn(base, replace(ours, adapter=trained("image_prompt", base)))
+    config = replace(network.spec.config, tower_layers=0)
+    blind = build_adapter("clip_prompt", config, base.spec.unet_config).requires_grad_(False)
+    blind = LoadedAdapter(network=blind, spec=AdapterSpec.of(blind, base))
+    assert torch.equal(drawn(base, replace(ours, adapter=blind)), drawn(base))
+    with pytest.raises(ValueError, match="reads CLIP embeddings, 16 wide, and no pictures: connect image_embed"):
+        drawn(base, replace(ours, adapter=blind, picture=PALETTE))

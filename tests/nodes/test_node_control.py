@@ -1,6 +1,7 @@
 """Do the control nodes load, chain and steer as a user would expect, and do hint nodes make what controls read?"""
 
 import sys
+import types
 
 import pytest
 import torch
@@ -153,6 +154,26 @@ def test_an_image_prompt_reads_several_references_by_layer(base):
     assert (draw(base, control=both) - plain).abs().max() > 1e-4
     with pytest.raises(ValueError, match="2 references for 1 pictures"):
         draw(base, control=make(reference, two, **settings)[0])
+
+
+def test_an_image_prompt_that_sees_as_a_clip_takes_what_the_host_saw(base, net):
+    torch.manual_seed(2)
+    kind = CORE.ADAPTERS["clip_prompt"]
+    network = CORE.build_adapter("clip_prompt", kind.config_cls(**kind.config_cls.tiny), base.spec.unet_config)
+    for parameter in network.requires_grad_(False).parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    reference = CORE.LoadedAdapter(network=network, spec=CORE.AdapterSpec.of(network, base))
+    make, embed = NODES["ImagenImagePrompt"]().make, torch.randn(1, 16)
+    seen = types.SimpleNamespace(image_embeds=embed)
+    drawn = draw(base, control=make(reference, clip_vision_output=seen)[0])
+    assert torch.equal(drawn, draw(base, control=make(reference, image_embed=embed)[0]))
+    assert (drawn - draw(base, control=make(reference, picture())[0])).abs().max() > 1e-4
+    with pytest.raises(ValueError, match="1280 wide, and this image prompt reads those of the CLIP"):
+        draw(base, control=make(reference, image_embed=torch.randn(1, 1280))[0])
+    with pytest.raises(ValueError, match="connect one of image, image_embed and clip_vision_output: there is nothing"):
+        make(reference)
+    with pytest.raises(ValueError, match="there is image and image_embed"):
+        make(reference, picture(), image_embed=embed)
 
 
 def test_palette_and_tile_keep_the_mean():

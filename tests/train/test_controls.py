@@ -5,17 +5,22 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from imagen_core import HINTS, AdapterSpec, load_adapter, load_stage, save_adapter, save_checkpoint
+from imagen_core.clip.config import ClipConfig, VisionConfig
+from imagen_core.clip.network import ClipNetwork
 from imagen_core.hints.edges import Edges
 from imagen_train import cli, data
 from imagen_train.caption_files import encoder_for
+from imagen_train.companions import Case, Companions, rows_of
 from imagen_train.control_plans import adapter_plan, control_plan, image_prompt_plan, with_pictures
 from imagen_train.control_training import task_of, train_control
 from imagen_train.controls import hints_of, start_adapter
@@ -26,6 +31,7 @@ from imagen_train.following import edge_f1, ground_iou, palette_error
 from imagen_train.loop import LoopConfig, train
 from imagen_train.optim import OptimConfig, split_parameters
 from imagen_train.options import TrainOptions
+from imagen_train.stickers.backdrops import NAMES as BACKDROPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,3 +268,81 @@ def test_one_command_says_how_well_it_follows(base, options, capsys):
     assert edges["none"] == edges["1"] == edges["0.5"] and palette["none"] == palette["1"]
     assert set(figures["edges and palette"]["1"]) == {"edge_f1", "palette_error"}
     assert figures["asked"]["count"] == 2
+
+
+WAYS = {"things": "3 3 3 4 3 3", "colors": "1 1 1 1 -1 1", "styles": "0 1 0 0 0 0", "counts": "1 1 1 1 1 3"}
+
+
+@pytest.fixture
+def known(tmp_path):
+    """Six drawings whose labels are known: of a thing and colour there are three single ones, and one of three."""
+    kind = dataclasses.replace(data.KINDS["things64_wide"], name="known", chunk=6)
+    thing, color, style, count = ([int(n) for n in each.split()] for each in WAYS.values())
+    labels = {"thing": thing, "color": color, "style": style, "count": count, "thing_2": [-1] * 6}
+    labels |= {"layout": [0, 0, 0, 0, 0, 1], "backdrop": list(range(6))}
+    (tmp_path / "known").mkdir()
+    np.save(tmp_path / "known" / "00000.npy", np.zeros((6, 8, 8, 3), np.uint8))
+    about = {"captions": [f"picture {i}" for i in range(6)], "labels": labels}
+    (tmp_path / "known" / "00000.json").write_text(json.dumps(about))
+    return data.PictureCache(tmp_path, kind)
+
+
+def test_a_reference_is_another_picture_of_the_same_thing_and_words_say_the_rest(known):
+    companions = Companions.of(known)
+    cases = companions.drawn(600, torch.Generator().manual_seed(0))
+    assert {case.picture for case in cases} == set(range(6))
+    themselves = [case for case in cases if case.picture == case.reference and not case.captioned]
+    assert {case.words for case in themselves if case.words in (None, "")} == {None, ""}
+    for case in cases:
+        if case.picture != case.reference:
+            assert case.reference in {0, 1, 2} and case.picture in {0, 1, 2, 5}  # one alone, of thing 3 in colour 1
+            assert case.captioned or BACKDROPS[case.picture] in case.words.replace("grey", "gray")
+        if case.picture == 5 and case.words:
+            assert any(word in case.words for word in ("three of them", "3 of them"))
+    unsaid = [
+        c for c in cases if c.words and c.picture == 0 and not any(w in c.words.lower() for w in ("3d", "render"))
+    ]
+    assert {case.reference for case in unsaid} == {2}  # in the same style, where words leave it open
+    assert {case.reference for case in cases if case.words and case.picture == 0} == {1, 2}
+    assert any(case.captioned for case in cases)
+
+
+def test_rows_are_captions_words_or_nothing():
+    cases = [Case(4, 1, captioned=True), Case(2, 2), Case(2, 2, ""), Case(3, 1, "in the snow")]
+    told = lambda texts: [torch.full((len(text) + 1, 2), 1.0) for text in texts]
+    rows = rows_of(cases, 2, lambda i: torch.full((3, 2), float(i)), told)
+    assert [row.shape for row in rows] == [(3, 2), (1, 2), (1, 2), (12, 2)]
+    assert [row[0, 0].item() for row in rows] == [4.0, 0.0, 1.0, 1.0]
+
+
+def clip_file(folder):
+    """A CLIP's vision tower of random weights in one file."""
+    network = ClipNetwork(
+        ClipConfig(vision=VisionConfig(width=64, layers=1, heads=1, mlp=32, side=32, patch=8), vision_embed_dim=16)
+    )
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    save_file(network.state_dict(), folder / "clip.safetensors")
+    return folder / "clip.safetensors", network
+
+
+def test_an_image_prompt_sees_as_a_clip_and_leaves_it_as_it_is(base, options, known, monkeypatch):
+    """By one command, on pictures whose labels are known; what goes beside the time is taught by captions."""
+    file, clip = clip_file(options.state_dir)
+    monkeypatch.setitem(data.KINDS, "known", known.kind)
+    shutil.copytree(known.folder, options.cache_dir / "known")
+    parser = argparse.ArgumentParser()
+    cli.add_commands(parser.add_subparsers())
+    out = options.state_dir / "models"
+    (out / "text_encoder").parent.mkdir()
+    (out / "text_encoder").symlink_to(options.models_dir / "text_encoder")
+    where = ["--state-dir", str(options.state_dir), "--cache-dir", str(options.cache_dir), "--models-dir", str(out)]
+    told = ["--base", str(base), "--pictures", "known", "--clip", str(file), "--max-steps", "3", "--batch-size", "6"]
+    args = parser.parse_args(["train", "image_prompt", *told, *where, "--preview-minutes", "inf"])
+    assert args.handler(args) == 0
+    loaded = load_adapter(out / "image_prompt.safetensors")
+    assert loaded.spec.name == "clip_prompt" and loaded.spec.training["clip"] == "clip.safetensors"
+    kept = loaded.network.tower.state_dict()
+    for name, weight in clip.vision_model.state_dict().items():
+        assert torch.equal(kept[name], weight.half().float()), name
+    assert loaded.network.vector.out_layer.weight.abs().max() > 0

@@ -1,0 +1,177 @@
+"""How does what a CLIP sees become part of the prompt? Its embedding as a few tokens and beside the time, its map as more.
+
+One file is both an image prompt (IP-Adapter, arXiv 2308.06721, section 3.2) and what makes a base a decoder of embeddings
+(unCLIP, arXiv 2204.06125, section 2.1): it is given a picture, seen by the CLIP's vision tower that lies in the file, or an
+embedding alone, drawn by a prior, mixed, or moved.
+
+Shapes: b images, e CLIP's common space, s positions of a map, l tokens, d their width, v the vector beside the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..clip.config import ClipConfig, VisionConfig
+from ..clip.model import Clip, prepared
+from ..clip.network import VisionTower
+from ..conditioning import Signals, Tokens
+from ..unets import UNetConfig
+from ._base import Adapter, AdapterConfig, Given, starts_at_zero
+from .image_prompt import COMBINE, ReadBeside, Resampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipPromptConfig(AdapterConfig):
+    """Settings of `ClipPrompt`; the others are explained at `AdapterConfig`."""
+
+    tiny: ClassVar[dict[str, Any]] = {
+        **{"embed_dim": 16, "side": 16, "patch": 8, "tower_width": 16, "tower_layers": 1, "tower_heads": 1},
+        **{"tower_mlp": 16, "tokens": 2, "embed_tokens": 2, "width": 16, "hidden": 16},
+    }
+    kinds: tuple[str, ...] = ("picture",)
+    embed_dim: int = 128  # of an embedding, as the CLIP's projection gives it
+    side: int = 64  # pixels of the square that the CLIP sees
+    patch: int = 8  # of one position of its map
+    tower_width: int = 128  # of its vision tower
+    tower_layers: int = 4  # 0: the tower is too large to lie in the file, and embeddings alone are read
+    tower_heads: int = 4
+    tower_mlp: int = 384
+    activation: str = "quick_gelu"
+    tokens: int = 8  # that the network reads of a picture's map
+    embed_tokens: int = 4  # that it reads of an embedding
+    width: int = 128  # of a token
+    hidden: int = 512  # of what brings an embedding to its tokens, and these beside the time
+
+    @property
+    def vision(self) -> VisionConfig:
+        """The tower, as CLIP calls its settings."""
+        sizes = {"width": self.tower_width, "layers": self.tower_layers, "heads": self.tower_heads}
+        return VisionConfig(**sizes, mlp=self.tower_mlp, activation=self.activation, side=self.side, patch=self.patch)
+
+
+def clip_prompt_config(clip: ClipConfig, **settings: Any) -> ClipPromptConfig:
+    """For what a CLIP of these settings sees. ValueError for one that cannot look."""
+    vision, embed_dim = clip.vision, clip.vision_embed_dim
+    if vision is None or embed_dim is None:
+        raise ValueError("this CLIP has no vision tower with a projection: an image prompt needs one that looks")
+    tower = {f"tower_{name}": getattr(vision, name) for name in ("width", "layers", "heads", "mlp")}
+    seen = {name: getattr(vision, name) for name in ("side", "patch", "activation")}
+    return ClipPromptConfig(embed_dim=embed_dim, **tower, **seen, **settings)
+
+
+class EmbedTokens(nn.Module):
+    """An embedding's direction (b e) -> tokens (b l d)."""
+
+    def __init__(self, config: ClipPromptConfig) -> None:
+        super().__init__()
+        self.tokens = config.embed_tokens
+        self.in_layer = nn.Linear(config.embed_dim, config.hidden)
+        self.out_layer = nn.Linear(config.hidden, config.embed_tokens * config.width)
+
+    def forward(self, embeds: Tensor) -> Tensor:
+        at_length = F.normalize(embeds, dim=-1) * embeds.shape[-1] ** 0.5  # whatever the length: each number about 1
+        return self.out_layer(F.silu(self.in_layer(at_length))).unflatten(1, (self.tokens, -1))
+
+
+class BesideTime(nn.Module):
+    """What tokens (b l d) add beside the time, (b v), to what the prompt has put there: it knows what the prompt says."""
+
+    def __init__(self, config: ClipPromptConfig, vector: int) -> None:
+        super().__init__()
+        self.in_layer = nn.Linear(config.embed_tokens * config.width + vector, config.hidden)
+        self.out_layer = starts_at_zero(nn.Linear(config.hidden, vector))
+
+    def forward(self, tokens: Tensor, before: Tensor) -> Tensor:
+        return self.out_layer(F.silu(self.in_layer(torch.cat([tokens.flatten(1), before], dim=1))))
+
+
+class ClipPrompt(Adapter):
+    """Tokens of an embedding, and of a picture's map where a picture is given; the null branch reads none of them.
+
+    Where a mask says which part of a picture reads it, nothing goes beside the time, which has no place.
+    """
+
+    name: ClassVar[str] = "clip_prompt"
+    config_cls: ClassVar[type[AdapterConfig]] = ClipPromptConfig
+    takes_hint: ClassVar[bool] = False
+    frozen: ClassVar[tuple[str, ...]] = ("tower", "projection")
+
+    def __init__(self, config: ClipPromptConfig, base: UNetConfig) -> None:
+        super().__init__()
+        self.config, self.base = config, base
+        self.layers = ReadBeside(config.width, base)
+        self.embed = EmbedTokens(config)
+        self.vector = BesideTime(config, base.embed_dim)
+        self.tower = self.projection = self.resampler = None
+        if config.tower_layers:
+            self.tower = VisionTower(config.vision)
+            nn.init.zeros_(self.tower.embeddings.class_embedding)
+            self.projection = nn.Linear(config.tower_width, config.embed_dim, bias=False)
+            places = (config.side // config.patch) ** 2
+            self.resampler = Resampler(config.tower_width, config.width, config.tokens, places)
+
+    @property
+    def reads_embeds(self) -> int | None:
+        return self.config.embed_dim
+
+    @property
+    def reads_pictures(self) -> bool:
+        return self.tower is not None
+
+    def seeing_as(self, clip: Clip) -> ClipPrompt:
+        """Before training: with the tower and projection of a CLIP of the same sizes. Returns itself."""
+        if self.tower is not None:
+            self.tower.load_state_dict(clip.network.vision_model.state_dict())
+            self.projection.load_state_dict(clip.network.visual_projection.state_dict())
+        return self
+
+    def told(self, given: Given) -> Signals:
+        embeds, seen = self._seen(given.picture.to(self.dtype))
+        tokens = _normed(self.embed(embeds))  # k l d
+        before = self._before(given, len(tokens))
+        vector = self.vector(tokens, before)
+        if seen is not None:
+            tokens = torch.cat([tokens, _normed(self.resampler(seen))], dim=1)
+        if given.combine is not None:
+            count = len(given.kind)
+            tokens = COMBINE[given.combine](tokens).expand(count, -1, -1)
+            vector = vector.mean(0, keepdim=True).expand(count, -1)
+        read = self.layers.read(tokens, given.weight_type, silent=given.null)
+        vector = torch.zeros_like(vector) if given.null else vector
+        if given.counting is None:
+            return Signals(vector=vector, beside=(Tokens(keys_values=read),))
+        return self._in_part(vector, read, given.counting)
+
+    def _in_part(self, vector: Tensor, read: tuple[tuple[Tensor, Tensor], ...], counting: Tensor) -> Signals:
+        """As training has it: of some images' pictures no map is read, of some nothing goes beside the time."""
+        mapped, timed = counting.unbind(1)
+        of_embed = torch.ones(self.config.embed_tokens, dtype=torch.bool, device=mapped.device)
+        real = torch.cat([of_embed.expand(len(mapped), -1), mapped[:, None].expand(-1, self.config.tokens)], dim=1)
+        return Signals(vector=vector * timed[:, None], beside=(Tokens(keys_values=read, mask=real),))
+
+    def _before(self, given: Given, count: int) -> Tensor:
+        """What stands beside the time already, one row a reference: (k v); zeros where nothing does."""
+        vector = given.base.vector
+        if vector is None:
+            return torch.zeros(count, self.base.embed_dim, device=given.picture.device, dtype=self.dtype)
+        rows = vector if len(vector) == count else vector[:1].expand(count, -1)
+        return rows.to(given.picture.device, self.dtype)
+
+    def _seen(self, picture: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings (b e), and the map (b c h w) where these are pictures (b 3 h w) and no embeddings."""
+        if picture.ndim == 2:
+            return picture, None
+        seen = self.tower(prepared(picture, self.config.side))
+        side = self.config.side // self.config.patch
+        places = rearrange(seen.penultimate[:, 1:], "b (h w) c -> b c h w", h=side)
+        return self.projection(seen.pooled), places
+
+
+def _normed(tokens: Tensor) -> Tensor:
+    return F.layer_norm(tokens, tokens.shape[-1:])
