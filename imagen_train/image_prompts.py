@@ -53,6 +53,7 @@ class ImagePromptTask(ControlTask):
         known = self.texts is not None and not stage.spec.enlarges
         self.companions = Companions.of(self.cache) if known else None
         self.cases: list[Case] = []  # of the batch
+        self.known: dict[str, Tensor] = {}  # words that the encoder has read: there are a few thousand
 
     def _drawing(self, generator: torch.Generator) -> tuple[Tensor, TextEmbeds | None, Signals]:
         if self.companions is None:
@@ -63,9 +64,12 @@ class ImagePromptTask(ControlTask):
         return self.cache.pictures(self.indices).to(self.device), text, self.stage.unet.encode_text(text)
 
     def _read(self, texts: list[str]) -> list[Tensor]:
-        with torch.autocast(self.device.type, enabled=False):
-            read = self.texts.encoder.encode(texts)
-        return [row[mask].float().cpu() for row, mask in zip(read.embeds, read.mask, strict=True)]
+        if missing := [text for text in texts if text not in self.known]:
+            with torch.autocast(self.device.type, enabled=False):
+                read = self.texts.encoder.encode(missing)
+            rows = (row[mask].float().cpu() for row, mask in zip(read.embeds, read.mask, strict=True))
+            self.known |= dict(zip(missing, rows, strict=True))
+        return [self.known[text] for text in texts]
 
     def _padded(self, rows: list[Tensor]) -> TextEmbeds:
         embeds = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # b l d

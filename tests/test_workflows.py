@@ -44,6 +44,22 @@ def test_a_sketch_goes_from_the_mask_editor_to_the_control(built):
         assert f"{lay_out.__name__}" not in NAMES
 
 
+def test_an_embedding_goes_from_prior_and_picture_to_the_base(built):
+    """Graphs that wait for weights can be laid out and run, but for those files."""
+    assert built
+    module, known = sys.modules["graphs_unclip"], sys.modules["build_workflows"].object_info()
+    for lay_out in module.WAITING:
+        graph = sys.modules["build_workflows"].Graph(known)
+        lay_out(graph)
+        prompt = workflow_to_prompt(graph.to_json(lay_out.__name__, lay_out.__doc__), known)
+        by_class = {entry["class_type"]: entry["inputs"] for entry in prompt.values()}
+        assert prompt[by_class["ImagenBaseSample64"]["control"][0]]["class_type"] == "ImagenImagePrompt"
+        told = by_class["ImagenImagePrompt"]
+        source = told.get("image_embed") or told["image"]
+        assert prompt[source[0]]["class_type"] in ("ImagenMixEmbeds", "ImagenExamplePicture")
+        assert lay_out.__name__ not in NAMES
+
+
 def read(name):
     return json.loads((ROOT / "workflows" / name).read_text(encoding="utf-8"))
 

@@ -92,6 +92,8 @@ class T5TextEncoder:
         if isinstance(texts, str) or len(texts) == 0:
             raise ValueError(f"encode takes a list of at least one prompt; got {texts!r}")
         limit = self._limit(max_length, pad_to)
+        places = getattr(self.network.config, "max_positions", None)  # a tower of 32 has no place for a 33rd pad
+        pad_to = pad_to if pad_to is None or places is None else min(pad_to, places)
         keys = [self._key(text, limit, pad_to) for text in texts]
         known = {key: encoding for key in keys if (encoding := self.remembered.get(key)) is not None}
         fresh = self._fetch(self.remembered.missing(keys))

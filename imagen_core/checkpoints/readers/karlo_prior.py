@@ -7,7 +7,7 @@ as `imagen convert --stats ViT-L-14_stats.th` writes it: how embeddings are norm
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -49,6 +49,7 @@ NAMES = {
     "blocks.*.mlp.0": ("transformer_blocks.*.ff.net.0.proj", "transformer.resblocks.*.mlp.c_fc"),
     "blocks.*.mlp.2": ("transformer_blocks.*.ff.net.2", "transformer.resblocks.*.mlp.c_proj"),
 }
+KARLO = SchedulerFacts(prediction_type="x_0", variance="posterior", defaults={"threshold_limit": 10.0})
 ALONE = {"position": ("positional_embedding",) * 2, "question": ("prd_embedding", "prd_emb")}
 
 
@@ -122,11 +123,33 @@ def config_from_shapes(shapes: Shapes, naming: str, config: Any = None) -> Prior
 
 
 def _spec(config: PriorConfig, facts: SchedulerFacts | None) -> PriorSpec:
-    facts = facts or SchedulerFacts(prediction_type="x_0", variance="posterior", defaults={"threshold_limit": 10.0})
+    facts = facts or KARLO
     if facts.prediction_type != "x_0" or facts.variance != "posterior":
         raise ValueError("its scheduler asks for another prediction_type than 'sample', or for a learned variance")
+    return prior_spec(config, facts)
+
+
+def prior_spec(config: PriorConfig, facts: SchedulerFacts = KARLO) -> PriorSpec:
+    """What a prior of these settings draws in, and how it reads: as many tokens as it has positions for."""
     space = Embeddings(limit=facts.defaults.get("threshold_limit", 1.0))
-    return PriorSpec(config=config, schedule_config=facts.schedule, space=space)
+    reading = replace(AS_CLIP, tokens=config.text_tokens)
+    return PriorSpec(config=config, schedule_config=facts.schedule, space=space, text=reading)
+
+
+def stored_prior(network: PriorNetwork) -> dict[str, Tensor]:
+    """A prior's weights as diffusers names and shapes them; in a lone file its heads have to be `HEAD` wide.
+
+    The inverse of `prior_map`. Raises ValueError for heads of another width.
+    """
+    if network.config.width != HEAD * network.config.heads:
+        raise ValueError(
+            f"{network.config.heads} heads of a prior {network.config.width} wide are not {HEAD} wide each"
+        )
+    weights, found = network.state_dict(), {}
+    for ours, entry in prior_map(network, "diffusers").items():
+        parts = weights[ours].chunk(len(entry.parts))
+        found |= {name: part.reshape(shape) for (name, shape), part in zip(entry.parts.items(), parts, strict=True)}
+    return found
 
 
 def prior_map(network: nn.Module, naming: str) -> KeyMap:
