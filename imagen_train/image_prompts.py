@@ -77,9 +77,8 @@ class ImagePromptTask(ControlTask):
         return TextEmbeds(embeds=embeds.to(self.device), mask=mask.to(self.device))
 
     def _given(self, x_0: Tensor, text: TextEmbeds | None, base: Signals, generator: torch.Generator) -> Given:
+        picture, kind = self._references(x_0, generator), torch.zeros(len(x_0), device=x_0.device)
         counting = torch.rand(len(x_0), 2, generator=generator) < torch.tensor([MAPPED, TIMED])
-        kind = torch.zeros(len(x_0), device=x_0.device)
-        picture = self._references(x_0, generator)
         return Given(picture=picture, kind=kind, text=text, base=base, counting=counting.to(x_0.device))
 
     def _references(self, x_0: Tensor, generator: torch.Generator) -> Tensor:
