@@ -78,8 +78,14 @@ class ImagePromptTask(ControlTask):
 
     def _given(self, x_0: Tensor, text: TextEmbeds | None, base: Signals, generator: torch.Generator) -> Given:
         picture, kind = self._references(x_0, generator), torch.zeros(len(x_0), device=x_0.device)
-        counting = torch.rand(len(x_0), 2, generator=generator) < torch.tensor([MAPPED, TIMED])
-        return Given(picture=picture, kind=kind, text=text, base=base, counting=counting.to(x_0.device))
+        return Given(picture=picture, kind=kind, text=text, base=base, counting=self._counting(x_0, generator))
+
+    def _counting(self, x_0: Tensor, generator: torch.Generator) -> Tensor | None:
+        """`Given.counting` of a batch, for a network that sees as a CLIP does."""
+        if self.plan.clip is None:
+            return None
+        drawn = torch.rand(len(x_0), 2, generator=generator) < torch.tensor([MAPPED, TIMED])
+        return drawn.to(x_0.device)
 
     def _references(self, x_0: Tensor, generator: torch.Generator) -> Tensor:
         """(b 3 h w); some of them nothing, where the null branch is to be learned: one that sees as a CLIP reads none."""

@@ -40,9 +40,9 @@ class ClipPromptConfig(AdapterConfig):
     patch: int = 8  # of one position of its map
     tower_width: int = 128  # of its vision tower
     tower_layers: int = 4  # 0: the tower is too large to lie in the file, and embeddings alone are read
-    tower_heads: int = 4
-    tower_mlp: int = 384
-    activation: str = "quick_gelu"
+    tower_heads: int = 4  # of its attention
+    tower_mlp: int = 384  # width of its feed-forward's hidden layer
+    activation: str = "quick_gelu"  # of that layer: one of CLIP's two
     tokens: int = 8  # that the network reads of a picture's map
     embed_tokens: int = 4  # that it reads of an embedding
     width: int = 128  # of a token
