@@ -21,6 +21,7 @@ from .options import (
 )
 from .own_cli import add_own_commands
 from .trainables import TRAINABLES
+from .unclip_cli import add_unclip_command
 
 PICTURES = (
     "base64",
@@ -80,7 +81,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     _add_evaluate_all(commands)
     _add_evaluate_things(commands)
     _add_evaluate_control(commands)
-    _add_evaluate_unclip(commands)
+    add_unclip_command(commands)
     add_judging_commands(commands)
     sheet = commands.add_parser("sheet", help="draw unpicked pictures at 64, 256 and 1024 px as contact sheets")
     sheet.add_argument("--out", type=folder, required=True, help="folder for the JPEGs")
@@ -216,27 +217,6 @@ def _add_evaluate_control(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(handler=_evaluate_control)
 
 
-def _add_evaluate_unclip(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
-        "unclip", help="how well does a base draw embeddings: reconstructed, varied, mixed, moved by words, of a prior?"
-    )
-    models = default_models_dir()
-    add = command.add_argument
-    add("--base", type=file_there, default=models / "things64.safetensors", help="the base's checkpoint")
-    add("--image-prompt", type=file_there, default=models / "image_prompt.safetensors", help="trained with --clip")
-    add("--clip", type=folder, default=models / "clip", help="that CLIP: folder or .safetensors")
-    add("--prior", type=file_there, help="a prior in its space: what is drawn of captions by way of it?")
-    add("--models-dir", type=folder_there, default=models, help="folder with the base's text encoder")
-    add("--count", type=int, default=128, help="pictures a row (default: %(default)s)")
-    add("--tier", type=int, default=2, help="things up to this tier of the list (default: %(default)s)")
-    add("--guidance-scale", type=float, help="default: the checkpoint's own")
-    add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    _add_dtype(command)
-    command.set_defaults(handler=_evaluate_unclip)
-
-
 def _train(args: argparse.Namespace) -> int:
     options = train_options(args, args.stage)
     trainable = TRAINABLES[args.stage]
@@ -344,28 +324,6 @@ def _evaluate_control(args: argparse.Namespace) -> int:
         settings=SamplingSettings(steps=args.steps, guidance_scale=args.guidance_scale, dtype=args.dtype),
         judge=None if args.judge is None else load_things_judge(args.judge),
         nearest=args.nearest,
-        device=args.device,
-    )
-    _say(figures)
-    return 0
-
-
-def _evaluate_unclip(args: argparse.Namespace) -> int:
-    import torch
-
-    from .evaluate import SamplingSettings
-    from .evaluate_unclip import evaluate_unclip
-
-    torch.set_num_threads(args.threads)
-    figures = evaluate_unclip(
-        args.base,
-        args.image_prompt,
-        args.clip,
-        args.models_dir,
-        prior=args.prior,
-        count=args.count,
-        tier=args.tier,
-        settings=SamplingSettings(steps=args.steps, guidance_scale=args.guidance_scale, dtype=args.dtype),
         device=args.device,
     )
     _say(figures)

@@ -14,8 +14,6 @@ def words(graph: Graph, title: str, text: str, encoder: str = ENCODER) -> Slot:
 
 
 def load_reference(graph: Graph) -> Slot:
-    """Below in the column."""
-    graph.section("Load the image prompt")
     return graph.add("ImagenLoadControl", "Load image prompt", control_net_name=REFERENCE)["control_net"]
 
 
