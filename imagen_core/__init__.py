@@ -31,7 +31,7 @@ from .inpainting import InitImage
 from .inspection import inspect_checkpoint
 from .interpolation import End, interpolate
 from .inversion import invert
-from .lora import LoraSettings, find_loras, fit_lora, read_lora, save_lora, with_lora
+from .lora import ClassPictures, LoraSettings, draw_class, find_loras, fit_lora, read_lora, save_lora, with_lora
 from .noise import BatchNoise
 from .predictions import prediction_of
 from .priors.prior import Prior, find_priors, load_prior, sample_prior
@@ -74,6 +74,7 @@ __all__ = [
     "WEIGHT_TYPES",
     "AdapterSpec",
     "BatchNoise",
+    "ClassPictures",
     "Classes",
     "Classifier",
     "Clip",
@@ -104,6 +105,7 @@ __all__ = [
     "convert_weights",
     "check_fits",
     "clip_ranking",
+    "draw_class",
     "encode_prompt",
     "find_adapters",
     "find_clips",

@@ -26,8 +26,8 @@ def _add_lora(train: argparse._SubParsersAction) -> None:
     command = train.add_parser("lora", help="teach a stage a thing or a style from a few captioned pictures")
     add = command.add_argument
     add("pictures", type=folder, help="a folder of pictures, or what else `imagen data check` takes")
-    add("--base", type=folder, default=default_models_dir() / "base64.safetensors", help="the stage's checkpoint")
-    add("--text-encoder", type=folder, default=default_models_dir() / "text_encoder", help="that it was trained with")
+    add("--base", type=folder, default=default_models_dir() / "things64.safetensors", help="the stage's checkpoint")
+    add("--text-encoder", type=folder, help="that it was trained with (default: the one of the base's width)")
     add("--out", type=folder, required=True, help="the .safetensors to write; put it under models/loras to use it")
     add("--cache-dir", type=folder, help="where prepared pictures are kept between runs")
     add("--side", type=int, default=64, help="the side that the stage draws at (default: %(default)s)")
@@ -36,6 +36,10 @@ def _add_lora(train: argparse._SubParsersAction) -> None:
     add("--learning-rate", type=float, default=1e-3, help="0.0001 suits DeepFloyd IF (default: %(default)s)")
     add("--batch-size", type=int, default=4, help="pictures a step (default: %(default)s)")
     add("--targets", choices=("all", "linear"), default="all", help="which layers change (default: %(default)s)")
+    kept = "what shall be drawn as before (DreamBooth's prior preservation): 'a 3D emoji of a fox'; may be repeated"
+    add("--class-prompt", action="append", default=[], metavar="TEXT", help=kept)
+    add("--class-images", type=int, default=100, help="that the base draws of them first (default: %(default)s)")
+    add("--prior-loss-weight", type=float, default=1.0, help="what they count beside yours (default: %(default)s)")
     add("--flip", action="store_true", help="mirror half of the pictures")
     add("--seed", type=int, default=0, help="the same seed learns the same change (default: %(default)s)")
     add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
@@ -62,9 +66,9 @@ def _own(args: argparse.Namespace) -> int:
 def _lora(args: argparse.Namespace) -> int:
     from imagen_core import LoraSettings
 
-    from .lora_run import train_lora
+    from .lora_run import ClassToKeep, train_lora
 
-    settings = {name: getattr(args, name) for name in ("rank", "steps", "learning_rate", "batch_size", "targets")}
+    names = ("rank", "steps", "learning_rate", "batch_size", "targets", "flip", "seed", "prior_loss_weight")
     path = train_lora(
         args.base,
         args.pictures,
@@ -72,7 +76,8 @@ def _lora(args: argparse.Namespace) -> int:
         text_encoder=args.text_encoder,
         cache_dir=args.cache_dir or default_state_root() / "cache",
         side=args.side,
-        settings=LoraSettings(**settings, flip=args.flip, seed=args.seed),
+        settings=LoraSettings(**{name: getattr(args, name) for name in names}),
+        keep=ClassToKeep(prompts=tuple(args.class_prompt), images=args.class_images) if args.class_prompt else None,
         device=args.device,
     )
     print(path)

@@ -10,17 +10,17 @@ from imagen_core import read_spec
 from imagen_core.schedules import schedule_from_config
 from imagen_core.unets import UNetConfig, unet_config_from_dict
 
-from .caption_files import encoder_width
+from .caption_files import encoder_for, encoder_width
 from .course import LoopConfig
 from .loop import TrainResult
 from .optim import OptimConfig
 from .options import TrainOptions, default_models_dir
 from .own_pictures import collection_of
 from .parallel import join_workers, of_first, rank
-from .plans import StagePlan, base64_plan, sr256_plan, sr1024_plan
+from .plans import StagePlan, sr256_plan, sr1024_plan, things64_plan
 from .prepared import Prepared, prepare
 from .report import write_report
-from .run_config import OptimiserTable, RunConfig
+from .run_config import DRAWS, OptimiserTable, RunConfig
 from .run_state import STATE_FILE
 from .stages import train_stage
 
@@ -29,16 +29,24 @@ TRAINING, CACHE = "training", "cache"
 
 def encoder_folder(config: RunConfig) -> Path:
     """The folder of the text encoder that reads the captions. ValueError: none is there."""
-    folder = config.text_encoder or default_models_dir() / "text_encoder"
+    folder = config.text_encoder or _encoder_of(config)
     if not (folder / "config.json").is_file():
         raise ValueError(f"text_encoder: there is none in {folder}; name a folder with its config.json and weights")
     return folder
 
 
+def _encoder_of(config: RunConfig) -> Path:
+    """The encoder of the width that given weights read; else things64's."""
+    if config.from_weights is None or config.stage != DRAWS:
+        return default_models_dir() / "things_text_encoder"
+    width = read_spec(config.from_weights).unet_config.text_embed_dim
+    return encoder_for(width, (default_models_dir(), config.from_weights.parent))
+
+
 def network_of(config: RunConfig, like: StagePlan) -> UNetConfig:
     """The network's settings: a checkpoint's, those of [network] (which may change imagen-mini's), or imagen-mini's."""
     if config.from_weights is not None:
-        return read_spec(config.from_weights).unet_config
+        return _given_network(config)
     given = dict(config.network or {})
     if "kind" not in given:
         known = {field.name for field in dataclasses.fields(like.unet)}
@@ -57,6 +65,17 @@ def network_of(config: RunConfig, like: StagePlan) -> UNetConfig:
         raise ValueError(f"[network]: {error}") from error
 
 
+def _given_network(config: RunConfig) -> UNetConfig:
+    """The settings of the network of given weights. ValueError: it predicts something else than it is to learn."""
+    spec, wanted = read_spec(config.from_weights), config.diffusion.predict
+    if spec.prediction_type != wanted:
+        raise ValueError(
+            f"[diffusion] predict is {wanted}, and {config.from_weights.name} predicts {spec.prediction_type}: write "
+            f'predict = "{spec.prediction_type}"'
+        )
+    return spec.unet_config
+
+
 def _with_variance(config: RunConfig, unet: UNetConfig) -> UNetConfig:
     """The network, putting out a variance as well where that is learned. ValueError for given weights without one."""
     wanted = 2 * unet.in_channels
@@ -72,14 +91,16 @@ def _with_variance(config: RunConfig, unet: UNetConfig) -> UNetConfig:
 def plan_of(config: RunConfig, prepared: Prepared) -> StagePlan:
     """The plan of a config's stage, on pictures that are prepared."""
     shipped = {"sr256": sr256_plan, "sr1024": sr1024_plan}
-    like = shipped[config.stage]() if config.stage in shipped else base64_plan(encoder_width(encoder_folder(config)))
+    like = shipped[config.stage]() if config.stage in shipped else things64_plan(encoder_width(encoder_folder(config)))
     data, told = config.data, config.diffusion
     return dataclasses.replace(
         like,
+        file=None,
+        eight_bits=False,
         pictures=prepared.shown.kind,
         held_out=prepared.held_out.kind if prepared.held_out else None,
         unet=_with_variance(config, network_of(config, like)),
-        crop=data.side if config.stage == "base64" else data.crop or min(64, data.shortest_side),
+        crop=data.side if config.stage == DRAWS else data.crop or min(64, data.shortest_side),
         schedule=schedule_from_config(dict(told.schedule)),
         prediction_type=told.predict,
         weighting=told.weighting,
@@ -96,17 +117,17 @@ def plan_of(config: RunConfig, prepared: Prepared) -> StagePlan:
         prompts=config.samples.prompts,
         layout_rates={},
         layout_weights={},
-        optim=_optim_of(config.optimiser),
+        optim=_optim_of(config.optimiser, like.optim),
         loop=_loop_of(config),
         defaults={**like.defaults, **_recommended(config)},
     )
 
 
-def _optim_of(table: OptimiserTable) -> OptimConfig:
+def _optim_of(table: OptimiserTable, like: OptimConfig) -> OptimConfig:
     return OptimConfig(
         name=table.name,
-        muon_lr=table.muon_rate,
-        adamw_lr=table.rate,
+        muon_lr=like.muon_lr if table.muon_rate is None else table.muon_rate,
+        adamw_lr=like.adamw_lr if table.rate is None else table.rate,
         weight_decay=table.weight_decay,
         clip_norm=table.clip,
     )
@@ -125,7 +146,7 @@ def _loop_of(config: RunConfig) -> LoopConfig:
 
 def _recommended(config: RunConfig) -> dict[str, Any]:
     """What the checkpoint says that it likes to be sampled with."""
-    samples, draws = config.samples, config.stage == "base64"
+    samples, draws = config.samples, config.stage == DRAWS
     scale = samples.guidance_scale if draws else 1.0
     return {"steps": samples.steps, "sampler": samples.sampler, "guidance_scale": scale}
 

@@ -16,9 +16,11 @@ from imagen_core.schedules import schedule_from_config
 from .buckets import Buckets
 from .course import DECAYS
 from .optim import OPTIMISERS
+from .options import default_models_dir
 from .tables import from_table, read_toml
 
 LOSSES, TIMES = ("simple", "hybrid"), ("power", "importance")
+DRAWS = "base64"  # the stage that draws from text
 STAGES = ("base64", "sr256", "sr1024")  # whose plans a run begins from
 
 
@@ -94,8 +96,10 @@ class OptimiserTable:
     """[optimiser]: how weights move."""
 
     name: str = "muon"  # muon (and adamw for what is no matrix), adamw or adafactor
-    rate: float = 1.5e-3  # peak learning rate of adamw or adafactor
-    muon_rate: float = 0.02  # peak learning rate of muon
+    rate: float | None = (
+        None  # peak learning rate of adamw or adafactor; None: imagen-mini's of that stage, 7.5e-4 or so
+    )
+    muon_rate: float | None = None  # peak learning rate of muon; None: imagen-mini's, 0.01 or 0.02
     weight_decay: float = 0.0
     clip: float = 1.0  # length at which gradients are cut; muon ignores length
     warmup_steps: int = 100
@@ -106,6 +110,9 @@ class OptimiserTable:
     def __post_init__(self) -> None:
         one_of("name", self.name, OPTIMISERS)
         one_of("decay", self.decay, DECAYS)
+        for name in ("rate", "muon_rate"):
+            if (value := getattr(self, name)) is not None:
+                between(name, value, 0, 1)
         between("clip", self.clip, 1e-6)
         between("warmup_steps", self.warmup_steps, 0)
         between("decay_start", self.decay_start, 0, 1)
@@ -160,7 +167,9 @@ class RunConfig:
     run: RunTable  # how long, on what
     stage: str = "base64"  # base64 draws from text; sr256 and sr1024 enlarge four times
     text_encoder: Path | None = None  # folder of the encoder that reads the captions; None: imagen-mini's
-    from_weights: Path | None = None  # begin from a checkpoint's weights; the network's settings are then its own
+    from_weights: Path | None = (
+        None  # begin from a checkpoint's weights and network; a name alone ("things64") is imagen-mini's
+    )
     network: Mapping[str, Any] | None = None  # kind and settings of a network; None: imagen-mini's of that stage
     diffusion: DiffusionTable = DiffusionTable()  # schedule and prediction
     optimiser: OptimiserTable = OptimiserTable()  # which, and at what rates
@@ -170,7 +179,7 @@ class RunConfig:
         one_of("stage", self.stage, STAGES)
         if self.from_weights is not None and self.network is not None:
             raise ValueError("from_weights brings its own network: leave [network] out")
-        if self.stage != "base64":
+        if self.stage != DRAWS:
             self._check_fourths()
 
     def _check_fourths(self) -> None:
@@ -187,9 +196,22 @@ PATHS = ("out", "text_encoder", "from_weights")
 def read_run_config(path: Path) -> RunConfig:
     """A config from its file; relative paths in it start at the file. ValueError, naming the setting, for any mistake."""
     table = read_toml(path)
+    if shipped := _shipped(path.parent, table.get("from_weights")):
+        table["from_weights"] = str(shipped)
     for name in PATHS:
         if isinstance(table.get(name), str):
             table[name] = str(path.parent / Path(table[name]).expanduser())
     if isinstance(table.get("data"), dict) and isinstance(table["data"].get("path"), str):
         table["data"]["path"] = str(path.parent / Path(table["data"]["path"]).expanduser())
     return from_table(RunConfig, table, path.name)
+
+
+def _shipped(folder: Path, name: object) -> Path | None:
+    """imagen-mini's weights of a name alone, where `folder` has nothing of that name."""
+    if not isinstance(name, str) or Path(name).name != name or Path(name).suffix or (folder / name).exists():
+        return None
+    path = default_models_dir() / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*64.safetensors")))
+        raise ValueError(f"from_weights is {name!r}: name a .safetensors, or one of imagen-mini's: {known}")
+    return path

@@ -251,7 +251,7 @@ def test_a_thing_is_taught_saved_and_drawn(imagen, tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
     monkeypatch.setenv("IMAGEN_MODELS", str(tmp_path / "models"))
     quick = ["ImagenTrainLoRA.steps=2", "ImagenTrainLoRA.batch_size=2", "Base 64x64.steps=1", "Base 64x64.batch_size=1"]
-    quick += ["Super resolution 256.steps=1"]
+    quick += ["Super resolution 256.steps=1", "ImagenTrainLoRA.class_prompts=a fox", "ImagenTrainLoRA.class_images=1"]
     pictures = []
     for rate in ("0.000001", "0.05"):
         (path,) = drawn_by(imagen, "teach_a_thing", *quick, f"ImagenTrainLoRA.learning_rate={rate}")

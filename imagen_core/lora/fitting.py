@@ -20,6 +20,7 @@ from ..guidance._gradient import thawed
 from ..losses import diffusion_loss, draw_times
 from ..stage import Prompt, Stage
 from .low_rank import Lora, LowRank
+from .prior import ClassPictures
 
 TARGETS = ("linear", "all")
 Report = Callable[[int, int, float], None]  # (steps done, of how many, loss)
@@ -37,6 +38,7 @@ class LoraSettings:
     drop_captions: float = 0.1  # share that is left out, so that guidance still has a null prompt to steer from
     flip: bool = False  # mirror half of the pictures
     seed: int = 0
+    prior_loss_weight: float = 1.0  # of the class pictures' loss beside the pictures' own: DreamBooth's lambda
 
     def __post_init__(self) -> None:
         if self.targets not in TARGETS:
@@ -46,6 +48,8 @@ class LoraSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 1 or more")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"learning_rate is {self.learning_rate}: expected a number between 0 and 1, usually 0.001")
+        if not 0 <= self.prior_loss_weight < float("inf"):
+            raise ValueError(f"prior_loss_weight is {self.prior_loss_weight}: expected 0 or more, usually 1")
 
 
 class LowRankLayer(nn.Module):
@@ -101,11 +105,14 @@ def fit_lora(
     prompts: Sequence[Prompt],
     settings: LoraSettings | None = None,
     report: Report | None = None,
+    prior: ClassPictures | None = None,
 ) -> Lora:
     """Learn a LoRA for `stage` from pictures (n c h w) in [-1, 1] and a prompt for each.
 
-    A prompt's `negative` is what takes its place where it is dropped. `report` is called after each step; what it raises
-    stops the run. Raises ValueError for a stage that does not draw from text, a wrong count, or a loss that is not finite.
+    A prompt's `negative` is what takes its place where it is dropped. prior: pictures that the stage drew before, see
+    `draw_class`; as many of them are seen a step, and their loss is added, `prior_loss_weight` times (DreamBooth, Eq. 2).
+    `report` is called after each step; what it raises stops the run. Raises ValueError for a stage that does not draw
+    from text, a wrong count, or a loss that is not finite.
     """
     settings = settings or LoraSettings()
     if stage.spec.enlarges or not stage.reads_text:
@@ -120,8 +127,11 @@ def fit_lora(
         changes = nn.ModuleDict(
             {key_of(name): LowRankLayer(layer, settings.rank, generator) for name, layer in layers.items()}
         ).to(stage.device)
+        examples = [_Examples(stage, pictures.clone(), prompts, settings)]
+        if prior is not None:
+            examples.append(_Examples(stage, prior.pictures.clone(), prior.prompts, settings))
         with beside(layers, changes):
-            _learn(stage, network, changes, _Examples(stage, pictures.clone(), prompts, settings), generator, report)
+            _learn(stage, network, changes, examples, generator, report)
     found = {name: changes[key_of(name)] for name in layers}
     return Lora(
         changes={
@@ -129,7 +139,7 @@ def fit_lora(
             for name, change in found.items()
         },
         base=fingerprint(stage),
-        training={**asdict(settings), "pictures": len(pictures)},
+        training={**asdict(settings), "pictures": len(pictures), "class_pictures": len(prior.prompts) if prior else 0},
     )
 
 
@@ -174,17 +184,20 @@ def _learn(
     stage: Stage,
     network: nn.Module,
     changes: nn.ModuleDict,
-    examples: _Examples,
+    examples: Sequence[_Examples],
     generator: torch.Generator,
     report: Report | None,
 ) -> None:
-    settings = examples.settings
+    settings, weights = examples[0].settings, (1.0, examples[0].settings.prior_loss_weight)
     optimizer = torch.optim.AdamW(changes.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     for step in range(settings.steps):
-        x_0, text, rows = examples.draw(generator)
-        loss = _loss(stage, network, x_0.to(stage.device, torch.float32), text, generator)
+        drawn = [each.draw(generator) for each in examples]
+        losses = [_loss(stage, network, x_0, text, generator) for x_0, text, _ in drawn]
+        loss = sum(weight * each for weight, each in zip(weights, losses, strict=False))
         if not bool(loss.isfinite()):
-            raise ValueError(f"step {step}: the loss is {loss.item()}, from pictures {rows}: lower learning_rate")
+            raise ValueError(
+                f"step {step}: the loss is {loss.item()}, from pictures {drawn[0][2]}: lower learning_rate"
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(changes.parameters(), 1.0)
@@ -198,7 +211,7 @@ def _learn(
 
 
 def _loss(stage: Stage, network: nn.Module, x_0: Tensor, text: TextEmbeds, generator: torch.Generator) -> Tensor:
-    told = network.encode_text(text.to(stage.device, stage.text_dtype))
+    x_0, told = x_0.to(stage.device, torch.float32), network.encode_text(text.to(stage.device, stage.text_dtype))
     times = stage.schedule.trained(draw_times(x_0.shape[0], generator, power=1.0))
     return diffusion_loss(
         lambda x_t, time: network(x_t.to(stage.dtype), time, told),

@@ -9,15 +9,18 @@ import torch
 from safetensors.torch import load_file
 
 from imagen_core import (
+    Draw,
     LoraSettings,
     Prompt,
     Stage,
     StageSpec,
     TextEmbeds,
     build_unet,
+    draw_class,
     find_loras,
     fit_lora,
     read_lora,
+    sample_base,
     save_lora,
     with_lora,
 )
@@ -147,6 +150,41 @@ def test_what_was_learned_beside_the_layers_is_what_is_merged():
     assert (learned - plain).abs().max() > 0.01
 
 
+def test_class_pictures_are_what_the_base_draws_of_each_prompt_in_turn():
+    stage, prompts, steps = _stage(), _prompts(), []
+    prior = draw_class(stage, prompts, 3, side=8, seed=7, callback=lambda *step: steps.append(step))
+    for i, k in enumerate((0, 1, 0)):
+        alone = sample_base(stage, prompts[k], Draw(seeds=[7 + i]), height=8, width=8)
+        torch.testing.assert_close(prior.pictures[i : i + 1], alone, rtol=0, atol=1e-5)
+        assert prior.prompts[i] is prompts[k]
+    assert len(steps) == 50  # 25 for each prompt's batch
+    with pytest.raises(ValueError, match="1 class pictures for 2 class prompts"):
+        draw_class(stage, prompts, 1)
+    with pytest.raises(ValueError, match="no class prompts"):
+        draw_class(stage, [], 4)
+
+
+def test_prior_preservation_adds_its_weighted_loss_and_keeps_what_was_drawn():
+    stage, (taught, kept) = _stage(), _prompts()
+    prior = draw_class(stage, [kept], 4, side=8)
+    first, others = {}, {}
+    for weight in (None, 0.0, 1.0, 3.0):
+        losses: list[float] = []
+        settings = dataclasses.replace(SETTINGS, prior_loss_weight=weight or 0.0)
+        report = lambda step, total, loss: losses.append(loss)  # noqa: B023
+        lora = fit_lora(stage, _pictures()[:1], [taught], settings, report, None if weight is None else prior)
+        first[weight], others[weight] = losses[0], _distance(stage, with_lora(stage, lora), kept)
+        assert lora.training["class_pictures"] == (0 if weight is None else 4)
+    assert first[3.0] - first[0.0] == pytest.approx(3 * (first[1.0] - first[0.0]), rel=1e-4)  # L + lambda L_prior
+    assert others[1.0] < 0.5 * others[None]
+
+
+def _distance(one: Stage, other: Stage, prompt: Prompt) -> float:
+    """Mean difference of what two stages draw of a prompt from the same seeds."""
+    pictures = [sample_base(stage, prompt, Draw(seeds=range(4), steps=8), height=8, width=8) for stage in (one, other)]
+    return (pictures[0] - pictures[1]).abs().mean().item()
+
+
 def test_deepfloyds_network_learns_at_its_own_timesteps_without_its_variance():
     stage = _stage(DEEPFLOYD, "discrete", "eps")
     settings = dataclasses.replace(SETTINGS, steps=2, drop_captions=0.5)
@@ -187,7 +225,7 @@ def test_what_does_not_fit_is_said(tmp_path):
         fit_lora(_stage(enlarger, stage="sr256"), _pictures(), _prompts(), SETTINGS)
     with pytest.raises(ValueError, match="step 0: the loss is nan, from pictures"):
         fit_lora(stage, _pictures() * float("nan"), _prompts(), SETTINGS)
-    for wrong in ({"rank": 0}, {"targets": "none"}, {"learning_rate": 2.0}):
+    for wrong in ({"rank": 0}, {"targets": "none"}, {"learning_rate": 2.0}, {"prior_loss_weight": -1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             LoraSettings(**wrong)
     path = save_lora(tmp_path / "nan.safetensors", lora)

@@ -63,6 +63,7 @@ def test_what_was_trained_is_saved_listed_and_loaded_to_the_same_pictures(folder
     "changes, message",
     [
         ({"captions": "one\ntwo\nthree"}, "3 captions for 2 pictures"),
+        ({"class_prompts": "a fox\n\na tree", "class_images": 1}, "1 class pictures for 2 class prompts"),
         ({"name": "../mine"}, "no name for a file"),
         ({"name": ".hidden"}, "no name for a file"),
     ],
@@ -71,6 +72,15 @@ def test_wrong_input_is_named_before_anything_is_learned(folder, changes, messag
     with pytest.raises(ValueError, match=message):
         train(tiny_stage("base64"), **changes)
     assert not list(folder.rglob("*.safetensors"))
+
+
+def test_class_prompts_are_drawn_first_and_learned_beside_the_pictures(folder):
+    stage = tiny_stage("base64")
+    plain, kept = (train(stage, class_prompts=lines, class_images=2)[0] for lines in ("", "a fox\n a tree \n"))
+    weights = [trained.unet.state_dict() for trained in (stage, plain, kept)]
+    assert any(not torch.equal(weights[1][name], weights[2][name]) for name in weights[0])
+    recorded = [CORE.read_lora(folder / "loras" / name).training for name in ("mine.safetensors", "mine_2.safetensors")]
+    assert [each["class_pictures"] for each in recorded] == [0, 2]
 
 
 def test_stopped_it_writes_nothing(folder, monkeypatch):

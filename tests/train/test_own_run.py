@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import os
 import re
 import signal
@@ -20,9 +21,13 @@ from imagen_core import Draw, Prompt, TextEmbeds, sample_base
 from imagen_core.samplers.ddpm import DDPM
 from imagen_core.stage import load_stage
 from imagen_train import cli
-from imagen_train.own_run import train_own
+from imagen_train.options import default_models_dir
+from imagen_train.own_pictures import collection_of
+from imagen_train.own_run import encoder_folder, plan_of, train_own
+from imagen_train.plans import things64_plan
+from imagen_train.prepared import prepare
 from imagen_train.report import curves_of, thinned, write_report
-from imagen_train.run_config import read_run_config
+from imagen_train.run_config import OptimiserTable, read_run_config
 
 CONFIG = """
 out = "out"
@@ -119,6 +124,38 @@ def test_given_weights_without_a_variance_learn_none(place, models):
     more.write_text(re.sub(r"\[network\].*?(?=\[optimiser\])", "", text, flags=re.DOTALL))
     with pytest.raises(ValueError, match="loss is hybrid, and base64.safetensors puts out no variance"):
         train_own(read_run_config(more))
+
+
+def test_what_is_not_said_is_things64s(place):
+    path = place / "run.toml"
+    path.write_text('out = "out"\n[data]\npath = "pictures"\nside = 16\nheld_out = 0.0\n[run]\nsteps = 1\n')
+    config = read_run_config(path)
+    pictures = prepare(collection_of(place / "pictures"), place / "cache", side=16)
+    plan, shipped = plan_of(config, pictures), things64_plan(384)
+    assert (plan.unet, plan.schedule, plan.optim.muon_lr) == (shipped.unet, shipped.schedule, 0.01)
+    assert encoder_folder(config).name == "things_text_encoder" and not plan.eight_bits and plan.file is None
+    assert plan_of(dataclasses.replace(config, optimiser=OptimiserTable(muon_rate=0.5)), pictures).optim.muon_lr == 0.5
+
+
+def test_things64_is_named_and_begun_with(place):
+    for picture in (place / "pictures").glob("*.png"):
+        Image.open(picture).resize((64, 64)).save(picture)
+    path = place / "run.toml"
+    told = 'out = "out"\nfrom_weights = "things64"\n[data]\npath = "pictures"\nheld_out = 0.0\n'
+    told += "[run]\nsteps = 1\nbatch_size = 1\npreview_minutes = inf\n[optimiser]\nrate = 0.0\nmuon_rate = 0.0\n"
+    path.write_text(told)
+    train_own(read_run_config(path))
+    before = load_stage(default_models_dir() / "things64.safetensors").unet.state_dict()
+    after = load_stage(place / "out" / "base64.safetensors").unet.state_dict()
+    assert before.keys() == after.keys()
+    for name, weight in before.items():
+        torch.testing.assert_close(after[name], weight, rtol=2e-3, atol=1e-6)  # kept in half precision
+    path.write_text(told.replace("things64", "things46"))
+    with pytest.raises(ValueError, match="from_weights is 'things46'.* one of imagen-mini's: base64, things64"):
+        read_run_config(path)
+    path.write_text(told + '[diffusion]\npredict = "eps"\n')
+    with pytest.raises(ValueError, match="predict is eps, and things64.safetensors predicts x_0"):
+        plan_of(read_run_config(path), prepare(collection_of(place / "pictures"), place / "cache", side=64))
 
 
 def test_a_stage_that_enlarges_trains_on_the_same_pictures(place, models):
