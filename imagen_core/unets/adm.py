@@ -51,9 +51,11 @@ class ADMConfig(UNetConfig, BlockStyle):
     per_head_channels: int = 64  # width of a head
     num_heads: int | None = None  # heads of every layer, whatever its width; None: as many as fit per_head_channels
     resample_by_block: bool = True  # a residual block halves or doubles (BigGAN); else a convolution
+    pad_below: bool = False  # a convolution that halves sees zeros below and to the right alone (DDPM); else all around
     time_width: int | None = None  # of the time's sinusoid; None: channels[0]
     time_embed_dim: int | None = None  # None: 4 * time_width
     angles_as_published: bool = True  # how the time's angles are rounded; False: as this pack's own networks do
+    freq_shift: int = 0  # 1: the slowest of the time's angles is time / 10,000 (DDPM); else one step faster
     num_classes: int | None = None  # of which one is drawn (`encode_class`)
     pixels: tuple[str, ...] = ()  # what Signals.pixels holds, of PIXELS, in the order of the channels
     reads_aug_level: bool = False  # whether the noise on low_res is told
@@ -155,15 +157,20 @@ class Resampling(nn.Module):
     told_channels = 0
     scale_shift = None
 
-    def __init__(self, channels: int, *, resample: str) -> None:
+    def __init__(self, channels: int, *, resample: str, pad_below: bool) -> None:
         super().__init__()
         self.resample = resample
         self.conv = conv3(channels, channels, stride=2 if resample == "down" else 1)
+        self.pad_below = pad_below and resample == "down"
+        if self.pad_below:
+            self.conv.padding = (0, 0)
 
     def modulation(self, embedding: Tensor) -> Modulation | None:
         return None
 
     def forward(self, x: Tensor, modulation: Modulation | None) -> Tensor:
+        if self.pad_below:
+            return self.conv(F.pad(x, (0, 1, 0, 1)))
         return self.conv(doubled(x) if self.resample == "up" else x)
 
 
@@ -212,7 +219,7 @@ class ADM(PatchedUNet):
         # One product for what all blocks are told: all scales first, then all shifts, in the cells' order.
         self._told_channels = [cell.block.told_channels for cell in self.cells]
         self.scale_shift = nn.Linear(flags.embed_dim, sum(self._told_channels)) if flags.joint else None
-        self.head_norm = group_norm(first, flags.norm_groups)
+        self.head_norm = group_norm(first, flags.norm_groups, flags.norm_eps)
         self.head = zeroed(conv3(first, flags.out_channels * patch))
 
     def _cell(self, c_in: int, c_out: int, *, attends: bool = False) -> Cell:
@@ -229,12 +236,13 @@ class ADM(PatchedUNet):
             text_dim=flags.text_inside,
             text_index=index,
             norm_groups=flags.norm_groups,
+            norm_eps=flags.norm_eps,
             text_norm=flags.text_norm == "group",
         )
 
     def _resampling(self, channels: int, resample: str) -> Cell:
         if not self.flags.resample_by_block:
-            return Cell(Resampling(channels, resample=resample), None)
+            return Cell(Resampling(channels, resample=resample, pad_below=self.flags.pad_below), None)
         return Cell(ResBlock(channels, channels, self.flags.embed_dim, resample=resample, style=self.flags), None)
 
     def _make_down(self) -> tuple[nn.ModuleList, list[int]]:

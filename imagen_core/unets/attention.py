@@ -88,13 +88,14 @@ class Attention(nn.Module):
         text_index: int = -1,
         to_self: bool = True,
         norm_groups: int | None = None,
+        norm_eps: float = 1e-5,
         text_norm: bool = False,
     ) -> None:
         super().__init__()
         self.heads = heads
         self.to_self = to_self
         self.text_index = text_index if text_dim is not None else -1
-        self.norm = group_norm(channels, norm_groups)
+        self.norm = group_norm(channels, norm_groups, norm_eps)
         self.query = nn.Linear(channels, (3 if to_self else 1) * inner)  # queries, keys and values in one product
         self.text_norm = group_norm(text_dim, norm_groups) if text_norm else None
         self.text_keys_values = nn.Linear(text_dim, 2 * inner) if text_dim is not None else None

@@ -42,6 +42,7 @@ class BlockStyle:
 
     activation: str = "silu"  # a key of ACTIVATIONS
     norm_groups: int | None = None  # of every norm; None: at most 32, of at least four channels
+    norm_eps: float = 1e-5  # what every norm adds to the variance before it divides
     scale_shift: bool = True  # the time scales and shifts the second norm (ADM); else it is added before it (DDPM)
     joint: bool = False  # one product modulates all blocks and skips are products too; else each block has its layers
     skip_divisor: float = 1.0  # what the sum of a block and its skip is divided by
@@ -90,10 +91,10 @@ class ResBlock(nn.Module):
         self.resample = resample
         self.style = style
         self.told_channels = 2 * c_out if style.scale_shift else c_out
-        self.in_norm = group_norm(c_in, style.norm_groups)
+        self.in_norm = group_norm(c_in, style.norm_groups, style.norm_eps)
         self.in_conv = conv3(c_in, c_out)
         self.scale_shift = None if style.joint else nn.Linear(embed_dim, self.told_channels)
-        self.out_norm = group_norm(c_out, style.norm_groups)
+        self.out_norm = group_norm(c_out, style.norm_groups, style.norm_eps)
         self.out_conv = zeroed(conv3(c_out, c_out))
         self.skip: nn.Module = nn.Identity()
         if c_in != c_out:

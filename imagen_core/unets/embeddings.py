@@ -15,15 +15,18 @@ from torch.nn import functional as F
 from .attention import split_heads
 
 
-def sinusoid(time: Tensor, width: int, *, max_period: float = 10_000.0, as_published: bool = False) -> Tensor:
+def sinusoid(
+    time: Tensor, width: int, *, max_period: float = 10_000.0, as_published: bool = False, freq_shift: int = 0
+) -> Tensor:
     """Sinusoidal embedding of `time` (b,) in 0..1000 as (b, width), in float32: half precision blurs 999 and 1000.
 
     as_published: angles rounded as OpenAI's and diffusers' code rounds them; 999 times a rounding error can be seen.
+    freq_shift: of that way, 1 where the slowest angle is time / max_period itself (DDPM), not one step before it.
     """
     half = width // 2
     steps = torch.arange(half, device=time.device, dtype=torch.float32)
     slope = -math.log(max_period)
-    powers = slope * steps / half if as_published else steps * (slope / half)
+    powers = slope * steps / (half - freq_shift) if as_published else steps * (slope / half)
     angles = time.float()[:, None] * torch.exp(powers)  # b width/2
     embedding = torch.cat([angles.cos(), angles.sin()], dim=1)  # b width
     return F.pad(embedding, (0, width - 2 * half))
@@ -39,16 +42,19 @@ class ScalarEmbedding(nn.Module):
         *,
         activation: Callable[[Tensor], Tensor] = F.silu,
         as_published: bool = False,
+        freq_shift: int = 0,
     ) -> None:
         super().__init__()
         self.width = width
+        self.freq_shift = freq_shift
         self.activation = activation
         self.as_published = as_published
         self.in_layer = nn.Linear(width, embed_dim)
         self.out_layer = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, value: Tensor) -> Tensor:
-        embedding = sinusoid(value, self.width, as_published=self.as_published).to(self.in_layer.weight.dtype)
+        embedding = sinusoid(value, self.width, as_published=self.as_published, freq_shift=self.freq_shift)
+        embedding = embedding.to(self.in_layer.weight.dtype)
         return self.out_layer(self.activation(self.in_layer(embedding)))
 
 

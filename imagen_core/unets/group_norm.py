@@ -20,9 +20,11 @@ def norm_groups(channels: int) -> int:
     return next(g for g in range(min(32, max(1, channels // 4)), 0, -1) if channels % g == 0)
 
 
-def group_norm(channels: int, groups: int | None = None) -> nn.GroupNorm:
+def group_norm(channels: int, groups: int | None = None, eps: float = 1e-5) -> nn.GroupNorm:
     """torch's own norm in `norm_groups` groups; in as many as asked for, the one that keeps its digits."""
-    return nn.GroupNorm(norm_groups(channels), channels) if groups is None else GroupNorm(groups, channels)
+    if groups is None:
+        return nn.GroupNorm(norm_groups(channels), channels, eps=eps)
+    return GroupNorm(groups, channels, eps=eps)
 
 
 class GroupNorm(nn.GroupNorm):

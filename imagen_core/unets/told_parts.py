@@ -19,6 +19,7 @@ def scalar_embedding(flags: Flags) -> ScalarEmbedding:
         flags.embed_dim,
         activation=ACTIVATIONS[flags.activation],
         as_published=flags.angles_as_published,
+        freq_shift=flags.freq_shift,
     )
 
 

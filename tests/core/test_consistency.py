@@ -136,8 +136,8 @@ def changed(folder, tmp_path, part, **settings):
 def test_what_is_another_network_or_unknown_is_named(pipeline, tmp_path):
     _, folder = pipeline
     for part, settings, word in (
-        ("unet", {"freq_shift": 1}, "freq_shift is 1"),
-        ("unet", {"norm_eps": 1e-6}, "norm_eps"),
+        ("unet", {"time_embedding_type": "fourier"}, "time_embedding_type is .fourier."),
+        ("unet", {"norm_eps": 0.1}, "norm_eps"),
         ("scheduler", {"sigma_min": 0.01}, "sigma_min is 0.01.*only 0.002"),
         ("scheduler", {"_class_name": "PNDMScheduler"}, "_class_name.*DDPMScheduler"),
     ):

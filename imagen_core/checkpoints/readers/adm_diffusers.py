@@ -1,22 +1,27 @@
 """How is a network of ADM's kind read in diffusers' layout, UNet2DModel's, as consistency models are published?
 
-openai/diffusers-cd_imagenet64_l2 and its like (arXiv 2303.01469, MIT); ADM (arXiv 2105.05233) as people convert it. Shapes
-tell the network, config.json how many heads attend, scheduler/scheduler_config.json how pictures were noised.
+openai/diffusers-cd_imagenet64_l2 and its like (arXiv 2303.01469, MIT); ADM (arXiv 2105.05233) as people convert it; and
+DDPM's own (arXiv 2006.11239): google/ddpm-cifar10-32, -celebahq-256, -ema-church-256 and their like (Apache 2.0). Shapes
+tell the network, config.json how many heads attend, scheduler_config.json how pictures were noised.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
+
+from torch import nn
 
 from ..._settings_file import read_settings
 from ...predictions.consistency import SIGMA_DATA, SIGMA_MIN
 from ...unets.adm import ADMConfig
 from ..adm_keys import trunk_map
 from ..adm_shapes import levels_of
+from ..ddpm_keys import as_ddpm, modern_shapes, with_constant_variance
 from ..diffusers_scheduler import read_scheduler, scheduler_file
+from ..key_map import KeyMap
 from ..openai_flags import told_flags
 from ..stage_spec import StageSpec
 from ..stored import Stored, settings_of_folder
@@ -44,15 +49,15 @@ OTHERS = (
 FIXED: dict[str, tuple[Any, ...]] = {
     "center_input_sample": (False,),
     "time_embedding_type": ("positional",),
-    "flip_sin_to_cos": (True,),
-    "freq_shift": (0,),
+    "flip_sin_to_cos": (True, False),
+    "freq_shift": (0, 1),
     "mid_block_type": ("UNetMidBlock2D",),
     "mid_block_scale_factor": (1,),
-    "downsample_padding": (1,),
+    "downsample_padding": (1, 0),
     "act_fn": ("silu", "swish"),
     "norm_num_groups": (32,),
     "attn_norm_num_groups": (None, 32),
-    "norm_eps": (1e-5,),
+    "norm_eps": (1e-5, 1e-6),
     "class_embed_type": (None,),
 }
 SCALES = {"sigma_min": SIGMA_MIN, "sigma_data": SIGMA_DATA, "s_noise": 1.0}  # of a consistency model's scheduler
@@ -74,8 +79,16 @@ class ADMDiffusersReader(Reader):
     def read(self, stored: Stored) -> Reading:
         with self.reading(stored):
             told = told_flags(stored.metadata, Flags) | _settings(stored)
-            config = config_from_shapes(stored.shapes, Flags(**{"image_size": 0, **told}), NAMING)
-            return stage_reading(stored, _spec(stored, config, told), partial(trunk_map, naming=NAMING), NAMING)
+            shapes = modern_shapes(stored.shapes)
+            config = config_from_shapes(shapes, Flags(**{"image_size": 0, **told}), NAMING)
+            config = replace(config, **_as_ddpm_has_it(stored))
+            spec = _spec(stored, shapes, config, told)
+
+            def key_map(unet: nn.Module) -> KeyMap:
+                table = as_ddpm(trunk_map(unet, NAMING), stored.shapes, sines_first=_sines_first(stored))
+                return with_constant_variance(table, stored.shapes) if _is_constant(spec, config) else table
+
+            return stage_reading(stored, spec, key_map, NAMING)
 
     def marks(self, folder: Path) -> bool:
         return any(_is_ours(settings_of_folder(place)) for place in (folder / "unet", folder))
@@ -99,10 +112,31 @@ def _settings(stored: Stored) -> dict[str, Any]:
     return flags | ({} if side is None else {"image_size": side[0] if isinstance(side, list) else side})
 
 
-def _spec(stored: Stored, config: ADMConfig, told: Mapping[str, Any]) -> StageSpec:
-    scheduler = scheduler_file(stored)
+def _as_ddpm_has_it(stored: Stored) -> dict[str, Any]:
+    """Settings of the network in which DDPM and ADM differ, and which change no shape."""
+    config = stored.config or {}
+    if config.get("_class_name") != CLASS:
+        return {}
+    below = config.get("downsample_padding", 1) == 0
+    return {"freq_shift": config.get("freq_shift", 0), "norm_eps": config.get("norm_eps", 1e-5), "pad_below": below}
+
+
+def _sines_first(stored: Stored) -> bool:
+    config = stored.config or {}
+    return config.get("_class_name") == CLASS and not config.get("flip_sin_to_cos", True)
+
+
+def _is_constant(spec: StageSpec, config: ADMConfig) -> bool:
+    """Whether the scheduler asks for a variance that this network has no channels for."""
+    return spec.unet_config.out_channels != config.out_channels
+
+
+def _spec(
+    stored: Stored, shapes: Mapping[str, tuple[int, ...]], config: ADMConfig, told: Mapping[str, Any]
+) -> StageSpec:
+    scheduler = scheduler_file(stored) or scheduler_file(stored, ".")  # DDPM's folders are flat
     if scheduler is None:
-        return spec_of(config, Flags(**_as_published(stored, config) | told))
+        return spec_of(config, Flags(**_as_published(stored, shapes, config) | told))
     if "image_size" not in told:
         raise ValueError("config.json has no sample_size, the side of its pictures")
     if read_settings(scheduler).get("_class_name") == CONSISTENCY:
@@ -113,19 +147,20 @@ def _spec(stored: Stored, config: ADMConfig, told: Mapping[str, Any]) -> StageSp
         raise ValueError(
             f"it puts out a variance, and {scheduler} asks for a fixed one: set variance_type to learned_range"
         )
+    constant = facts.variance == "beta"  # fixed_large: channels of a constant variance, of which no sampler knows
     return StageSpec(
         stage=f"base{told['image_size']}",
-        unet_config=config,
+        unet_config=replace(config, out_channels=2 * config.in_channels) if constant else config,
         schedule_config=facts.schedule,
         prediction_type=facts.prediction_type,
-        learned_variance=learned,
+        learned_variance=learned or constant,
         defaults={"steps": 250, "sampler": "ddpm", "guidance_scale": 1.0} | facts.defaults,
     )
 
 
-def _as_published(stored: Stored, config: ADMConfig) -> dict[str, Any]:
+def _as_published(stored: Stored, shapes: Mapping[str, tuple[int, ...]], config: ADMConfig) -> dict[str, Any]:
     """The flags of the published network with these levels. Of those without a variance: OpenAI's consistency models."""
-    levels = levels_of(stored.shapes, NAMING)
+    levels = levels_of(shapes, NAMING)
     attending = tuple(index for index, level in enumerate(levels) if level.attends)
     known = PUBLISHED.get((tuple(level.channels for level in levels), attending, 1))
     if known is not None:
