@@ -114,6 +114,19 @@ def things64_plan(text_dim: int) -> StagePlan:
     )
 
 
+def inpaint_plan(text_dim: int) -> StagePlan:
+    """things64 that is shown what stays of a picture, and where: begun from things64, at half its rates."""
+    plan = things64_plan(text_dim)
+    return dataclasses.replace(
+        plan,
+        file="things64_inpaint",
+        pictures="things64_wide",
+        held_out="things64_wide_held_out",
+        unet=dataclasses.replace(plan.unet, repaints=True),
+        optim=dataclasses.replace(plan.optim, muon_lr=0.005, adamw_lr=4e-4),
+    )
+
+
 def sr256_plan() -> StagePlan:
     """64 -> 256 px, trained on 64 px crops; adds to the bilinearly grown picture; reads no text."""
     return StagePlan(

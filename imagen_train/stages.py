@@ -13,6 +13,7 @@ from imagen_core import load_checkpoint, load_text_encoder, save_checkpoint
 from imagen_core.unets import build_unet
 
 from .data import PictureCache
+from .inpainting import InpaintTask, with_wider_stems
 from .loop import RunState, TrainResult, load_state, train
 from .options import TrainOptions
 from .parallel import rank
@@ -31,7 +32,8 @@ def start_network(plan: StagePlan, options: TrainOptions) -> tuple[nn.Module, Ru
     if options.from_weights is None:
         return network, RunState()
     known, spec = load_checkpoint(options.from_weights, expected_stage=plan.stage)
-    weights, wanted = known.state_dict(), network.state_dict()
+    wanted = network.state_dict()
+    weights = with_wider_stems(known.state_dict(), wanted, plan.unet)
     foreign = [key for key, value in weights.items() if key not in wanted or wanted[key].shape != value.shape]
     if foreign:
         raise ValueError(f"{options.from_weights} holds another network than this stage's plan: {spec.unet_config}")
@@ -74,7 +76,8 @@ def task_of(plan: StagePlan, options: TrainOptions) -> BaseTask | SuperResolutio
     """What a plan's network learns: to enlarge, or to draw what the text encoder in the models folder reads."""
     if stage_spec(plan).enlarges:
         return SuperResolutionTask(plan, options)
-    return BaseTask(plan, options, load_text_encoder(options.encoder, device=options.device))
+    task = InpaintTask if "known" in plan.unet.inputs else BaseTask
+    return task(plan, options, load_text_encoder(options.encoder, device=options.device))
 
 
 def train_stage(plan: StagePlan, options: TrainOptions) -> TrainResult:

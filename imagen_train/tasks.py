@@ -169,7 +169,7 @@ class BaseTask(_StageTask):
         x_0 = self._mirrored(self.cache.pictures(indices).to(self.device), generator)
         times, noise = self._time_and_noise(x_0.shape, generator, progress)
         cond = model.encode_text(_to(self.texts.of(indices, dropped), self.device))
-        cond = self._self_conditioned(model, x_0, cond, times, noise, generator)
+        cond = self._shown_besides(model, x_0, cond, times, noise, generator)
         if self.plan.route:
             model.routed = self.plan.route if progress < self.plan.route_until else 0.0
         if self.teaching is None or progress >= self.plan.teach_until:
@@ -178,10 +178,13 @@ class BaseTask(_StageTask):
             loss = self._loss(model, x_0, cond, times, noise, weight)
         return loss + self.plan.teach_weight * self.teaching.distance(x_0)
 
-    def _self_conditioned(
+    def _shown_besides(
         self, model: nn.Module, x_0: Tensor, cond: Signals, times: Tensor, noise: Tensor, generator: torch.Generator
     ) -> Signals:
-        """For a network that is told of its own estimate, half of the batches with what a first pass makes of x_t."""
+        """`cond` with what the stem sees of the batch besides x_t.
+
+        For a network that is told of its own estimate, in half of the batches what a first pass makes of x_t.
+        """
         if "estimate" not in self.plan.unet.inputs or torch.rand((), generator=generator) < 0.5:
             return cond
         found = estimate(
@@ -217,6 +220,10 @@ class BaseTask(_StageTask):
         )
         return Preview(picture=grid(drawn, columns=6, scale=2), figures=self._errors(model))
 
+    def _shown_of(self, x_0: Tensor) -> Signals:
+        """What the stem sees besides of the held-out pictures whose errors are taken."""
+        return Signals()
+
     def _errors(self, model: nn.Module, count: int = 64) -> dict[str, float]:
         """Mean squared x_0 error on held-out pictures at t = .9, .6, .3, same noise every time; nothing without them."""
         if self.held_out is None:
@@ -226,7 +233,7 @@ class BaseTask(_StageTask):
         x_0 = self.held_out.pictures(rows).to(self.device)
         noise = torch.randn(x_0.shape, generator=generator).to(self.device)
         text = _to(self.texts.encoder.encode([self.held_out.captions[i] for i in rows]), self.device)
-        cond = model.encode_text(text)
+        cond = model.encode_text(text) + self._shown_of(x_0)
         plan, errors = self.plan, {}
         for t in (0.9, 0.6, 0.3):
             times = torch.full((len(rows),), t, device=self.device)

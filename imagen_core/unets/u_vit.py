@@ -40,10 +40,20 @@ class UViTConfig(UNetConfig):
     # The stem also sees the x_0 that the network believed in at the step before (Bit Diffusion, arXiv 2208.04202, section
     # 3.2), cut to [-1, 1]; zeros where there was none.
     self_conditioning: bool = False
+    repaints: bool = (
+        False  # the stem also sees what stays of a picture, and where (GLIDE, arXiv 2112.10741, section 3.2)
+    )
+
+    def __post_init__(self) -> None:
+        if self.repaints and self.self_conditioning:
+            raise ValueError(
+                "a network that repaints is not told of its own estimate as well: leave out one of the two"
+            )
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return super().inputs + (("estimate",) if self.self_conditioning else ())
+        shown = ("known", "mask") if self.repaints else ()
+        return super().inputs + shown + (("estimate",) if self.self_conditioning else ())
 
     @property
     def stem_channels(self) -> int:
@@ -178,6 +188,8 @@ class UViT(PatchedUNet):
 
     def _entering(self, x_t: Tensor, time: Tensor, told: Signals) -> tuple[Tensor, Tensor]:
         x, embedding = super()._entering(x_t, time, told)
+        if self.config.repaints:
+            return torch.cat([x, self._low_res(x, told)], dim=1), embedding
         if not self.config.self_conditioning:
             return x, embedding
         before = torch.zeros_like(x) if told.pixels is None else self._low_res(x, told).clamp(-1.0, 1.0)
