@@ -7,6 +7,8 @@ Text-to-image in four calls: `load_text_encoder`, `load_stage`, `encode_prompt`,
 from ._discovery import settings_of
 from ._walk import find_files
 from .adapters import ADAPTERS, COMBINE, LINEAR, WEIGHT_TYPES, build_adapter
+from .autoencoders.loading import find_vaes, load_vae
+from .autoencoders.tiny import LATENT_FORMS, PixelSpace, TinyVAE
 from .checkpoints.adapter_files import LoadedAdapter, find_adapters, load_adapter
 from .checkpoints.conversion import convert_weights
 from .checkpoints.formats import find_stages, is_stage_checkpoint, load_checkpoint, read_spec, trained_in_half
@@ -37,6 +39,7 @@ from .predictions import prediction_of
 from .priors.prior import Prior, find_priors, load_prior, sample_prior
 from .progress import CURVES, in_interval, progress_at
 from .prompts import PicturedPrompt, Prompt, TypedPrompt, encode_prompt, typed_prompt
+from .round_trip import heat_map, matching_aug_level, measure_round_trip, round_trip_report
 from .samplers import MOVED, RESPACINGS, SAMPLERS, SPACINGS, STRIDES
 from .sampling import low_res_conditioning, sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
@@ -62,6 +65,7 @@ __all__ = [
     "FITS",
     "GUIDANCE",
     "HINTS",
+    "LATENT_FORMS",
     "LINEAR",
     "MOVED",
     "MIXINGS",
@@ -88,6 +92,7 @@ __all__ = [
     "LoadedAdapter",
     "LoraSettings",
     "PicturedPrompt",
+    "PixelSpace",
     "Prior",
     "Prompt",
     "Schedule",
@@ -99,6 +104,7 @@ __all__ = [
     "T5TextEncoder",
     "TextEmbeds",
     "Tiling",
+    "TinyVAE",
     "TypedPrompt",
     "build_adapter",
     "build_unet",
@@ -115,10 +121,12 @@ __all__ = [
     "find_priors",
     "find_stages",
     "find_text_encoders",
+    "find_vaes",
     "fingerprint",
     "fit",
     "fit_lora",
     "image_embeds",
+    "heat_map",
     "in_interval",
     "inspect_checkpoint",
     "interpolate",
@@ -133,10 +141,13 @@ __all__ = [
     "load_prior",
     "load_stage",
     "load_text_encoder",
+    "load_vae",
     "low_res_conditioning",
     "make_guidance",
     "make_thresholding",
     "mapped",
+    "matching_aug_level",
+    "measure_round_trip",
     "movable_weights",
     "moved_by_texts",
     "part_of",
@@ -148,6 +159,7 @@ __all__ = [
     "rescale_guidance",
     "resize",
     "resize_longest_side",
+    "round_trip_report",
     "sample_base",
     "sample_prior",
     "save_adapter",

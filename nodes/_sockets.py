@@ -20,4 +20,5 @@ CLIP_VISION_OUTPUT = (
 )
 HOST_CONTROL_NET = "CONTROL_NET"  # the host's own: what its Apply ControlNet takes (ComfyUI only)
 CONDITIONING = "CONDITIONING"  # the host's own: what the prompt says (ComfyUI only)
-LATENT = "LATENT"  # the host's own: {"samples": (b c h w)}; of our stages, pixels in -1..1 (ComfyUI only)
+LATENT = "LATENT"  # the host's own: {"samples": (b c h w)}; of our own models in ComfyUI, pixels in -1..1
+VAE = "VAE"  # the host's own, or one of our tiny ones with its two calls (_host.PictureVAE)

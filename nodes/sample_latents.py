@@ -7,18 +7,19 @@ SIDE_TIP = "Of the picture, in pixels: eight for each latent. 0: as the stage wa
 
 
 class ImagenSampleLatents:
-    NEEDS_COMFYUI = True
     DISPLAY_NAME = "Imagen Sample Latents"
     DESCRIPTION = (
-        "Draws with a stage whose pictures are latents of Stable Diffusion's VAE, such as DiT. Connect VAE Decode with that "
-        "VAE to see them; Imagen Super Resolution then refines the pixels."
+        "Draws with a stage whose pictures are latents of Stable Diffusion's VAE, such as DiT. Connect Imagen Latent "
+        "To Image, or VAE Decode, with that VAE to see them; Imagen Super Resolution then refines the pixels."
     )
     CATEGORY = "imagen/sampling"
     SEARCH_ALIASES = ["ksampler", "dit", "latent diffusion", "class conditioning"]
     FUNCTION = "sample"
     RETURN_TYPES = (_sockets.LATENT,)
     RETURN_NAMES = ("latents",)
-    OUTPUT_TOOLTIPS = ("For VAE Decode, with Stable Diffusion 1's VAE (sd-vae-ft-mse or -ema).",)
+    OUTPUT_TOOLTIPS = (
+        "For Imagen Latent To Image or VAE Decode, with Stable Diffusion 1's VAE (sd-vae-ft-mse or -ema).",
+    )
 
     @classmethod
     def INPUT_TYPES(cls):

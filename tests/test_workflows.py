@@ -183,15 +183,22 @@ QUICK = {
 }  # fmt: skip
 
 
-NEED_COMFYUI = ("deepfloyd_if_1024_sdx4", "imagen_native_ksampler", "imagen_to_latent_1024", "threshold_any_model")
+NEED_COMFYUI = (
+    "deepfloyd_if_1024_sdx4",
+    "imagen_native_ksampler",
+    "imagen_to_latent_1024",
+    "latent_to_pixels_1024",
+    "threshold_any_model",
+)
 NEED_WEIGHTS = ("deepfloyd_if_256", "deepfloyd_if_1024", "deepfloyd_if_img2img", "deepfloyd_if_inpaint")
 NEED_CONTROL = ("edges_to_picture_1024", "palette_and_edges")
 NEED_ADM = ("adm_classifier_guided", "adm_classifier_scales")
+NEED_VAE = ("vae_loss",)
 NEED_CLIP = ("clip_best_of_four",)
 NEED_GLIDE = ("glide_256", "glide_inpaint", "glide_guidance_compared")  # test_workflows_glide.py
 NEED_KARLO = ("karlo_256",)  # test_workflows_karlo.py
 LEARNS = ("teach_a_thing",)  # writes a file
-NEED_FILES = NEED_WEIGHTS + NEED_CONTROL + NEED_ADM + NEED_CLIP + NEED_GLIDE + NEED_KARLO + LEARNS
+NEED_FILES = NEED_WEIGHTS + NEED_CONTROL + NEED_ADM + NEED_VAE + NEED_CLIP + NEED_GLIDE + NEED_KARLO + LEARNS
 RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_FILES]
 
 
@@ -232,6 +239,18 @@ def test_a_graph_of_adm_names_both_files_that_are_not_here(name, imagen):
 def test_a_graph_whose_clip_is_not_here_names_node_and_folder(name, imagen):
     code, _, said = imagen("run", name)
     assert code == 2 and "Load CLIP" in said and "clip-vit-large-patch14" in said
+
+
+@pytest.mark.parametrize("name", NEED_VAE)
+def test_a_graph_whose_vae_is_not_here_names_node_and_folder(name, imagen):
+    code, _, said = imagen("run", name)
+    assert code == 2 and "Load VAE" in said and "taesd" in said
+
+
+def test_the_meter_runs_on_the_vae_that_loses_nothing(imagen):
+    quick = ["Load VAE.vae=pixel_space", "Super resolution 1024.factor=1", "Super resolution 1024.steps=1"]
+    lost, drawn = drawn_by(imagen, "vae_loss", *quick)
+    assert not np.array(Image.open(lost).convert("RGB")).any() and Image.open(drawn).size == (256, 256)
 
 
 def test_with_a_clip_one_of_four_drafts_is_kept_and_enlarged(imagen, tmp_path, monkeypatch):

@@ -33,6 +33,11 @@ def is_widget(spec: list) -> bool:
     return (isinstance(spec[0], list) or spec[0] in WIDGETS) and not options_of(spec).get("forceInput")
 
 
+def is_output(value: object) -> bool:
+    """Whether an input is given another node's output, which a widget may be too, and no value."""
+    return isinstance(value, tuple)
+
+
 def options_of(spec: list) -> dict:
     return spec[1] if len(spec) > 1 else {}
 
@@ -118,7 +123,8 @@ class Graph:
         if is_widget(spec):
             options = options_of(spec)
             node["inputs"].append({**slot, "widget": {"name": name}})
-            node["widgets_values"].append(inputs.get(name, default_of(spec)))
+            value = inputs.get(name)
+            node["widgets_values"].append(default_of(spec) if value is None or is_output(value) else value)
             if options.get("control_after_generate"):
                 node["widgets_values"].append(self.after_run)
             if options.get("image_upload"):
@@ -129,7 +135,7 @@ class Graph:
     def _link(self, node: dict, inputs: dict) -> None:
         for target_slot, slot in enumerate(node["inputs"]):
             source = inputs.get(slot["name"])
-            if "widget" in slot or source is None:
+            if not is_output(source):
                 continue
             origin, origin_slot = source
             link = [len(self.links) + 1, origin["id"], origin_slot, node["id"], target_slot, slot["type"]]

@@ -12,7 +12,7 @@ from drawings import SIDE, corgi, fox, glass_ball, kangaroo, render, toy_fox, wa
 from drawings_karlo import teddy
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
-from imagen_core import HINTS
+from imagen_core import HINTS, heat_map, measure_round_trip
 
 INPUT = Path(__file__).resolve().parent.parent / "input"
 STICKERS = INPUT.parent / "docs" / "stickers.csv"
@@ -270,6 +270,18 @@ def hinted(kind: str, picture: Image.Image, side: int = 64) -> Image.Image:
     return fitted(Image.fromarray(pixels), *picture.size)
 
 
+def lost_in_a_vae() -> Image.Image:
+    """A picture, what a quarter of its pixels leave of it, and where that differs: as a VAE's map shows it."""
+    picture = drawn(fox())
+    before, after = (
+        torch.from_numpy(np.asarray(x, np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
+        for x in (picture, picture.resize((SIDE // 4, SIDE // 4), Image.Resampling.BOX).resize((SIDE, SIDE)))
+    )
+    heat = heat_map(measure_round_trip(before, after).error, 0.2)[0]
+    shown = Image.fromarray(((heat + 1) * 127.5).round().byte().permute(1, 2, 0).numpy())
+    return bands(picture, shown)
+
+
 PROMPT = "a 3D emoji of a red fox on a pink background"
 LESS = "Super resolution 4096.factor=2"  # 2048 pixels are more than a thumbnail shows
 COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
@@ -299,6 +311,8 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
         opened(INPUT / "example.png"),
         lean=26,
     ),
+    "vae_loss": lambda run: lost_in_a_vae(),
+    "latent_to_pixels_1024": lambda run: magnified(shrunk(drawn(fox()), 96), drawn(fox()), 240, 200),
     "karlo_256": lambda run: framed(drawn(teddy()), shrunk(drawn(teddy()), 64), side=84),
     "adm_classifier_guided": lambda run: noisy(drawn(fox())),
     "adm_classifier_scales": scales,

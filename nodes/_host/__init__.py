@@ -10,6 +10,7 @@ from .files import (
     LORA_KINDS,
     TEXT_KINDS,
     UNET_KINDS,
+    VAE_KINDS,
     clip_names,
     control_names,
     fingerprint,
@@ -20,11 +21,13 @@ from .files import (
     stage_names,
     text_encoder_names,
     tokenizer_places,
+    vae_names,
 )
 from .input_pictures import load_picture, picture_fingerprint, picture_names, problem_with_picture
 from .memory import computing, device, load_device, loaded, managed, unet_dtype
 from .pictures import empty_latent, image_from_core, image_from_latent, image_to_core, latent_from_image, mask_to_core
 from .progress import layer_reporter, step_reporter, training_reporter
+from .vae import PictureVAE, decoded, round_trip
 from .which import IN_COMFYUI, throw_if_interrupted
 
 __all__ = [
@@ -32,11 +35,14 @@ __all__ = [
     "CONTROL_KINDS",
     "IN_COMFYUI",
     "LORA_KINDS",
+    "PictureVAE",
     "TEXT_KINDS",
     "UNET_KINDS",
+    "VAE_KINDS",
     "clip_names",
     "computing",
     "control_names",
+    "decoded",
     "device",
     "empty_latent",
     "fingerprint",
@@ -58,6 +64,7 @@ __all__ = [
     "picture_fingerprint",
     "picture_names",
     "problem_with_picture",
+    "round_trip",
     "stage_names",
     "step_reporter",
     "text_encoder_names",
@@ -66,4 +73,5 @@ __all__ = [
     "tokenizer_places",
     "training_reporter",
     "unet_dtype",
+    "vae_names",
 ]

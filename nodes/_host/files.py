@@ -25,6 +25,7 @@ TEXT_KINDS = ("text_encoders", "diffusers")
 CONTROL_KINDS = ("controlnet",)
 LORA_KINDS = ("loras",)
 FILE_NAME = re.compile(r"[\w][\w .-]{0,99}")  # of a file that a node writes: no folders, nothing hidden
+VAE_KINDS = ("vae_approx", "vae")
 CLIP_KINDS = ("clip_vision", "text_encoders", "diffusers")
 
 
@@ -73,6 +74,11 @@ def new_lora_path(name: str) -> Path:
 def clip_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
     """Names, as `stage_names` gives them, of what `find` finds in each folder for CLIPs."""
     return _names_found(find, CLIP_KINDS)
+
+
+def vae_names(find: Callable[[Path], Iterable[Path]]) -> list[str]:
+    """Names, as `stage_names` gives them, of what `find` finds in each folder for VAEs."""
+    return _names_found(find, VAE_KINDS)
 
 
 def tokenizer_places() -> list[Path]:

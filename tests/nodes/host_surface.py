@@ -63,6 +63,7 @@ ATTRIBUTES = {
     "comfy.ops.disable_weight_init": dict.fromkeys(("Linear", "Conv2d", "GroupNorm", "LayerNorm", "Embedding")),
     "comfy.patcher_extension.WrapperExecutor": {"execute": ()},
     "comfy.sd.CLIP": {"load_model": ()},
+    "comfy.sd.VAE": {"decode": (), "encode": ()},
     "comfy.sd1_clip.SDClipModel": {"encode": (), "reset_clip_options": ()},
     "comfy.utils.ProgressBar": {"update_absolute": ()},
     "nodes.LoadImage": {"FUNCTION": None, "INPUT_TYPES": (), "IS_CHANGED": ("image",), "VALIDATE_INPUTS": ("image",)},

@@ -5,6 +5,7 @@ import latent_preview
 import pytest
 import torch
 from comfy.cli_args import LatentPreviewMethod, args
+from comfy_extras.nodes_chroma_radiance import EmptyChromaRadianceLatentImage
 from safetensors.torch import save_file
 
 SCHEDULES = {
@@ -308,6 +309,8 @@ def test_the_hosts_empty_latent_and_pixel_vae_fit_too(run, sample, make_stage, p
         empty = run("EmptyLatentImage", width=16, height=16)[0]
     theirs = sample(*model, latent=empty)
     assert torch.equal(theirs, ours)
+    radiance = EmptyChromaRadianceLatentImage.execute(width=16, height=16, batch_size=1).result[0]
+    assert torch.equal(sample(*model, latent=radiance), ours)
     vae = nodes.VAELoader().load_vae("pixel_space")[0]
     decoded = nodes.VAEDecode().decode(vae, {"samples": ours})[0]
     torch.testing.assert_close(decoded, run("ImagenPixelsToImage", pixels={"samples": ours})[0])
