@@ -16,7 +16,7 @@ from torch import Tensor
 from ..batching import InParts
 from ..checkpoints.formats import find_checkpoints, load_any
 from ..checkpoints.readers.karlo_prior import PriorSpec
-from ..conditioning import Signals, TextEmbeds, repeated
+from ..conditioning import Signals, TextEmbeds, mapped, repeated
 from ..denoiser import Denoiser
 from ..draw import Draw
 from ..guidance.classifier_free import ClassifierFreeGuidance
@@ -112,9 +112,17 @@ def sample_prior(prior: Prior, prompt: Asked, draw: Draw, *, candidates: int = 1
     draw = draw.or_else(steps=STEPS, guidance=ClassifierFreeGuidance(scale=SCALE), spacing=_spacing(draw))
     seeds = [seed + NEXT_CANDIDATE * each for each in range(candidates) for seed in draw.seeds]
     prompt = prior.read(prompt)
-    drawn = _drawn(prior, prompt, replace(draw, seeds=seeds)).unflatten(0, (candidates, -1))  # candidates b e
+    each = replace(prompt, text=_for_all(prompt.text, candidates), negative=_for_all(prompt.negative, candidates))
+    drawn = _drawn(prior, each, replace(draw, seeds=seeds)).unflatten(0, (candidates, -1))  # candidates b e
     fit = (drawn * prompt.text.pooled.to(drawn)).sum(-1)  # candidates b
     return drawn[fit.argmax(0), torch.arange(drawn.shape[1])]
+
+
+def _for_all(text: TextEmbeds | None, candidates: int) -> TextEmbeds | None:
+    """Prompts, one a picture, as often as there are candidates; one prompt alone serves them all."""
+    if text is None or len(text.embeds) == 1:
+        return text
+    return mapped(lambda tensor: tensor.repeat(candidates, *[1] * (tensor.ndim - 1)), text)
 
 
 def _spacing(draw: Draw) -> str:
