@@ -34,9 +34,9 @@ from .prior import prompt_of, read_ids
 from .stickers import backdrops
 from .stickers.captions import unnamed_caption, write_caption
 from .stickers.colors import COLORS
-from .stickers.evaluate import ASKED, Asked, share
+from .stickers.evaluate import ASKED, share
 from .stickers.judge import TEST_SEED
-from .stickers.nearest import UNSIZED, judged, other_colors, other_things, rank
+from .stickers.nearest import UNSIZED, judged_each
 from .stickers.pictures import Library, open_library, paint
 from .stickers.scene import STYLES, Scene, SceneSampler
 
@@ -105,45 +105,42 @@ class Decoder:
     def embeds(self, scenes: Sequence[Scene]) -> Tensor:
         return image_embeds(self.clip, self.seen(scenes))
 
-    def judged(self, pictures: Tensor, scenes: list[Scene]) -> dict[str, Figure]:
-        return judged(pictures, Asked([], scenes), self.library, self.library.available(self.tier))
+    def judged(self, sets: dict[str, Tensor], scenes: Sequence[Scene]) -> dict[str, dict[str, Figure]]:
+        """Of pictures (b 3 h w) of the scenes, by name, how often the nearest of all renders is the right one."""
+        things = self.library.available(self.tier)
+        found = judged_each(list(sets.values()), scenes, self.library, things)
+        return dict(zip(sets, found, strict=True))
 
     def noise(self, seeds: Sequence[int]) -> Tensor:
         side = self.stage.spec.native_side
         return BatchNoise(seeds)((3, side, side))
 
 
-def reconstructed(decoder: Decoder, scenes: list[Scene]) -> dict[str, object]:
-    """From the embedding alone, and from the picture, both without words: does it show the same again?"""
+def reconstructed(decoder: Decoder, scenes: list[Scene]) -> dict[str, Tensor]:
+    """From the embedding alone and from the picture, both without words; from other noise; from a straying embedding."""
     embeds = decoder.embeds(scenes)
     return {
-        "from_embedding": decoder.judged(decoder.drawn(embeds), scenes),
-        "from_picture": decoder.judged(decoder.drawn(decoder.seen(scenes)), scenes),
+        "from_embedding": decoder.drawn(embeds),
+        "from_picture": decoder.drawn(decoder.seen(scenes)),
+        "other_seed": decoder.drawn(embeds, seed=10_000),
+        f"stray_{STRAY}": decoder.drawn(noised(embeds, STRAY, 0)),
     }
 
 
-def beside_words(decoder: Decoder, scenes: list[Scene]) -> dict[str, object]:
+def beside_words(decoder: Decoder, scenes: list[Scene]) -> dict[str, Tensor]:
     """A reference of the same thing and colour in another style before another backdrop; words say all but the thing."""
     rng = Random(f"words {TEST_SEED}")
     references = decoder.seen([reference_of(scene, rng) for scene in scenes])
     texts = [unnamed_caption(scene.style, len(scene.placed), scene.backdrop, rng) for scene in scenes]
-    return {
-        "with_reference": decoder.judged(decoder.drawn(references, texts), scenes),
-        "words_alone": decoder.judged(decoder.drawn(None, texts), scenes),
-    }
+    return {"words_and_reference": decoder.drawn(references, texts), "words_alone": decoder.drawn(None, texts)}
 
 
-def varied(decoder: Decoder, scenes: list[Scene]) -> dict[str, object]:
-    """Other noise to draw from, and an embedding that strays: what is kept, and how far apart pixels are (of 2)."""
-    embeds = decoder.embeds(scenes)
-    first, other = decoder.drawn(embeds), decoder.drawn(embeds, seed=10_000)
-    stray = decoder.drawn(noised(embeds, STRAY, 0))
-    apart = {"seed": (first - other), "stray": (first - stray)}
-    return {
-        "other_seed": decoder.judged(other, scenes),
-        f"stray_{STRAY}": decoder.judged(stray, scenes),
-        **{f"apart_by_{name}": each.abs().mean().item() for name, each in apart.items()},
-    }
+def drawn_again(decoder: Decoder, scenes: list[Scene]) -> dict[str, object]:
+    """What of the scenes is kept, and how far apart pixels of two variations are (of 2)."""
+    sets = reconstructed(decoder, scenes)
+    plain = sets["from_embedding"]
+    apart = {name: (plain - each).abs().mean().item() for name, each in sets.items() if each is not plain}
+    return {**decoder.judged(sets | beside_words(decoder, scenes), scenes), "apart_from_from_embedding": apart}
 
 
 def interpolated(decoder: Decoder, scenes: list[Scene]) -> dict[str, object]:
@@ -171,13 +168,11 @@ def recolored(decoder: Decoder, scenes: list[Scene]) -> dict[str, object]:
     rng = Random(f"recolored {TEST_SEED}")
     scenes = [scene for scene in scenes if scene.placed[0].color and scene.layout == "one"]
     wanted = [_in_color(scene, _other_color(scene, rng)) for scene in scenes]
-    texts = [_texts(decoder, each) for each in (wanted, scenes)]
-    embeds, found = decoder.embeds(scenes), {"unmoved": _kept(decoder, decoder.drawn(decoder.embeds(scenes)), wanted)}
-    for t in MOVES:
-        drawn = decoder.drawn(moved_by_texts(embeds, *texts, t))
-        found[f"moved_{t}"] = _kept(decoder, drawn, wanted)
-    found["embedding_of_the_wanted"] = _kept(decoder, decoder.drawn(decoder.embeds(wanted)), wanted)
-    return found
+    texts, embeds = [_texts(decoder, each) for each in (wanted, scenes)], decoder.embeds(scenes)
+    sets = {"unmoved": decoder.drawn(embeds)}
+    sets |= {f"moved_{t}": decoder.drawn(moved_by_texts(embeds, *texts, t)) for t in MOVES}
+    sets["embedding_of_the_wanted"] = decoder.drawn(decoder.embeds(wanted))
+    return decoder.judged(sets, wanted)
 
 
 def _other_color(scene: Scene, rng: Random) -> str:
@@ -194,16 +189,6 @@ def _texts(decoder: Decoder, scenes: list[Scene]) -> object:
     return read_ids(decoder.clip, decoder.clip.token_ids(texts))
 
 
-def _kept(decoder: Decoder, pictures: Tensor, scenes: list[Scene]) -> dict[str, Figure]:
-    """Whether the colour wanted, and in it the thing, is the nearest."""
-    pairs, library = list(zip(pictures, scenes, strict=True)), decoder.library
-    things = library.available(decoder.tier)
-    return {
-        "color": share([rank(picture, scene, other_colors(scene), library) == 0 for picture, scene in pairs]),
-        "thing": share([rank(picture, scene, other_things(scene, things), library) == 0 for picture, scene in pairs]),
-    }
-
-
 def from_captions(decoder: Decoder, prior: Prior, count: int, *, held_out: bool) -> dict[str, object]:
     """A prior's embeddings, the pictures' own, and the base's own words: what is drawn of the same captions?"""
     scenes, rng = scenes_of(decoder.library, count, decoder.tier, held_out=held_out), Random(f"captions {held_out}")
@@ -211,12 +196,12 @@ def from_captions(decoder: Decoder, prior: Prior, count: int, *, held_out: bool)
     prompt = prompt_of(decoder.clip, decoder.clip.token_ids(captions))
     draw = SamplingSettings(steps=25, guidance_scale=4.0, sampler="ddpm").draw(range(count))
     embeds, true = sample_prior(prior, prompt, draw, candidates=2), decoder.embeds(scenes)
+    sets = {"prior": decoder.drawn(embeds), "true_embedding": decoder.drawn(true)}
+    sets["base_text"] = decoder.drawn(None, captions)
     near = {"prior": embeds, "text": prompt.text.pooled.cpu()}
     return {
         **{f"cosine_of_{name}": F.cosine_similarity(each, true).mean().item() for name, each in near.items()},
-        "prior": decoder.judged(decoder.drawn(embeds), scenes),
-        "true_embedding": decoder.judged(decoder.drawn(true), scenes),
-        "text_alone": decoder.judged(decoder.drawn(None, captions), scenes),
+        **decoder.judged(sets, scenes),
     }
 
 
@@ -256,7 +241,7 @@ def evaluate_unclip(
     )
     scenes = scenes_of(decoder.library, count, tier)
     figures: dict[str, object] = {
-        part.__name__: part(decoder, scenes) for part in (reconstructed, beside_words, varied, interpolated, recolored)
+        part.__name__: part(decoder, scenes) for part in (drawn_again, interpolated, recolored)
     }
     if prior is not None:
         loaded = load_prior(prior, device=device)

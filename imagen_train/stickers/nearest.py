@@ -178,6 +178,22 @@ def judged(pictures: Tensor, wanted: Asked, library: Library, things: list[int])
     return {name: share(right) for name, right in sorted(found.items())}
 
 
+def judged_each(
+    sets: Sequence[Tensor], scenes: Sequence[Scene], library: Library, things: list[int]
+) -> list[dict[str, Figure]]:
+    """thing, color, style, backdrop, count, each a share, of several sets of pictures (b 3 h w) of the same scenes.
+
+    None of the scenes is a pair. What might have been asked for is rendered once for all sets.
+    """
+    notes: list[dict[str, list[bool]]] = [{} for _ in sets]
+    for i, scene in enumerate(scenes):
+        pictures = torch.stack([each[i] for each in sets])
+        for name, others in _aspects(scene, things).items():
+            for note, place in zip(notes, _ranks(pictures, scene, others(), library), strict=True):
+                note.setdefault(name, []).append(place == 0)
+    return [{name: share(right) for name, right in sorted(note.items())} for note in notes]
+
+
 def evaluate_nearest(
     base: Path,
     models_dir: Path,
