@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import default_models_dir, file_there, folder, folder_there
+from .options import default_models_dir, default_state_root, file_there, folder, folder_there
 
 if TYPE_CHECKING:
     from .raters.comparison import Contender
@@ -77,10 +77,19 @@ def _add_distance(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_clip_score(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("clip", help="CLIP score of a folder of pictures with captions")
+    command = commands.add_parser(
+        "clip", help="CLIP score of a folder of pictures with captions, or how good imagen-mini's CLIP is"
+    )
     add = command.add_argument
-    add("place", type=folder, help="pictures with captions, as `imagen data check` takes them")
-    add("--clip", type=folder, required=True, help="a whole CLIP: folder or .safetensors")
+    add(
+        "place",
+        type=folder,
+        nargs="?",
+        help="pictures with captions, as `imagen data check` takes them; without: 1,000 fresh pictures of things, among"
+        " which each caption is looked for, and pairs with something exchanged (needs `imagen data stickers`)",
+    )
+    add("--clip", type=folder, default=default_models_dir() / "clip", help="a whole CLIP (default: imagen-mini's)")
+    add("--cache-dir", type=folder, help="where rendered pictures are kept between runs")
     add("--caption", metavar="COLUMN", help="the column of captions (default: caption, text, prompt, ...)")
     add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
@@ -184,9 +193,13 @@ def _distance(args: argparse.Namespace) -> int:
 
 
 def _clip_score(args: argparse.Namespace) -> int:
+    from .mini_clip import evaluate_clip
     from .picture_folders import clip_score
 
     _threads(args)
+    if args.place is None:
+        print(json.dumps(evaluate_clip(args.clip, args.cache_dir or default_state_root() / "cache"), indent=1))
+        return 0
     print(json.dumps(clip_score(args.place, args.clip, caption=args.caption, device=args.device), indent=1))
     return 0
 

@@ -3,12 +3,15 @@
 from ..imagen_core import CLIP_ACTIVATIONS, find_clips, load_clip
 from . import _host, _sockets
 
+DEFAULT = "imagen-mini/clip"
+
 
 class ImagenLoadCLIP:
     DISPLAY_NAME = "Imagen Load CLIP"
     DESCRIPTION = (
-        "Loads a CLIP with both towers, for Imagen CLIP Score and Imagen CLIP Guidance: a transformers folder (such as "
-        "openai/clip-vit-large-patch14), an OpenCLIP folder, or one .safetensors. Not the CLIP of ComfyUI's own loaders, "
+        "Loads a CLIP with both towers, for Imagen CLIP Score and Imagen CLIP Guidance: imagen-mini's own, which knows the "
+        "things that things64 draws and nothing else, or a transformers folder (such as openai/clip-vit-large-patch14), an "
+        "OpenCLIP folder, or one .safetensors. Not the CLIP of ComfyUI's own loaders, "
         "which holds the text tower alone."
     )
     CATEGORY = "imagen/loaders"
@@ -20,14 +23,17 @@ class ImagenLoadCLIP:
 
     @classmethod
     def INPUT_TYPES(cls):
+        names = _host.clip_names(find_clips)
         return {
             "required": {
                 "clip": (
-                    _host.clip_names(find_clips),
+                    names,
                     {
+                        **({"default": DEFAULT} if DEFAULT in names else {}),
                         "tooltip": "A folder or .safetensors with a text and a vision tower, under models/imagen, "
-                        "models/clip_vision, models/text_encoders or models/diffusers. Its tokenizer (tokenizer.json, or "
-                        "vocab.json and merges.txt) lies in the folder, or beside the file."
+                        "models/clip_vision, models/text_encoders or models/diffusers; imagen-mini/clip ships with the "
+                        "pack. Its tokenizer (tokenizer.json, or vocab.json and merges.txt) lies in the folder, or beside "
+                        "the file.",
                     },
                 )
             },

@@ -179,6 +179,8 @@ QUICK = {
                               ("none", "static", "dynamic")],
     "aug_level_sweep": ["Base 64x64.steps=2", *(f"Super resolution, {level}.steps=1" for level in (0.0, 0.05, 0.1, 0.25))],
     "mini_img2img": ["Base 64x64.steps=2", "Super resolution 256.steps=1"],
+    "clip_best_of_four": ["Base 64x64.steps=1", "Super resolution 256.steps=1", "Super resolution 1024.steps=1",
+                          "Super resolution 1024.factor=1"],
     "mini_inpaint": ["Base 64x64.steps=2", "Super resolution 256.steps=1"],
 }  # fmt: skip
 
@@ -194,11 +196,10 @@ NEED_WEIGHTS = ("deepfloyd_if_256", "deepfloyd_if_1024", "deepfloyd_if_img2img",
 NEED_CONTROL = ("edges_to_picture_1024", "palette_and_edges")
 NEED_ADM = ("adm_classifier_guided", "adm_classifier_scales")
 NEED_VAE = ("vae_loss",)
-NEED_CLIP = ("clip_best_of_four",)
 NEED_GLIDE = ("glide_256", "glide_inpaint", "glide_guidance_compared")  # test_workflows_glide.py
 NEED_KARLO = ("karlo_256",)  # test_workflows_karlo.py
 LEARNS = ("teach_a_thing",)  # writes a file
-NEED_FILES = NEED_WEIGHTS + NEED_CONTROL + NEED_ADM + NEED_VAE + NEED_CLIP + NEED_GLIDE + NEED_KARLO + LEARNS
+NEED_FILES = NEED_WEIGHTS + NEED_CONTROL + NEED_ADM + NEED_VAE + NEED_GLIDE + NEED_KARLO + LEARNS
 RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_FILES]
 
 
@@ -235,12 +236,6 @@ def test_a_graph_of_adm_names_both_files_that_are_not_here(name, imagen):
         assert any(title in line and file in line for line in said.splitlines())
 
 
-@pytest.mark.parametrize("name", NEED_CLIP)
-def test_a_graph_whose_clip_is_not_here_names_node_and_folder(name, imagen):
-    code, _, said = imagen("run", name)
-    assert code == 2 and "Load CLIP" in said and "clip-vit-large-patch14" in said
-
-
 @pytest.mark.parametrize("name", NEED_VAE)
 def test_a_graph_whose_vae_is_not_here_names_node_and_folder(name, imagen):
     code, _, said = imagen("run", name)
@@ -251,18 +246,6 @@ def test_the_meter_runs_on_the_vae_that_loses_nothing(imagen):
     quick = ["Load VAE.vae=pixel_space", "Super resolution 1024.factor=1", "Super resolution 1024.steps=1"]
     lost, drawn = drawn_by(imagen, "vae_loss", *quick)
     assert not np.array(Image.open(lost).convert("RGB")).any() and Image.open(drawn).size == (256, 256)
-
-
-def test_with_a_clip_one_of_four_drafts_is_kept_and_enlarged(imagen, tmp_path, monkeypatch):
-    """A CLIP of random weights: it is any of the four, and as large as the graph makes it."""
-    monkeypatch.syspath_prepend(ROOT / "tests" / "nodes")
-    (tmp_path / "models").mkdir()
-    importlib.import_module("tiny_clip").written(tmp_path / "models")
-    monkeypatch.setenv("IMAGEN_MODELS", str(tmp_path / "models"))
-    quick = ["Base 64x64.steps=1", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"]
-    quick += ["Super resolution 1024.factor=1", "Load CLIP.clip=tiny.safetensors"]
-    (path,) = drawn_by(imagen, "clip_best_of_four", *quick)
-    assert Image.open(path).size == (256, 256)
 
 
 def test_a_thing_is_taught_saved_and_drawn(imagen, tmp_path, monkeypatch):

@@ -105,6 +105,7 @@ class ClipConfig:
     text_embed_dim: int | None = None  # what the text's projection puts out; None for a file without one
     vision_embed_dim: int | None = None  # and the picture's
     scaled: bool = False  # whether the file knows its logit_scale
+    noise_aware: bool = False  # trained on noisy pictures too, as GLIDE's was: it guides by x_t itself
 
 
 def clip_config(shapes: Shapes, *, file: Path | None = None, activation: str = "quick_gelu") -> ClipConfig:
@@ -124,7 +125,8 @@ def clip_config(shapes: Shapes, *, file: Path | None = None, activation: str = "
         "text_embed_dim": shapes.get("text_projection.weight", (None,))[0],
         "vision_embed_dim": shapes.get("visual_projection.weight", (None,))[0],
     }
-    return ClipConfig(**towers, **projections, scaled="logit_scale" in shapes)
+    aware = content.get("noise_aware") is True
+    return ClipConfig(**towers, **projections, scaled="logit_scale" in shapes, noise_aware=aware)
 
 
 def _stated(told: Mapping[str, Any], make: type[TowerConfig]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Shapes: b pictures or texts, e the common space, c h w a picture in [-1, 1].
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -29,12 +29,21 @@ def prepared(pixels: Tensor, side: int) -> Tensor:
 
     The shorter side is brought to `side`, bicubic and antialiased, and the middle cut out.
     """
+    return normalised(_middle(pixels, side).clamp(-1.0, 1.0))
+
+
+def _middle(pixels: Tensor, side: int) -> Tensor:
     height, width = pixels.shape[-2:]
     shorter = min(height, width)
     size = [max(side, round(length * side / shorter)) for length in (height, width)]
     seen = pixels if [height, width] == size else F.interpolate(pixels, size=size, mode="bicubic", antialias=True)
     top, left = ((length - side) // 2 for length in size)
-    seen = ((seen[..., top : top + side, left : left + side] + 1.0) / 2.0).clamp(0.0, 1.0)
+    return seen[..., top : top + side, left : left + side]
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """(b 3 h w) in [-1, 1] by the mean and deviation of the pictures that CLIPs were trained on."""
+    seen = (pixels + 1.0) / 2.0
     mean, deviation = (torch.tensor(values).to(seen)[:, None, None] for values in (MEAN, DEVIATION))
     return (seen - mean) / deviation
 
@@ -60,6 +69,11 @@ class Clip:
         """What taking the gradient of one picture holds at once, in bytes, besides the weights."""
         vision = self.network.config.vision
         return 0 if vision is None else _gradient_bytes(vision)
+
+    @property
+    def noise_aware(self) -> bool:
+        """Whether it was trained on noisy pictures too, and `embed_noisy` means something."""
+        return self.network.config.noise_aware
 
     @property
     def logit_scale(self) -> float:
@@ -90,14 +104,24 @@ class Clip:
         """
         return F.normalize(self.project_pixels(pixels), dim=-1)
 
+    def embed_noisy(self, x_t: Tensor) -> Tensor:
+        """x_t (b 3 h w) = alpha x_0 + sigma eps, alpha^2 + sigma^2 = 1, as unit vectors (b e), of a noise-aware CLIP.
+
+        Nothing is clipped, and the level need not be told: it is seen. Differentiable; errors as of `embed_pixels`.
+        """
+        return F.normalize(self._project(x_t, lambda x, side: normalised(_middle(x, side))), dim=-1)
+
     def project_pixels(self, pixels: Tensor) -> Tensor:
         """The same as CLIP's projection gives them, not normalised: what priors and decoders take. Errors as there."""
+        return self._project(pixels, prepared)
+
+    def _project(self, pixels: Tensor, prepare: Callable[[Tensor, int], Tensor]) -> Tensor:
         network = self.network
         if network.vision_model is None or network.visual_projection is None:
             raise ValueError(
                 "this CLIP has no vision tower with a projection: load a whole CLIP, or a clip_vision file"
             )
-        seen = prepared(pixels.to(self.device, torch.float32), network.config.vision.side)
+        seen = prepare(pixels.to(self.device, torch.float32), network.config.vision.side)
         weight = network.visual_projection.weight
         return network.visual_projection(network.vision_model(seen.to(weight.dtype)).pooled).float()
 

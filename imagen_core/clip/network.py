@@ -147,6 +147,11 @@ class ClipNetwork(nn.Module):
         if config.scaled:
             self.logit_scale = nn.Parameter(torch.empty(()))
 
+    def forward(self, pixels: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised pixels (b 3 side side) and ids (n l) in the common space, (b e) and (n e): what training calls."""
+        seen = self.visual_projection(self.vision_model(pixels).pooled)
+        return seen, self.text_projection(self.text_model(ids).pooled)
+
 
 def _projection(tower: TowerConfig | None, embed_dim: int | None) -> nn.Linear | None:
     return None if tower is None or embed_dim is None else nn.Linear(tower.width, embed_dim, bias=False)

@@ -41,11 +41,7 @@ class GradientGuidance(ByGradient):
         """log p(y | x_t) of each image by itself, (b,), differentiable in at.x_t (see `thawed` for weights)."""
 
     def shift(self, x_0: Tensor, at: Point) -> Tensor:
-        def of(x_t: Tensor) -> Tensor:
-            point = {each.name: _plain(getattr(at, each.name)) for each in dataclasses.fields(at)}
-            return self.log_probability(Point(**{**point, "x_t": x_t}))
-
-        return x_0 + self.scale * at.sigma**2 / at.alpha * gradient(of, at.x_t)
+        return x_0 + self.scale * noisy_pull(self.log_probability, at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +58,22 @@ class CleanGuidance(ByGradient):
         """log p(y | x_0) of each image (b c h w) in [-1, 1] by itself, (b,), differentiable (see `thawed`)."""
 
     def shift(self, x_0: Tensor, at: Point) -> Tensor:
-        return x_0 + self.scale * at.sigma**2 * gradient(self.log_probability_clean, x_0)
+        return x_0 + self.scale * clean_pull(self.log_probability_clean, x_0, at)
+
+
+def noisy_pull(log_probability: Callable[[Point], Tensor], at: Point) -> Tensor:
+    """sigma^2 / alpha grad log p(y | x_t), (b c h w): what x_0 moves by at scale 1."""
+
+    def of(x_t: Tensor) -> Tensor:
+        point = {each.name: _plain(getattr(at, each.name)) for each in dataclasses.fields(at)}
+        return log_probability(Point(**{**point, "x_t": x_t}))
+
+    return at.sigma**2 / at.alpha * gradient(of, at.x_t)
+
+
+def clean_pull(log_probability: Callable[[Tensor], Tensor], x_0: Tensor, at: Point) -> Tensor:
+    """sigma^2 grad log p(y | x_0), (b c h w): the same of what knows clean pictures only, see `CleanGuidance`."""
+    return at.sigma**2 * gradient(log_probability, x_0)
 
 
 def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from ._base import Outcome, TrainableStage
 
 class MiniClip(TrainableStage):
     name = "mini_clip"
-    about = "imagen-mini's own CLIP, from rendered pictures and their captions"
+    about = "imagen-mini's own CLIP (needs `imagen data stickers` and pictures)"
     file = "clip/model.safetensors"
-    batch_size = 256
+    batch_size = 160
 
     def _train(self, options: TrainOptions, settings: None) -> Outcome:
         from ..mini_clip import train_clip

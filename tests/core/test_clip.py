@@ -21,7 +21,7 @@ from imagen_core.clip.model import prepared
 from imagen_core.clip.network import ClipNetwork
 from imagen_core.conditioning import Signals
 from imagen_core.denoiser import Denoiser
-from imagen_core.guidance.clip import ClipGuidance
+from imagen_core.guidance.clip import SEES, ClipGuidance
 from imagen_core.predictor import Predictor
 from imagen_core.samplers.ddim import DDIM
 from imagen_core.schedules.cosine import CosineSchedule
@@ -261,6 +261,26 @@ def test_guidance_is_its_closed_form_and_works_in_inference_mode(quick):
     expected = plain + 3.0 * sigma.float() ** 2 * torch.autograd.grad(log_p, x_0)[0]
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
     assert (got - plain).abs().max() > 1e-3
+
+
+def test_one_that_knows_noise_is_shown_x_t(quick, tmp_path):
+    shutil.copytree(quick, tmp_path / "clip")
+    config = json.loads((quick / "config.json").read_text()) | {"noise_aware": True}
+    (tmp_path / "clip" / "config.json").write_text(json.dumps(config))
+    clip, plain_clip, t = load_clip(tmp_path / "clip"), load_clip(quick), torch.tensor(0.5, dtype=torch.float64)
+    assert clip.noise_aware and not plain_clip.noise_aware
+    text, x_t = clip.embed_texts(["a red fox"]), 2.0 * pictures(2, 32, 32)  # beyond [-1, 1], where pictures are cut off
+    got = {sees: drawn(ClipGuidance(scale=3.0, clip=clip, text=text, sees=sees))[1](x_t, t).x_0 for sees in SEES}
+    plain, noisy = drawn()[1](x_t, t).x_0, x_t.clone().requires_grad_()
+    alpha, sigma = (value.float() for value in CosineSchedule().alpha_sigma(t))
+    log_p = clip.logit_scale * (clip.embed_noisy(noisy) @ text.mT).sum()
+    expected = plain + 3.0 * sigma**2 / alpha * torch.autograd.grad(log_p, noisy)[0]
+    torch.testing.assert_close(got["auto"], expected, rtol=1e-4, atol=1e-6)
+    assert torch.equal(got["auto"], got["x_t"]) and not torch.equal(got["auto"], got["x_0"])
+    ordinary = ClipGuidance(scale=3.0, clip=plain_clip, text=text)
+    assert torch.equal(drawn(ordinary)[1](x_t, t).x_0, got["x_0"])
+    with pytest.raises(ValueError, match="sees is 'noise': expected one of auto, x_0, x_t"):
+        ClipGuidance(clip=clip, text=text, sees="noise")
 
 
 def test_more_guidance_is_more_alike_and_none_is_off(quick):

@@ -18,10 +18,8 @@ from imagen_core.text.tokenizer import load_tokenizer
 from imagen_train import cli
 from imagen_train.classifier import FILE, load_classifier
 from imagen_train.curve import Spot, curve_svg
-from imagen_train.mini_clip import clip_config, fresh_network, save_clip
+from imagen_train.mini_clip import clip_config, fresh_network, save_clip, tokenizer_json
 from imagen_train.picture_folders import clip_score, distance, features_of
-
-SHIPPED = Path(__file__).resolve().parents[2] / "models" / "imagen-mini" / "text_encoder"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +27,8 @@ def clip(tmp_path_factory) -> Path:
     """A CLIP with random weights."""
     folder = tmp_path_factory.mktemp("clip")
     torch.manual_seed(0)
-    save_clip(fresh_network(clip_config(load_tokenizer(SHIPPED).size)), folder, {}, SHIPPED / "tokenizer.json")
+    (folder / "tokenizer.json").write_bytes(tokenizer_json())
+    save_clip(fresh_network(clip_config(load_tokenizer(folder).size)), folder, {})
     return folder
 
 
