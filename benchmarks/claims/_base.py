@@ -49,7 +49,7 @@ class Claim(ABC):
 def run(claim: Claim, options: argparse.Namespace) -> list[Row]:
     """Measure what is missing; after each row the JSON and the plot are written anew."""
     file = options.out / f"{claim.name}.json"
-    hidden = ("out", "again", "claim", "seeds")
+    hidden = ("out", "again", "claim", "seeds", "encoder")  # what rows name themselves, or what changes none
     settings = {name: said(value) for name, value in vars(options).items() if name not in hidden}
     rows = [] if options.again else kept(file, settings)
     for row in claim.measured(options, tuple(rows)):
@@ -85,10 +85,10 @@ def save(file: Path, settings: dict[str, Any], rows: Sequence[Row]) -> None:
     write(file, text.encode())
 
 
-def rows_of(name: str, out: Path = OUT) -> list[Row]:
-    """What was measured; nothing where nothing was."""
+def measured(name: str, out: Path = OUT) -> dict[str, Any]:
+    """Settings and rows of what was measured; no rows where nothing was."""
     file = out / f"{name}.json"
-    return json.loads(file.read_text(encoding="utf-8"))["rows"] if file.is_file() else []
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"settings": {}, "rows": []}
 
 
 def markdown(columns: Sequence[str], lines: Sequence[Sequence[object]]) -> str:

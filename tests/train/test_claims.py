@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.claims import CLAIMS
-from benchmarks.claims._base import Claim, grouped, rows_of, run
+from benchmarks.claims._base import Claim, grouped, measured, run
 from benchmarks.claims._drawing_runs import MeanPooled, Pooled, network_of
 from benchmarks.claims._page import PAGE, in_page
 from benchmarks.claims._plot import Panel, panels_svg
@@ -30,7 +30,7 @@ def test_no_figure_stands_in_the_page_that_was_not_measured():
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_every_measured_claim_has_its_plot(name):
-    rows, claim = rows_of(name), CLAIMS[name]()
+    rows, claim = measured(name)["rows"], CLAIMS[name]()
     if not rows:
         pytest.skip(f"{name} is said to be not run")
     assert (PAGE.parent / "claims" / f"{name}.svg").read_text(encoding="utf-8") == claim.plot(rows)
