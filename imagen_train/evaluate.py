@@ -35,7 +35,7 @@ from .tasks import shrink
 from .text_encoder import FOLDER as TEXT_FOLDER
 
 EVALUATION_SEED = 900_000  # no training chunk or preview draws from here
-SR_PICTURES = {"sr256": "full256_held_out", "sr1024": "window1024_held_out"}
+WHOLE = 256  # the largest side of which whole scenes are rendered; larger stages are judged by windows of a scene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,19 +215,21 @@ def evaluate_sr(
     settings: SamplingSettings | None = None,
     device: str = "cpu",
 ) -> dict[str, object]:
-    """Does super-resolution (an sr256 or sr1024 checkpoint) beat bicubic and Lanczos on `count` held-out pictures?
+    """Does super-resolution beat bicubic and Lanczos on `count` held-out pictures?
 
-    sr256: whole held-out scenes; sr1024: windows of 1024 px scenes, both of 256 px. The small picture is the truth
-    shrunk by area; the rivals get it without noise, whatever the aug_level. PSNR in dB (more is better) and feature
+    Of a stage up to 256 px: whole held-out scenes; beyond: windows of 1024 px scenes, both of 256 px. The small picture is
+    the truth shrunk by area; the rivals get it without noise, whatever the aug_level. PSNR in dB (more is better), feature
     distance (less is better), each with the standard error of the mean, the share of pictures on which the network
     wins, and `consistency`: the mean absolute error of the result, shrunk again, against the small picture.
     """
     settings = settings or SamplingSettings()
     stage, classifier = settings.load(sr, device), load_classifier(models_dir / CLASSIFIER_FILE)
-    if stage.spec.stage not in SR_PICTURES:
-        raise ValueError(f"{sr} is a {stage.spec.stage} checkpoint: give an sr256 or sr1024 one")
+    if not stage.spec.enlarges:
+        raise ValueError(
+            f"{sr} is a {stage.spec.stage} checkpoint, which enlarges nothing: give an sr one, such as sr256"
+        )
     settings = settings.of(stage)
-    kind = KINDS[SR_PICTURES[stage.spec.stage]]
+    kind = KINDS["full256_held_out" if stage.spec.native_side <= WHOLE else "window1024_held_out"]
     render_pictures(kind, count, cache_dir)
     cache = PictureCache(cache_dir, kind.name)
     prompt_of = _prompts(stage, models_dir)
