@@ -63,7 +63,7 @@ def read_into_memory(path: Path, start: int, count: int) -> Tensor:
         while done < count and (got := stream.readinto(into[done:])):  # a read may stop short, at 2 GiB
             done += got
     if done < count:
-        raise ValueError(f"{path} ends too early; download or copy it again")
+        raise ValueError(f"{path} ends too early: download or copy it again")
     return raw
 
 
@@ -100,11 +100,11 @@ def opened(path: Path) -> Iterator[SafetensorsFile]:
         _refuse_foreign(path)
         handle = safe_open(path, framework="pt", device="cpu")
     except SafetensorError as error:
-        raise ValueError(f"{path} is truncated or damaged ({error}); download or copy it again") from error
+        raise ValueError(f"{path} is truncated or damaged ({error}): download or copy it again") from error
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror or error}); look at its permissions") from error
+        raise ValueError(f"{path} cannot be read ({error.strerror or error}): look at its permissions") from error
     with handle:
         yield SafetensorsFile(path, handle)
 
@@ -121,9 +121,9 @@ def safetensors_header(path: Path) -> bytes:
 def _refuse_foreign(path: Path) -> None:
     """Tell by content, not by name, what is no safetensors file, and above all what would run code when loaded."""
     if not path.exists():
-        raise FileNotFoundError(f"no checkpoint at {path}; check the name, or put the file there")
+        raise FileNotFoundError(f"no checkpoint at {path}: check the name, or put the file there")
     if not path.is_file():
-        raise ValueError(f"{path} is a folder; name the .safetensors file in it")
+        raise ValueError(f"{path} is a folder: name the .safetensors file in it")
     with path.open("rb") as stream:
         start = stream.read(512)
     # Eight bytes of header length, then JSON. The length may look like a pickle's first bytes, so JSON is asked first.
@@ -136,9 +136,9 @@ def _refuse_foreign(path: Path) -> None:
             "Ask its author for .safetensors, or convert it on a machine you can spare"
         )
     if start.startswith(b"version https://git-lfs"):
-        raise ValueError(f"{path} is a Git LFS pointer, not the weights; run `git lfs pull`")
+        raise ValueError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`")
     raise ValueError(
-        f"{path} is no .safetensors file, or is truncated ({path.stat().st_size} bytes); download or copy it again"
+        f"{path} is no .safetensors file, or is truncated ({path.stat().st_size} bytes): download or copy it again"
     )
 
 

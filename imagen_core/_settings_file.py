@@ -18,12 +18,12 @@ def read_settings(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); look at its permissions") from error
+        raise ValueError(f"{path} cannot be read ({error.strerror}): look at its permissions") from error
     if len(raw) > MAX_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_BYTES // 2**20} MB, and no file of settings; download it again")
+        raise ValueError(f"{path} is larger than {MAX_BYTES // 2**20} MB, and no file of settings: download it again")
     content = parsed(raw, path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds {type(content).__name__}, expected an object; download it again")
+        raise ValueError(f"{path} holds {type(content).__name__}, expected an object: download it again")
     return content
 
 
@@ -32,9 +32,9 @@ def parsed(text: str | bytes, source: object) -> Any:
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise ValueError(f"{source} is nested too deep for settings; download it again") from error
+        raise ValueError(f"{source} is nested too deep for settings: download it again") from error
     except ValueError as error:  # also a number of more digits than Python converts, and bytes that are no text
-        raise ValueError(f"{source} is no JSON ({error}); download it again") from error
+        raise ValueError(f"{source} is no JSON ({error}): download it again") from error
 
 
 def is_number(value: Any) -> bool:

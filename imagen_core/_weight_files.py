@@ -71,12 +71,12 @@ def _indexed(index: Path) -> list[Path]:
     try:
         names = sorted(set(read_settings(index)["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{index} is no index of weights ({error}); download it again") from error
+        raise ValueError(f"{index} is no index of weights ({error}): download it again") from error
     if not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{index} is no index of weights, for not all of its files have names; download it again")
+        raise ValueError(f"{index} is no index of weights, for not all of its files have names: download it again")
     outside = [name for name in names if Path(name).name != name]
     if outside:
-        raise ValueError(f"{index} names {outside[0]!r}, which is not in its folder; download it again")
+        raise ValueError(f"{index} names {outside[0]!r}, which is not in its folder: download it again")
     return [index.with_name(name) for name in names]
 
 
@@ -85,7 +85,7 @@ def all_there(files: list[Path]) -> list[Path]:
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise ValueError(
-            f"{missing[0].parent} lacks {len(missing)} of {len(files)} files of its weights, first {missing[0].name}; "
+            f"{missing[0].parent} lacks {len(missing)} of {len(files)} files of its weights, first {missing[0].name}: "
             "download it"
         )
     return files

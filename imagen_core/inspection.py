@@ -39,7 +39,7 @@ def inspect_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no checkpoint at {path}; check the name")
+        raise FileNotFoundError(f"no checkpoint at {path}: check the name")
     if _is_text_encoder(path):
         return _text_encoder(path)
     if is_clip(path):

@@ -24,7 +24,7 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     Pixel centres stay where they are (no half-pixel shift), and shrinking does not alias. Range is kept.
     """
     if image.ndim != 4 or min(size) < 1:
-        raise ValueError(f"resize takes (b c h w) and a size of at least 1x1; got {tuple(image.shape)} and {size}")
+        raise ValueError(f"resize takes (b c h w) and a size of at least 1x1: got {tuple(image.shape)} and {size}")
     return _resize_rows(_resize_rows(image, size[0]).mT, size[1]).mT.contiguous()
 
 
@@ -89,10 +89,10 @@ def augment(
     untouched; False is DeepFloyd IF, whose level is a timestep, and whose timestep 0 adds noise of deviation 0.0064.
     """
     if aug_level.ndim != 1 or aug_level.shape[0] != low_res.shape[0]:
-        raise ValueError(f"aug_level must be one level an image, ({low_res.shape[0]},); got {tuple(aug_level.shape)}")
+        raise ValueError(f"aug_level must be one level an image, ({low_res.shape[0]},): got {tuple(aug_level.shape)}")
     # Only where reading it back does not stall a device.
     if aug_level.device.type == "cpu" and bool(((aug_level < 0) | (aug_level > 1)).any()):
-        raise ValueError(f"aug_level must lie in [0, 1]; got {aug_level.tolist()}")
+        raise ValueError(f"aug_level must lie in [0, 1]: got {aug_level.tolist()}")
     t = aug_level if zero_is_clean else aug_level_to_timestep(aug_level) / 999.0
     alpha, sigma = schedule.alpha_sigma(t)
     alpha, sigma = (part.to(low_res.dtype)[:, None, None, None] for part in (alpha, sigma))  # b 1 1 1

@@ -41,7 +41,7 @@ def convert_file(options: argparse.Namespace) -> None:
         print(_convert_weights(options))
     elif options.out or options.flag or options.stats:
         raise ValueError(
-            "--out, --flag and --stats are for weights; a workflow's prompt is printed: convert NAME > x.json"
+            "--out, --flag and --stats are for weights, and a workflow's prompt is printed: convert NAME > x.json"
         )
     else:
         _convert_workflow(options.file)

@@ -98,16 +98,16 @@ def choose(names: Sequence[str], *, include: Sequence[str] = (), variant: str = 
         kept = [name for name in named if not name.endswith(PICKLES)]
         if not kept:
             reason = "only pickles (.bin), which are refused" if named else "nothing"
-            raise ValueError(f"--include {' '.join(include)} names {reason}; the repository has {_some(names)}")
+            raise ValueError(f"--include {' '.join(include)} names {reason}: the repository has {_some(names)}")
         return _with_one_twin(kept, variant)
     pipeline = "model_index.json" in names
     wanted = [name for name in names if _is_wanted(name, pipeline)]
     weights = [name for name in wanted if name.endswith(WEIGHTS)]
     if not weights:
-        raise ValueError(f"the repository has no .safetensors or .gguf weights; it has {_some(names)}")
+        raise ValueError(f"the repository has no .safetensors or .gguf weights: it has {_some(names)}")
     singles = [name for name in weights if "/" not in name]
     if not pipeline and len(singles) > 1 and len({_twin(name) for name in singles}) > 1:
-        raise ValueError(f"the repository has many single files; choose with --include: {_some(singles)}")
+        raise ValueError(f"the repository has many single files: choose with --include {_some(singles)}")
     return _with_one_twin(wanted, variant)
 
 

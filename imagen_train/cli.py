@@ -354,7 +354,7 @@ def _sheet(args: argparse.Namespace) -> int:
 def _evaluate_all(args: argparse.Namespace) -> int:
     only = args.only.split(",") if args.only else list(PARTS)
     if unknown := set(only) - set(PARTS):
-        raise ValueError(f"--only knows no {sorted(unknown)}; expected some of {', '.join(PARTS)}")
+        raise ValueError(f"--only knows no {sorted(unknown)}: expected some of {', '.join(PARTS)}")
     import torch
 
     from .evaluate_all import Measurement, measure_all

@@ -77,7 +77,7 @@ def _known(hints: tuple[str, ...]) -> tuple[str, ...]:
     if unknown := [hint for hint in hints if hint not in HINTS]:
         raise ValueError(f"no hint is called {', '.join(unknown)}: expected some of {', '.join(sorted(HINTS))}")
     if not hints or len(set(hints)) < len(hints):
-        raise ValueError(f"a control reads at least one kind of hint, and each once; got {', '.join(hints) or 'none'}")
+        raise ValueError(f"a control reads at least one kind of hint, and each once: got {', '.join(hints) or 'none'}")
     return hints
 
 

@@ -100,7 +100,7 @@ def features_of(place: Path, features: Path | None, device: str = "cpu") -> Tens
     if len(found) < 2:
         broken = f", {len(shown.broken)} of them cannot be read: {shown.broken[0]}" if shown.broken else ""
         raise ValueError(
-            f"{place} holds {len(found) + len(shown.broken)} pictures{broken}; a distance takes two or more"
+            f"{place} holds {len(found) + len(shown.broken)} pictures{broken}: a distance takes two or more"
         )
     return torch.cat(found)
 

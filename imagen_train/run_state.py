@@ -58,7 +58,7 @@ def load_state(
         raise ValueError(f"no training state at {path}: start without --resume, or point --state-dir at a run")
     with opened(path) as file:
         if "run" not in file.metadata:
-            raise ValueError(f"{path} holds no run's state; point --state-dir at a run")
+            raise ValueError(f"{path} holds no run's state: point --state-dir at a run")
         run = json.loads(file.metadata["run"])
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optim": {}, "helper": {}}
         for name in file.shapes:

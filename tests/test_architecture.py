@@ -281,3 +281,21 @@ def test_no_file_grew_past_the_house_limit():
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
     ]
     assert long == []
+
+
+def raised(path: Path) -> Iterator[str]:
+    """What each ValueError and FileNotFoundError of a file says; "*" stands for what is filled in."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Raise) and called(node.exc) in ("ValueError", "FileNotFoundError") and node.exc.args:
+            yield written(node.exc.args[0])
+
+
+def test_errors_speak_one_dialect():
+    """ "what is wrong: what to do", or "where: what is wrong; what to do": no full stop, no "A thing ..."."""
+    for part in PARTS:
+        for path in files(part):
+            for message in raised(path):
+                where, said = f"{path.relative_to(ROOT)}: {message!r}", message.removesuffix("...")
+                assert not said.endswith("."), f"{where} ends with a full stop"
+                assert not re.match(r"(An?|The|This|There|It|No) ", said), f"{where} begins like a sentence"
+                assert ":" in said.partition("; ")[0] or "; " not in said, f"{where} has a semicolon before any colon"

@@ -53,7 +53,7 @@ def load_any(
     with opened(path, kind=kind, dtype=dtype) as (stored, _, reading):
         if expected_stage is not None and reading.spec.stage != expected_stage:
             raise ValueError(
-                f"{path} is a {reading.spec.stage} stage, and {expected_stage} is needed; choose another file"
+                f"{path} is a {reading.spec.stage} stage, and {expected_stage} is needed: choose another file"
             )
         network = built_empty(reading.build, path)
         load_weights(network, stored.weights, reading.key_map(network), path, dtype)

@@ -98,7 +98,7 @@ def _check_keys(path: Path, weights: Weights, entries: Iterable[Entry]) -> None:
     for problem, keys in (("lacks", lacking), ("has unexpected", unexpected)):
         if keys:
             raise ValueError(
-                f"{path} {problem} {len(keys)} weights of its {len(expected)}, first {min(keys)!r}; it is damaged, or "
+                f"{path} {problem} {len(keys)} weights of its {len(expected)}, first {min(keys)!r}, being damaged or "
                 "from another version: download it again, or update"
             )
     for key, shape in expected.items():

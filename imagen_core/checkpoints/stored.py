@@ -72,7 +72,7 @@ def stored_at(path: Path, dtype: torch.dtype = torch.float32) -> Iterator[Stored
     elif path.exists():
         folder, files = path.parent, shards_of(path)
     else:
-        raise FileNotFoundError(f"no checkpoint at {path}; check the name, or put the file there")
+        raise FileNotFoundError(f"no checkpoint at {path}: check the name, or put the file there")
     published = path.is_dir() or path.name.startswith(PUBLISHED)
     with ExitStack() as stack:
         weights = stack.enter_context(open_weights(files))

@@ -121,7 +121,7 @@ class Beside:
 def _table_in(file: Path) -> dict[str, Tensor]:
     loaded = load_archive(file, mapped=True)
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise ValueError(f"{file} is no plain table of weights; get the .safetensors file")
+        raise ValueError(f"{file} is no plain table of weights: get the .safetensors file")
     return loaded
 
 
@@ -136,18 +136,18 @@ def load_archive(file: Path, *, mapped: bool = False, allowed: Sequence[Any] = (
     mapped: into memory, read as it is needed. Raises FileNotFoundError, or ValueError naming the file and what is wrong.
     """
     if not file.is_file():
-        raise FileNotFoundError(f"no file at {file}; check the name, or put the file there")
+        raise FileNotFoundError(f"no file at {file}: check the name, or put the file there")
     try:
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{file} holds more than weights, or is no torch archive, and is refused, for it could run any code "
-            f"({_reason(error)}); get the .safetensors file"
+            f"({_reason(error)}): get the .safetensors file"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         older = f", or too old to be mapped into memory: then `imagen convert {file.name}` reads it" if mapped else ""
-        raise ValueError(f"{file} is truncated or damaged ({_reason(error)}); download it again{older}") from error
+        raise ValueError(f"{file} is truncated or damaged ({_reason(error)}): download it again{older}") from error
 
 
 def _reason(error: Exception) -> str:

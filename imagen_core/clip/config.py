@@ -45,16 +45,16 @@ class TowerConfig:
         for name in ("width", "layers", "heads", "mlp"):
             self._check_number(name)
         if self.layers > MOST_LAYERS:
-            raise ValueError(f"num_hidden_layers is {self.layers}; CLIP's largest tower has 48")
+            raise ValueError(f"num_hidden_layers is {self.layers}: CLIP's largest tower has 48")
         if self.width % self.heads:
             raise ValueError(f"hidden_size {self.width} is no multiple of num_attention_heads {self.heads}")
         if self.activation not in ACTIVATIONS:
-            raise ValueError(f"hidden_act is {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"hidden_act is {self.activation!r}: expected one of {', '.join(ACTIVATIONS)}")
 
     def _check_number(self, name: str) -> None:
         value = getattr(self, name)
         if type(value) is not int or not 1 <= value < 2**31:
-            raise ValueError(f"{SIZES[name]} is {value!r}; expected a whole number from 1")
+            raise ValueError(f"{SIZES[name]} is {value!r}: expected a whole number from 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class TextConfig(TowerConfig):
         self._check_number("vocab_size")
         self._check_number("positions")
         if type(self.end) is not int or not 0 <= self.end < self.vocab_size:
-            raise ValueError(f"eos_token_id is {self.end!r}; expected a row of the table of {self.vocab_size}")
+            raise ValueError(f"eos_token_id is {self.end!r}: expected a row of the table of {self.vocab_size}")
 
 
 @dataclass(frozen=True, kw_only=True)

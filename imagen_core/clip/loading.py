@@ -74,7 +74,7 @@ def load_clip_network(
 def open_clip(path: Path, *, activation: str = "auto") -> tuple[ClipConfig, dict[str, Place]]:
     """What a CLIP is and where its weights are, from headers alone."""
     if activation not in ("auto", *ACTIVATIONS):
-        raise ValueError(f"activation is {activation!r}; expected auto or one of {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"activation is {activation!r}: expected auto or one of {', '.join(ACTIVATIONS)}")
     files, told = _files(path)
     archives = [open_archive(file) for file in files]
     places = places_in(archives)
@@ -150,7 +150,7 @@ def _filled(config: ClipConfig, places: Mapping[str, Place], file: Path, dtype: 
         for name, wanted in network.state_dict().items():
             place = places.get(name)
             if place is None:
-                raise ValueError(f"{file} lacks {name!r} of its CLIP; get it again")
+                raise ValueError(f"{file} lacks {name!r} of its CLIP: get it again")
             if place.shape != tuple(wanted.shape):
                 raise ValueError(
                     f"{file}: {place.name!r} has shape {place.shape}, the CLIP asks for {tuple(wanted.shape)}"

@@ -56,7 +56,7 @@ def read_lora(path: Path) -> Lora:
 
 def _change(file: SafetensorsFile, name: str) -> LowRank:
     if name + DOWN not in file.shapes:
-        raise ValueError(f"{file.path} lacks {name + DOWN!r}; it is damaged: download or train it again")
+        raise ValueError(f"{file.path} lacks {name + DOWN!r}, being damaged: download or train it again")
     up, down = (file.read(name + part, torch.float32) for part in (UP, DOWN))
     if not (up.isfinite().all() and down.isfinite().all()):
         raise ValueError(f"{file.path}: {name!r} holds NaN or infinity; train it again at a lower learning rate")

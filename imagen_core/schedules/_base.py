@@ -68,7 +68,7 @@ class Schedule(ABC):
 def check_logsnr_range(logsnr_min: float, logsnr_max: float) -> None:
     """Raise ValueError unless the range is a range."""
     if not logsnr_min < logsnr_max:
-        raise ValueError(f"logsnr_min {logsnr_min} must lie below logsnr_max {logsnr_max}; -20 and 20 are usual")
+        raise ValueError(f"logsnr_min {logsnr_min} must lie below logsnr_max {logsnr_max}: -20 and 20 are usual")
 
 
 def interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class EDMSchedule(Schedule):
         if not 0.0 < self.sigma_min < self.sigma_max or min(self.sigma_data, self.time_scale) <= 0.0:
             raise ValueError(
                 f"sigma_min {self.sigma_min}, sigma_max {self.sigma_max}, sigma_data {self.sigma_data} and time_scale "
-                f"{self.time_scale} must be above 0, and sigma_min below sigma_max; 0.002, 80, 0.5 and 1000 are usual"
+                f"{self.time_scale} must be above 0, and sigma_min below sigma_max: 0.002, 80, 0.5 and 1000 are usual"
             )
 
     def _log_sigma_ve(self, t: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class Archive(Protocol):
 def open_archive(path: Path) -> Archive:
     """Open by ending. Raises FileNotFoundError, or ValueError for a file that is no archive or not whole."""
     if not path.is_file():
-        raise FileNotFoundError(f"no text encoder at {path}; check the name, or put the file there")
+        raise FileNotFoundError(f"no text encoder at {path}: check the name, or put the file there")
     return GgufArchive(path) if path.suffix.lower() == ".gguf" else SafetensorsArchive(path)
 
 
@@ -68,7 +68,7 @@ class SafetensorsArchive:
         """Raise ValueError for a file that is quantised in a form which is not read here, naming the form."""
         if self.unread is not None:
             raise ValueError(
-                f"{self.path} holds {self.unread}, which are not read here; get the fp16 or fp8 file, or a .gguf"
+                f"{self.path} holds {self.unread}, which are not read here: get the fp16 or fp8 file, or a .gguf"
             )
 
     def check(self, name: str) -> None:
@@ -82,7 +82,7 @@ class SafetensorsArchive:
         looked_up = name.endswith(("shared.weight", "embed_tokens.weight", "attention_bias.weight"))  # never scaled
         if self._scaled and kind.startswith("F8") and not looked_up and self._scale_of(name) is None:
             raise ValueError(
-                f"{self.path} says that its fp8 weights are scaled, and {name!r} has no scale; get the file again"
+                f"{self.path} says that its fp8 weights are scaled, and {name!r} has no scale: get the file again"
             )
 
         scale = self._scale_of(name)

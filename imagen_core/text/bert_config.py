@@ -40,18 +40,18 @@ class BertConfig:
         for name in SIZES:
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value < 2**31:
-                raise ValueError(f"{SIZES[name]} is {value!r}; expected a whole number from 1")
+                raise ValueError(f"{SIZES[name]} is {value!r}: expected a whole number from 1")
         if self.num_layers > MOST_LAYERS:
-            raise ValueError(f"num_hidden_layers is {self.num_layers}; BERT-large has 24")
+            raise ValueError(f"num_hidden_layers is {self.num_layers}: BERT-large has 24")
         if self.d_model % self.num_heads:
             raise ValueError(f"hidden_size {self.d_model} is no multiple of num_attention_heads {self.num_heads}")
         if self.activation not in ACTIVATIONS:
-            raise ValueError(f"hidden_act is {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"hidden_act is {self.activation!r}: expected one of {', '.join(ACTIVATIONS)}")
         if not isinstance(self.layer_norm_epsilon, (int, float)) or not 0 < self.layer_norm_epsilon < 1:
-            raise ValueError(f"layer_norm_eps is {self.layer_norm_epsilon!r}; expected a small number such as 1e-12")
+            raise ValueError(f"layer_norm_eps is {self.layer_norm_epsilon!r}: expected a small number such as 1e-12")
         for mark in (self.pad_token_id, *self.prefix_ids, self.eos_token_id):
             if type(mark) is not int or not 0 <= mark < self.vocab_size:
-                raise ValueError(f"a mark's id is {mark!r}; expected a row of the table of {self.vocab_size}")
+                raise ValueError(f"a mark's id is {mark!r}: expected a row of the table of {self.vocab_size}")
 
 
 def bert_config_from_json(path: Path, marks: tuple[int, int]) -> BertConfig:

@@ -22,7 +22,7 @@ class EncodedPrompts:
 
     def __init__(self, capacity: int = 64) -> None:
         if capacity < 0:
-            raise ValueError(f"capacity is {capacity}; expected 0 (remember nothing) or more")
+            raise ValueError(f"capacity is {capacity}: expected 0 (remember nothing) or more")
         self.capacity = capacity
         self.hits = 0
         self.misses = 0

@@ -93,7 +93,7 @@ def prepared(text: str, reading: TextReading, *, clean: str = "auto") -> str:
     ValueError for another choice.
     """
     if clean not in CLEAN:
-        raise ValueError(f"clean_prompt is {clean!r}; expected one of {', '.join(CLEAN)}")
+        raise ValueError(f"clean_prompt is {clean!r}: expected one of {', '.join(CLEAN)}")
     if clean == "on" or (clean == "auto" and reading.cleaned):
         cleaned = cleaned_caption(text)
         if text.strip() and not cleaned:

@@ -54,7 +54,7 @@ def read_gguf_header(path: Path) -> GgufHeader:
         with open(path, "rb") as stream:
             return _Reader(stream, path.stat().st_size).header()
     except (ValueError, struct.error) as error:
-        raise ValueError(f"{path} is truncated, or no .gguf file ({error}); download or copy it again") from error
+        raise ValueError(f"{path} is truncated, or no .gguf file ({error}): download or copy it again") from error
 
 
 class _Reader:

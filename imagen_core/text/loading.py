@@ -69,7 +69,7 @@ def load_text_encoder(
         raise FileNotFoundError(f"no text encoder at {path}: check the name, or put the file or folder there")
     for name, choice, choices in (("keep", keep, KEEP), ("prompt_cache", prompt_cache, PROMPT_CACHE)):
         if choice not in choices:
-            raise ValueError(f"{name} is {choice!r}; expected one of {', '.join(choices)}")
+            raise ValueError(f"{name} is {choice!r}: expected one of {', '.join(choices)}")
     if (path / "text_encoder" / "config.json").is_file():  # a whole pipeline's folder
         path = path / "text_encoder"
     kind = kind_of_folder(path) if path.is_dir() else kind_of_file(path)

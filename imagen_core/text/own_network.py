@@ -78,4 +78,4 @@ def checked(hidden: Sequence[Tensor], file: object, weights: Iterable[tuple[str,
     for name, weight in weights:
         if not weight.isfinite().all():
             raise ValueError(f"{file}: {name!r} holds NaN or infinite numbers; get the file again")
-    raise ValueError(f"{file} computes NaN or infinite numbers from finite weights; use a wider dtype, or get it again")
+    raise ValueError(f"{file} computes NaN or infinite numbers from finite weights: use a wider dtype, or get it again")

@@ -90,7 +90,7 @@ class T5TextEncoder:
         its attention mask, and the rows at pads hold what T5 gives there. ValueError for no texts or no length.
         """
         if isinstance(texts, str) or len(texts) == 0:
-            raise ValueError(f"encode takes a list of at least one prompt; got {texts!r}")
+            raise ValueError(f"encode takes a list of at least one prompt: got {texts!r}")
         limit = self._limit(max_length, pad_to)
         places = getattr(self.network.config, "max_positions", None)  # a tower of 32 has no place for a 33rd pad
         pad_to = pad_to if pad_to is None or places is None else min(pad_to, places)
@@ -108,7 +108,7 @@ class T5TextEncoder:
     def _limit(self, max_length: int | None, pad_to: int | None) -> int:
         for name, length in (("max_length", max_length), ("pad_to", pad_to)):
             if length is not None and length < 1:
-                raise ValueError(f"{name} is {length}; expected at least 1, the end mark")
+                raise ValueError(f"{name} is {length}: expected at least 1, the end mark")
         return min(max_length or self.max_tokens, pad_to or self.max_tokens, self.max_tokens)
 
     def _fetch(self, keys: list[PromptKey]) -> dict[PromptKey, Encoding]:

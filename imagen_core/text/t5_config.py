@@ -38,9 +38,9 @@ class T5Config:
         for name in (*sizes, "relative_attention_num_buckets", "relative_attention_max_distance"):
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value < 2**31:
-                raise ValueError(f"{name} is {value!r}; expected a whole number from 1")
+                raise ValueError(f"{name} is {value!r}: expected a whole number from 1")
         if self.num_layers > MOST_LAYERS:
-            raise ValueError(f"num_layers is {self.num_layers}; T5-XXL has 24")
+            raise ValueError(f"num_layers is {self.num_layers}: T5-XXL has 24")
         near = self.relative_attention_num_buckets // 4  # distances with a bucket of their own
         if not 1 <= near < self.relative_attention_max_distance:
             raise ValueError(
@@ -48,15 +48,15 @@ class T5Config:
             )
         for name in ("pad_token_id", "eos_token_id"):
             if type(getattr(self, name)) is not int or not 0 <= getattr(self, name) < self.vocab_size:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected a row of the table of {self.vocab_size}")
+                raise ValueError(f"{name} is {getattr(self, name)!r}: expected a row of the table of {self.vocab_size}")
         if not isinstance(self.layer_norm_epsilon, (int, float)) or not 0 < self.layer_norm_epsilon < 1:
-            raise ValueError(f"layer_norm_epsilon is {self.layer_norm_epsilon!r}; expected a small number such as 1e-6")
+            raise ValueError(f"layer_norm_epsilon is {self.layer_norm_epsilon!r}: expected a small number such as 1e-6")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of a text encoder's folder. Raises FileNotFoundError or ValueError naming the file."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; a text encoder's folder needs it")
+        raise FileNotFoundError(f"{path} is missing: a text encoder's folder needs it")
     return read_settings(path)
 
 
@@ -65,7 +65,7 @@ def config_from_json(path: Path) -> T5Config:
     content = read_json(path)
     kind = content.get("model_type", "t5")
     if kind != "t5":
-        raise ValueError(f"{path} describes a {kind!r} model; Imagen reads prompts with a T5 encoder")
+        raise ValueError(f"{path} describes a {kind!r} model: Imagen reads prompts with a T5 encoder")
     words = str(content.get("feed_forward_proj", "relu")).split("-")
     activation = "gelu_new" if words == ["gated", "gelu"] else words[-1]
     if len(words) > 2 or words[0] not in ("gated", words[-1]) or activation not in ACTIVATIONS:

@@ -94,9 +94,9 @@ def weight_files(folder: Path, variant: str | None = None) -> list[Path]:
     if chosen in sets:
         return all_there(sets[chosen])
     if any(folder.glob("*.bin")):
-        raise ValueError(f"{folder} holds weights as a pickle (.bin), which is refused; get model.safetensors instead")
+        raise ValueError(f"{folder} holds weights as a pickle (.bin), which is refused: get model.safetensors instead")
     wanted = "model.safetensors" if variant is None else f"model.{variant}.safetensors"
-    raise FileNotFoundError(f"{folder} has no {wanted}; put the encoder's weights there")
+    raise FileNotFoundError(f"{folder} has no {wanted}: put the encoder's weights there")
 
 
 def is_encoder(archive: Archive) -> bool:
@@ -144,7 +144,7 @@ def open_weights(files: list[Path], config_file: Path | None = None) -> tuple[We
     expected = expected_shapes(config)
     check_present(expected, places, files[0])
     if _MARK.replace("block.0", "block.1").replace("q.weight", "relative_attention_bias.weight") in places:
-        raise ValueError(f"{files[0]} is a umT5 encoder (a position bias in every block), not T5; get a T5 file")
+        raise ValueError(f"{files[0]} is a umT5 encoder (a position bias in every block), not T5: get a T5 file")
     return checked_weights(expected, places), config
 
 
@@ -153,7 +153,7 @@ def check_present(
 ) -> None:
     """Raise ValueError naming the first weight that an encoder needs and its files lack."""
     if absent := expected.keys() - places.keys():
-        raise ValueError(f"{file} lacks {len(absent)} of its encoder's weights, first {min(absent)!r}; get it again")
+        raise ValueError(f"{file} lacks {len(absent)} of its encoder's weights, first {min(absent)!r}: get it again")
 
 
 def checked_weights(
@@ -175,7 +175,7 @@ def _check_architecture(archive: Archive) -> None:
     if isinstance(archive, GgufArchive):
         kind = archive.metadata.get("general.architecture")
         if kind not in ("t5", "t5encoder", None):
-            raise ValueError(f"{archive.path} holds a {kind!r} model; Imagen reads prompts with a T5 encoder")
+            raise ValueError(f"{archive.path} holds a {kind!r} model: Imagen reads prompts with a T5 encoder")
 
 
 def _check_kind(archives: list[Archive]) -> None:
@@ -187,8 +187,8 @@ def _check_kind(archives: list[Archive]) -> None:
         known = what_is({name: shape for archive in archives for name, shape in archive.shapes.items()})
         if known is not None and known != "a T5 text encoder":
             raise ValueError(
-                f"{archives[0].path} is {known}; Imagen Load Text Encoder takes a T5 encoder, such as t5xxl_fp16: choose "
-                "another"
+                f"{archives[0].path} is {known}, and Imagen Load Text Encoder takes a T5 encoder: choose another, such as "
+                "t5xxl_fp16"
             )
 
 

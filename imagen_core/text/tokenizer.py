@@ -87,7 +87,7 @@ class _SentencePieceTokenizer:
         try:
             self._processor = SentencePieceProcessor(model_file=str(path))
         except (RuntimeError, OSError) as error:
-            raise ValueError(f"{path} cannot be read as a tokenizer ({error}); download or copy it again") from error
+            raise ValueError(f"{path} cannot be read as a tokenizer ({error}): download or copy it again") from error
         self.size: int = self._processor.vocab_size()
 
     def ids(self, text: str) -> list[int]:
@@ -114,7 +114,7 @@ def _from_json(path: Path) -> _FastTokenizer:
     try:
         return _FastTokenizer(FastTokenizer.from_file(str(path)))
     except Exception as error:  # the library raises bare Exception
-        raise ValueError(f"{path} cannot be read as a tokenizer ({error}); download or copy it again") from error
+        raise ValueError(f"{path} cannot be read as a tokenizer ({error}): download or copy it again") from error
 
 
 def _from_vocabulary(path: Path) -> _FastTokenizer:
@@ -128,7 +128,7 @@ def _from_vocabulary(path: Path) -> _FastTokenizer:
         )
         tokenizer = FastTokenizer(pieces)
     except Exception as error:  # the library raises bare Exception
-        raise ValueError(f"{path} and its merges.txt cannot be read ({error}); download or copy them again") from error
+        raise ValueError(f"{path} and its merges.txt cannot be read ({error}): download or copy them again") from error
     if any(tokenizer.token_to_id(mark) is None for mark in CLIP_MARKS):
         raise ValueError(f"{path} is no CLIP's vocabulary: it has no {CLIP_MARKS[0]}; get the model's tokenizer.json")
     tokenizer.normalizer = normalizers.Sequence(
@@ -159,7 +159,7 @@ def byte_pair_tokenizer(merges: Path) -> Tokenizer:
         tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, pairs), PADDING_MARK]
         tokenizer = FastTokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, pairs))
     except Exception as error:  # the library raises bare Exception
-        raise ValueError(f"{merges} cannot be read as byte pairs ({error}); get it again") from error
+        raise ValueError(f"{merges} cannot be read as byte pairs ({error}): get it again") from error
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return _FastTokenizer(tokenizer)
@@ -171,11 +171,11 @@ def load_tokenizer(path: Path) -> Tokenizer:
         found = tokenizer_file(path)
         if found is None:
             raise FileNotFoundError(
-                f"{path} has neither tokenizer.json nor spiece.model; add the encoder's own tokenizer"
+                f"{path} has neither tokenizer.json nor spiece.model: add the encoder's own tokenizer"
             )
         path = found
     if not path.is_file():
-        raise FileNotFoundError(f"no tokenizer at {path}; check the name, or put the encoder's own tokenizer there")
+        raise FileNotFoundError(f"no tokenizer at {path}: check the name, or put the encoder's own tokenizer there")
     if path.name == "vocab.json":
         return _from_vocabulary(path)
     return _from_json(path) if path.suffix == ".json" else _SentencePieceTokenizer(path)

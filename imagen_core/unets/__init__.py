@@ -62,7 +62,7 @@ def unet_config_from_dict(settings: dict[str, Any]) -> UNetConfig:
     settings = dict(settings)
     kind = settings.pop("kind", None)
     if kind not in UNETS:
-        raise ValueError(f"unknown network kind {kind!r}; expected one of {sorted(UNETS)}")
+        raise ValueError(f"unknown network kind {kind!r}: expected one of {sorted(UNETS)}")
     return settings_from_dict(UNETS[kind][0], settings, f"{kind!r} network")
 
 
@@ -70,7 +70,7 @@ def settings_from_dict(config_cls: type[T], settings: dict[str, Any], what: str)
     """A frozen dataclass of settings from JSON data; `what` names the thing in errors, which are ValueErrors."""
     unknown = set(settings) - {field.name for field in fields(config_cls)}
     if unknown:
-        raise ValueError(f"unknown settings {sorted(unknown)} for a {what}; is it from a newer version?")
+        raise ValueError(f"unknown settings {sorted(unknown)} for a {what}: is it from a newer version?")
     hints = typing.get_type_hints(config_cls)
     return config_cls(**{name: _checked(name, value, hints[name]) for name, value in settings.items()})
 
@@ -80,7 +80,7 @@ def _kind(config: UNetConfig) -> str:
         if type(config) is config_cls:
             return kind
     known = [config_cls.__name__ for config_cls, _ in UNETS.values()]
-    raise ValueError(f"{type(config).__name__} is no network's settings; expected one of {known}")
+    raise ValueError(f"{type(config).__name__} is no network's settings: expected one of {known}")
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
@@ -88,7 +88,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if isinstance(value, (list, tuple)):
         value = tuple(value)
     if not _fits(value, hint):
-        raise ValueError(f"setting {name!r} is {value!r}; expected {hint}")
+        raise ValueError(f"setting {name!r} is {value!r}: expected {hint}")
     return value
 
 

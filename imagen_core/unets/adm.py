@@ -76,7 +76,7 @@ class ADMConfig(UNetConfig, BlockStyle):
         for name in ("num_res_blocks", "attention"):
             entries, levels = len(getattr(self, name)), len(self.channels)
             if entries != levels:
-                raise ValueError(f"{name} has {entries} entries, channels {levels}; give one a level")
+                raise ValueError(f"{name} has {entries} entries, channels {levels}: give one a level")
         counts = (*self.channels, self.per_head_channels, self.pooling_heads, self.skip_divisor, self.num_heads or 1)
         if not self.channels or min(*counts, self.embed_dim) <= 0 or min(self.num_res_blocks) < 0:
             raise ValueError(f"every number of a network must be positive, and there must be a level: {self}")
@@ -148,7 +148,7 @@ class ADMConfig(UNetConfig, BlockStyle):
 
 def _known(name: str, value: Any, choices: Any) -> None:
     if value not in choices:
-        raise ValueError(f"{name} is {value!r}; expected one of {list(choices)}")
+        raise ValueError(f"{name} is {value!r}: expected one of {list(choices)}")
 
 
 class Resampling(nn.Module):
@@ -310,7 +310,7 @@ class ADM(PatchedUNet):
             )
         rows = self.flags.text_vocab
         if rows is not None and not embeds.is_meta and not 0 <= embeds.min() <= embeds.max() < rows:
-            raise ValueError(f"a token id of the prompt is none of the {rows} known here; use {self.own_text_encoder}")
+            raise ValueError(f"a token id of the prompt is none of the {rows} known here: use {self.own_text_encoder}")
         return embeds, mask
 
     def encode_class(self, labels: Tensor) -> Signals:
@@ -319,7 +319,7 @@ class ADM(PatchedUNet):
         Raises ValueError for a network without classes, or a label that is no class.
         """
         if self.class_embedding is None:
-            raise ValueError("this network was built without classes (num_classes is None); give it no label")
+            raise ValueError("this network was built without classes (num_classes is None): give it no label")
         classes = self.class_embedding.num_embeddings
         wrong = [] if labels.is_meta else [label for label in labels.tolist() if not 0 <= label < classes]
         if wrong:

@@ -66,7 +66,7 @@ def is_text_attention(module: nn.Module) -> bool:
 def head_count(channels: int, per_head: int) -> int:
     """Attention heads of `per_head` channels each; ValueError when they do not come out even."""
     if channels % per_head:
-        raise ValueError(f"{channels} channels attend, no multiple of per_head_channels={per_head}; change either")
+        raise ValueError(f"{channels} channels attend, no multiple of per_head_channels={per_head}: change either")
     return channels // per_head
 
 

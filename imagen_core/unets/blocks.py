@@ -204,10 +204,10 @@ class PatchedUNet(UNet):
     def _readable(self, text: TextEmbeds) -> tuple[Tensor, Tensor]:
         """The prompt's (b l d) in the network's dtype (ids as they are), its mask (b l); ValueError for none for it."""
         if self.text_dim is None:
-            raise ValueError("this network was built without text (text_embed_dim is None); give it no prompt")
+            raise ValueError("this network was built without text (text_embed_dim is None): give it no prompt")
         if text.embeds.shape[-1] != self.text_dim:
             raise ValueError(
-                f"text embeddings are {text.embeds.shape[-1]} wide, this network reads {self.text_dim}; "
+                f"text embeddings are {text.embeds.shape[-1]} wide, this network reads {self.text_dim}: "
                 f"use {self.own_text_encoder}"
             )
         # Everything stays on the text's device: a host short of memory keeps weights elsewhere until they are used.
@@ -247,7 +247,7 @@ class PatchedUNet(UNet):
             )
         if pixels.shape[-2:] != x_t.shape[-2:]:
             sizes = f"{named[-1]} is {tuple(pixels.shape[-2:])}, x_t {tuple(x_t.shape[-2:])}"
-            raise ValueError(f"{sizes}; resize {named[-1]} first")
+            raise ValueError(f"{sizes}: resize {named[-1]} first")
         return pixels.to(x_t.dtype)
 
     def _aug_level(self, told: Signals) -> Tensor:

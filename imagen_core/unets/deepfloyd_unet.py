@@ -34,7 +34,7 @@ class DeepFloydUNetConfig(UNetConfig):
 
     def __post_init__(self) -> None:
         if self.text_embed_dim is None or self.patch_size != 1 or self.pooling_queries != 1:
-            raise ValueError("A DeepFloyd network reads text (text_embed_dim), with patch_size and pooling_queries 1")
+            raise ValueError("a DeepFloyd network reads text (text_embed_dim), with patch_size and pooling_queries 1")
         if not self.project_text and self.text_width != self.text_embed_dim:
             raise ValueError(f"without project_text, text_width {self.text_width} must be {self.text_embed_dim}")
         _ = self.adm  # which checks the others

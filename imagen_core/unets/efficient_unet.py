@@ -51,15 +51,15 @@ class EfficientUNetConfig(UNetConfig):
         for name in ("num_res_blocks", "strides", "self_attention", "text_cross_attention"):
             entries, levels = len(getattr(self, name)), len(self.channels)
             if entries != levels:
-                raise ValueError(f"{name} has {entries} entries, channels {levels}; give one a level")
+                raise ValueError(f"{name} has {entries} entries, channels {levels}: give one a level")
         if set(self.strides) - {1, 2}:
             raise ValueError(f"strides {self.strides} must be 1 or 2")
         if any(self.text_cross_attention) and self.text_embed_dim is None:
-            raise ValueError("text_cross_attention needs text_embed_dim; set it, or switch text_cross_attention off")
+            raise ValueError("text_cross_attention needs text_embed_dim: set it, or switch text_cross_attention off")
         if self.predict_residual and not self.low_res_conditioning:
-            raise ValueError("predict_residual adds to the low-res picture; it needs low_res_conditioning")
+            raise ValueError("predict_residual adds to the low-res picture: it needs low_res_conditioning")
         if self.residual_smoothing and not self.predict_residual:
-            raise ValueError("residual_smoothing is about what predict_residual adds to; switch predict_residual on")
+            raise ValueError("residual_smoothing is about what predict_residual adds to: switch predict_residual on")
         if not 0 <= self.residual_smoothing <= 1:
             raise ValueError(f"residual_smoothing is an aug_level in [0, 1], got {self.residual_smoothing}")
 

@@ -61,7 +61,7 @@ class KarloUpsampler(UNet):
         self.first, self.last = ADM(config.adm), ADM(config.adm)
 
     def encode_text(self, text: TextEmbeds) -> Signals:
-        raise ValueError("Karlo's upsampler reads no text; give it no prompt")
+        raise ValueError("Karlo's upsampler reads no text: give it no prompt")
 
     def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """The first network's answer, or at timestep 0 the last one's, image by image.

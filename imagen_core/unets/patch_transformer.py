@@ -47,9 +47,9 @@ class PatchTransformerConfig(UNetConfig):
                 f"text_embed_dim is {self.text_embed_dim}, and a patch transformer reads no text: leave it None"
             )
         if self.heads < 1 or self.width % (4 * self.heads):
-            raise ValueError(f"width {self.width} is no multiple of 4 times heads={self.heads}; change either")
+            raise ValueError(f"width {self.width} is no multiple of 4 times heads={self.heads}: change either")
         if self.patch_size < 1 or self.side % self.patch_size:
-            raise ValueError(f"side {self.side} is no multiple of patch_size={self.patch_size}; change either")
+            raise ValueError(f"side {self.side} is no multiple of patch_size={self.patch_size}: change either")
 
     @property
     def inputs(self) -> tuple[str, ...]:

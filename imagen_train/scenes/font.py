@@ -47,7 +47,7 @@ def word_to_letters(word: str | None) -> list[int]:
     """Indices into ALPHABET, filled up to MAX_LETTERS with -1; None is all -1."""
     letters = [ALPHABET.index(letter) for letter in word or ""]
     if len(letters) > MAX_LETTERS:
-        raise ValueError(f"A sign holds at most {MAX_LETTERS} letters, got {word!r}; shorten the word")
+        raise ValueError(f"a sign holds at most {MAX_LETTERS} letters, got {word!r}: shorten the word")
     return letters + [-1] * (MAX_LETTERS - len(letters))
 
 

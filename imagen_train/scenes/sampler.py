@@ -66,7 +66,7 @@ class SceneBatch:
 
     def __getitem__(self, part: slice) -> "SceneBatch":
         if not isinstance(part, slice):
-            raise ValueError(f"SceneBatch is indexed by a slice, got {part!r}; for one scene write batch[i:i + 1]")
+            raise ValueError(f"SceneBatch is indexed by a slice, got {part!r}: for one scene write batch[i:i + 1]")
         return SceneBatch(
             captions=self.captions[part],
             parses=self.parses[part],

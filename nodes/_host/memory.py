@@ -37,7 +37,7 @@ def unet_dtype(choice: str = "auto", *, trained_in_half: bool = False) -> torch.
     """
     if choice != "auto":
         if choice not in DTYPES:
-            raise ValueError(f"dtype is {choice!r}; expected auto or one of {', '.join(DTYPES)}")
+            raise ValueError(f"dtype is {choice!r}: expected auto or one of {', '.join(DTYPES)}")
         return DTYPES[choice]
     fit = [torch.float16, torch.bfloat16, torch.float32] if trained_in_half else [torch.float32]
     if not IN_COMFYUI:

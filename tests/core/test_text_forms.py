@@ -110,7 +110,7 @@ def test_comfyuis_plain_forms_are_read_and_the_others_named(tmp_path, in_header)
     ):
         file = quantised(folder, tmp_path / "t5 unread.safetensors", note, in_header=in_header)
         with pytest.raises(
-            ValueError, match=f"t5 unread.safetensors holds ComfyUI's {note['format']}.*not read here; get"
+            ValueError, match=f"t5 unread.safetensors holds ComfyUI's {note['format']}.*not read here: get"
         ):
             load_text_encoder(file, tokenizer=folder)
         assert file not in find_text_encoders(tmp_path)

@@ -100,7 +100,7 @@ def test_a_heap_of_single_files_asks_which():
 
 
 def test_a_repository_of_pickles_is_refused():
-    with pytest.raises(ValueError, match="no .safetensors or .gguf weights; it has config.json, pytorch_model.bin"):
+    with pytest.raises(ValueError, match="no .safetensors or .gguf weights: it has config.json, pytorch_model.bin"):
         choose(["config.json", "pytorch_model.bin", "spiece.model"])
 
 

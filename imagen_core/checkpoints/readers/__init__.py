@@ -22,7 +22,7 @@ def reader_of(stored: Stored, kind: str | None = "stage") -> Reader:
         names = " and ".join(reader.name for reader in found)
         raise ValueError(f"{stored.path}: the readers {names} both take it for their own; report this file's keys")
     if not found or kind not in (None, found[0].kind):
-        raise ValueError(f"{_what_it_is(stored, found)}; {_what_is_taken(kind)}")
+        raise ValueError(f"{_what_it_is(stored, found)}: {_what_is_taken(kind)}")
     return found[0]
 
 

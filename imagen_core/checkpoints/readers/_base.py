@@ -80,5 +80,5 @@ def check_version(stored: Stored, newest: int) -> None:
     version = stored.metadata.get("format_version", "")
     if not version.isdecimal() or int(version[:9]) > newest:
         raise ValueError(
-            f"{stored.path} has format_version {version[:20]!r}, this pack reads {newest}; update the pack"
+            f"{stored.path} has format_version {version[:20]!r}, this pack reads {newest}: update the pack"
         )

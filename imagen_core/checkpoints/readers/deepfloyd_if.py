@@ -111,7 +111,7 @@ def _scheduler(stored: Stored, config: DeepFloydUNetConfig) -> SchedulerFacts:
 def _check_channels(config: DeepFloydUNetConfig) -> None:
     if config.in_channels != 3 or config.out_channels not in (3, 6):
         raise ValueError(
-            f"it reads {config.stem_channels} channels and puts out {config.out_channels}; DeepFloyd IF's stages read 3"
+            f"it reads {config.stem_channels} channels and puts out {config.out_channels}: DeepFloyd IF's stages read 3"
             " (I) or 6 (II) and put out 6"
         )
 

@@ -85,7 +85,7 @@ def save_checkpoint(
     """
     unet = getattr(unet, "_orig_mod", unet)  # torch.compile's wrapper
     if unet.config != spec.unet_config:
-        raise ValueError("spec.unet_config is not what the network was built from; pass unet_config=unet.config")
+        raise ValueError("spec.unet_config is not what the network was built from: pass unet_config=unet.config")
     path = Path(path)
     tensors = {key: value.detach().cpu() for key, value in unet.state_dict().items()}
     stored = in_eight_bits(tensors) if dtype == torch.int8 else {key: part.to(dtype) for key, part in tensors.items()}
@@ -153,14 +153,14 @@ def _metadata_to_spec(metadata: dict[str, str]) -> StageSpec:
 
 def _entry(metadata: dict[str, str], key: str) -> str:
     if key not in metadata:
-        raise ValueError(f"metadata lacks {key!r}; the file is damaged: download it again")
+        raise ValueError(f"metadata lacks {key!r}: download the file again")
     return metadata[key]
 
 
 def _json_entry(metadata: dict[str, str], key: str, kind: type) -> Any:
     value = parsed(_entry(metadata, key), f"metadata {key!r}")
     if not isinstance(value, kind):
-        raise ValueError(f"metadata {key!r} is {value!r}, expected a {kind.__name__}; download the file again")
+        raise ValueError(f"metadata {key!r} is {value!r}, expected a {kind.__name__}: download the file again")
     for name in ("kind", "name"):  # what a registry is asked for
         if kind is dict and not isinstance(value.get(name, ""), str):
             raise ValueError(f"metadata {key!r}: {name} is {value[name]!r}, expected a word; download the file again")
