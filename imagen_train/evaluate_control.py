@@ -19,6 +19,7 @@ from tqdm import tqdm
 from imagen_core import (
     HINTS,
     Control,
+    Draw,
     LoadedAdapter,
     Prompt,
     Stage,
@@ -26,20 +27,22 @@ from imagen_core import (
     load_adapter,
     load_text_encoder,
     sample_base,
+    super_resolve,
 )
 from imagen_core.text.t5 import T5TextEncoder
 
 from .caption_files import encoder_for
 from .classifier import Classifier, classify
+from .control_plans import PICTURES
 from .data import KINDS, DrawingKind, PictureCache
 from .evaluate import SamplingSettings
 from .following import MEASURES, name_of
 from .metrics import Figure
 from .stickers.nearest import ranks_of_each
 from .stickers.scene import Scene
+from .tasks import shrink
 
 STRENGTHS = (0.5, 1.0)
-FALLBACK = "base64_held_out"  # pictures whose hints are followed, where the base names none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,7 @@ class Row:
     source: Tensor  # (b 3 h w)
 
     def followed(self) -> dict[str, Figure]:
-        measures = [MEASURES[kind] for kind in self.kinds]
+        measures = [measure for kind in self.kinds for measure in MEASURES[kind]]
         return {name_of(measure): figure(measure(self.pictures, self.source)) for measure in measures}
 
 
@@ -119,7 +122,7 @@ class Following:
 
     stage: Stage
     control: LoadedAdapter
-    encoder: T5TextEncoder
+    encoder: T5TextEncoder | None  # None of a stage that enlarges
     settings: SamplingSettings
     cases: Cases
     judge: Judge | None = None
@@ -159,7 +162,6 @@ class Following:
         """One picture a caption (or, not `said`, an empty one), the i-th from seed i, under hints (b 3 h w) by kind."""
         captions = self.cases.captions if said else [""] * len(self.cases.captions)
         count, drawn = len(captions), []
-        size = dict(zip(("height", "width"), self.cases.pictures.shape[-2:], strict=True))
         for first in tqdm(range(0, count, self.settings.batch_size), desc="drawing", mininterval=5.0):
             part = slice(first, min(count, first + self.settings.batch_size))
             controls = [
@@ -167,9 +169,16 @@ class Following:
                 for kind, hint in hints.items()
             ]
             draw = self.settings.draw(range(count)[part], controls)
-            prompt = Prompt(text=self.encoder.encode(captions[part]))
-            drawn.append(sample_base(self.stage, prompt, draw, **size))
+            drawn.append(self._draw(self.cases.pictures[part], captions[part], draw))
         return torch.cat(drawn)
+
+    def _draw(self, pictures: Tensor, captions: list[str], draw: Draw) -> Tensor:
+        """By the captions; or, of a stage that enlarges, the pictures shrunk and enlarged again."""
+        if self.encoder is None:
+            return super_resolve(self.stage, shrink(pictures), None, draw, aug_level=self.settings.aug_level)
+        height, width = pictures.shape[-2:]
+        prompt = Prompt(text=self.encoder.encode(captions))
+        return sample_base(self.stage, prompt, draw, height=height, width=width)
 
 
 def _hints(kind: str, pictures: Tensor) -> Tensor:
@@ -185,9 +194,9 @@ def figure(values: Tensor) -> Figure:
 
 
 def held_out_of(spec: StageSpec) -> str:
-    """The held-out pictures of the same kind as those that a base was trained on."""
+    """The held-out pictures of the same kind as those that a stage was trained on."""
     named = f"{spec.training.get('pictures')}_held_out"
-    return named if named in KINDS else FALLBACK
+    return named if named in KINDS else PICTURES.get(spec.stage, PICTURES["base64"])[1]
 
 
 def evaluate_control(
@@ -203,13 +212,18 @@ def evaluate_control(
     nearest: int = 0,
     device: str = "cpu",
 ) -> dict[str, object]:
-    """The table of `Following` for a control's file on a stage that draws. ValueError where they do not fit.
+    """The table of `Following` for a control's file on its stage. ValueError where they do not fit.
 
     pictures: None takes the base's own held-out ones. judge: whether captions hold; nearest: of so many single things
     instead, by the renders of all, where the pictures are composed of drawings.
     """
     settings = settings or SamplingSettings()
-    stage = settings.load(base, device, expected_stage="base64")
+    stage = settings.load(base, device)
+    enlarges = stage.spec.enlarges
+    if enlarges and (stage.reads_text or nearest or judge):
+        raise ValueError(
+            f"{base} enlarges: controls are measured on stages that draw, or read no text, and only what is drawn is judged"
+        )
     loaded = load_adapter(control, device=device, dtype=stage.dtype)
     loaded.check_fits(stage)
     cache = PictureCache(cache_dir, pictures or held_out_of(stage.spec))
@@ -218,11 +232,11 @@ def evaluate_control(
         raise ValueError(
             f"{cache.kind.name} are not pictures of named things: leave out --nearest, or name such --pictures"
         )
-    width = stage.spec.unet_config.text_embed_dim
+    width, folders = stage.spec.unet_config.text_embed_dim, (models_dir, base.parent)
     following = Following(
         stage=stage,
         control=loaded,
-        encoder=load_text_encoder(encoder_for(width, (models_dir, base.parent)), device=device),
+        encoder=None if enlarges else load_text_encoder(encoder_for(width, folders), device=device),
         settings=settings.of(stage),
         cases=cases,
         judge=by_nearest_render(cache.kind, nearest) if nearest else by_classifier(judge) if judge else None,

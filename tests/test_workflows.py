@@ -38,7 +38,7 @@ def test_a_sketch_goes_from_the_mask_editor_to_the_control(built):
         prompt = workflow_to_prompt(graph.to_json(lay_out.__name__, lay_out.__doc__), known)
         by_class = {entry["class_type"]: entry["inputs"] for entry in prompt.values()}
         source, slot = by_class["ImagenSketch"]["mask"]
-        assert prompt[source]["class_type"] == "LoadImage" and slot == 1
+        assert prompt[source]["inputs"] == {"image": "imagen-nodes/example_sketch.png"} and slot == 1
         assert prompt[by_class["ImagenControl"]["image"][0]]["class_type"] == "ImagenSketch"
         assert prompt[by_class["ImagenBaseSample64"]["control"][0]]["class_type"] == "ImagenControl"
         assert f"{lay_out.__name__}" not in NAMES

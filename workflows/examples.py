@@ -1,4 +1,4 @@
-"""Which pictures do graphs begin with that want one? Writes input/example.png and input/example_inpaint.png.
+"""Which pictures do graphs begin with that want one? Writes input/example.png, example_inpaint.png and example_sketch.png.
 
     python workflows/examples.py [--packages DIR]
 
@@ -9,6 +9,7 @@ sharp at their size. The weights have no part in them, so new weights leave them
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from imagen_train.stickers.vectors import VectorLibrary, open_vectors  # noqa: E
 SIDE = 384  # pixels
 HOLE = (68, 68, 316, 316)  # left, top, right, bottom of what is to be repainted
 FOX = (("fox", 0.5, 0.52, 0.76),)  # noun, centre x and y, longer side, as fractions of the picture
+PEN = 0.05  # of a stroke's width, as a fraction of the picture
 KEPT = (
     ("fox", 0.5, 0.5, 0.6),
     ("heart", 0.1, 0.11, 0.15),
@@ -52,6 +54,35 @@ def with_hole(picture: Image.Image) -> Image.Image:
     return seen
 
 
+def apple() -> list[list[tuple[float, float]]]:
+    """The strokes of an apple, its stem and its leaf, as a hand draws them: points x and y, fractions of the picture."""
+    turn = [math.radians(degrees) for degrees in range(-90, 276, 6)]  # a little more than once around
+    body = [(0.5 + 0.31 * math.cos(a) + 0.006 * math.sin(5 * a), 0.57 + 0.29 * math.sin(a) + _dip(a)) for a in turn]
+    leaf = [(0.63 + 0.1 * math.cos(a), 0.2 - 0.05 * math.sin(a) - 0.04 * math.cos(a)) for a in turn]
+    return [body, [(0.5, 0.38), (0.51, 0.28), (0.54, 0.18)], leaf]
+
+
+def _dip(angle: float) -> float:
+    """By how much an apple's outline is pressed in at the top, where its stem is."""
+    away = math.remainder(angle + math.pi / 2, 2 * math.pi)
+    return 0.1 * math.exp(-((away / 0.5) ** 2))
+
+
+def sketch(strokes: list[list[tuple[float, float]]]) -> Image.Image:
+    """Paper, transparent where it was drawn on, as the mask editor leaves it; the strokes still show."""
+    paper = Image.new("RGB", (SIDE, SIDE), "white")
+    solid = Image.new("L", (SIDE, SIDE), 255)
+    for points in strokes:
+        line, radius = [(x * SIDE, y * SIDE) for x, y in points], PEN * SIDE / 2
+        for picture, ink in ((paper, (40, 40, 48)), (solid, 0)):
+            pen = ImageDraw.Draw(picture)
+            pen.line(line, fill=ink, width=round(2 * radius), joint="curve")
+            for x, y in (line[0], line[-1]):
+                pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=ink)
+    paper.putalpha(solid)
+    return paper
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--packages", type=Path, default=default_state_root() / "stickers" / "packages")
@@ -59,6 +90,7 @@ def main() -> None:
     for name, picture in (
         ("example", composed(FOX, library)),
         ("example_inpaint", with_hole(composed(KEPT, library))),
+        ("example_sketch", sketch(apple())),
     ):
         with whole(ROOT / "input" / f"{name}.png") as draft:
             picture.save(draft, "PNG", optimize=True)

@@ -63,22 +63,21 @@ def sketch_to_picture(graph: Graph) -> None:
     base, sr256, sr1024 = load(graph, "things64", "sr256", "sr1024")
     net = load_control(graph)
     graph.column("Your sketch")
-    canvas = graph.add("LoadImage", "Draw here", image="example.png")
-    hint = graph.add("ImagenSketch", "Your strokes", mask=canvas["MASK"])["hint"]
+    canvas = example(graph, "example_sketch.png")
+    hint = graph.add("ImagenSketch", "Your strokes", mask=canvas["mask"])["hint"]
     graph.add("PreviewImage", "The hint", images=hint)
     follow = {"control_net": net, "kind": "scribble", "strength": 1.0}
     control = graph.add("ImagenControl", "Follow the sketch", image=hint, **follow)["control"]
     graph.note(
-        "Right-click Draw here, Open in MaskEditor, draw the outlines with a brush of about a twentieth of the picture's "
-        "width, save, and run. Only your strokes count, not the picture below.\nstrength 0.5 follows loosely."
+        "To draw your own: put Load Image in the place of Your picture, right-click it, Open in MaskEditor, draw the "
+        "outlines with a brush of about a twentieth of the picture's width, save, and run. Only your strokes count, not the "
+        "picture below.\nstrength 0.5 follows loosely."
     )
     drawn = draw(graph, base, text, control=control)
     larger = enlarge(graph, sr256, drawn, 256, aug_level=REPAIR, steps=4)
     save(graph, enlarge(graph, sr1024, larger, 1024, aug_level=0.0, steps=2), "sketch_to_picture")
-    graph.app = {"Draw here": ("image",), "Prompt": ("text",), "Follow the sketch": ("strength",)}
+    graph.app = {"Your picture": ("image",), "Prompt": ("text",), "Follow the sketch": ("strength",)}
 
 
-WAITING = [
-    sketch_to_picture
-]  # for a control that ships and reads scribbles: then it joins GRAPHS, with an example sketch
+WAITING = [sketch_to_picture]  # for a control that ships and reads scribbles: then it joins GRAPHS
 GRAPHS = [edges_to_picture_1024, palette_and_edges]

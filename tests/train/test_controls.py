@@ -27,7 +27,7 @@ from imagen_train.controls import hints_of, start_adapter
 from imagen_train.data import Rendered, render_pictures
 from imagen_train.evaluate import SamplingSettings
 from imagen_train.evaluate_control import evaluate_control, held_out_of
-from imagen_train.following import edge_f1, ground_iou, palette_error
+from imagen_train.following import edge_f1, edge_offset, ground_iou, palette_error
 from imagen_train.loop import LoopConfig, train
 from imagen_train.optim import OptimConfig, split_parameters
 from imagen_train.options import TrainOptions
@@ -104,7 +104,9 @@ def test_the_loss_falls_and_the_base_stays_as_it_is(plan, options):
     preview = task.preview(learned.model)
     hinted = plan.adapter != "image_prompt"
     assert preview.picture.shape[1] == (4 if hinted else 2) * 32
-    assert set(preview.figures) == ({"edges_edge_f1", "palette_palette_error"} if hinted else {"palette_error"})
+    assert set(preview.figures) == (
+        {"edges_edge_f1", "edges_edge_offset", "palette_palette_error"} if hinted else {"palette_error"}
+    )
 
 
 def test_layers_that_start_at_zero_are_not_orthogonalised(plan, options):
@@ -233,6 +235,37 @@ def test_what_follows_a_hint_is_measured():
     assert palette_error(-torch.ones_like(picture), torch.ones_like(picture)).item() == 1.0
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.6, 1.57])
+@pytest.mark.parametrize("moved", [0.0, 0.3, 1.4])
+def test_how_far_an_edge_lies_off_is_read_between_pixels(angle, moved):
+    """A soft edge at a place of its own, moved at right angles to itself."""
+
+    def edge(offset):
+        row, column = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
+        along = (row - 24.2) * np.sin(angle) + (column - 24.2) * np.cos(angle) - offset
+        return torch.tanh(along / 1.2).expand(1, 3, -1, -1)
+
+    assert edge_offset(edge(moved), edge(0.0)).item() == pytest.approx(moved, abs=0.03)
+    assert edge_offset(torch.zeros(1, 3, 48, 48), torch.zeros(1, 3, 48, 48)).item() == 0.0
+
+
+def test_a_control_of_a_stage_that_enlarges_is_measured_in_parts_of_a_pixel(models, options, capsys):
+    base = models / "sr256.safetensors"
+    stage = load_stage(base)
+    network = start_adapter(adapter_plan(base, ("edges", "tile")), stage, options)
+    file = options.state_dir / "control.safetensors"
+    save_adapter(file, network, AdapterSpec.of(network, stage))
+    told = {"pictures": "boxes", "count": 2, "settings": SamplingSettings(steps=1)}
+    figures = evaluate_control(base, file, options.models_dir, options.cache_dir, **told)
+    edges = figures["edges"]
+    assert list(edges) == ["none", "0.5", "1", "renders", "wrong hint"] and edges["none"] == edges["1"]
+    assert edges["renders"]["edge_offset"]["mean"] == 0.0 < edges["none"]["edge_offset"]["mean"]
+    assert edges["wrong hint"]["edge_offset"]["mean"] > edges["1"]["edge_offset"]["mean"]
+    with pytest.raises(ValueError, match="enlarges: controls are measured on stages that draw, or read no text"):
+        evaluate_control(base, file, options.models_dir, options.cache_dir, **told, nearest=2)
+    assert held_out_of(stage.spec) == "full256_held_out"
+
+
 def test_an_image_prompt_is_measured_without_words_too(base, options):
     stage = load_stage(base)
     network = start_adapter(image_prompt_plan(base), stage, options)
@@ -266,7 +299,7 @@ def test_one_command_says_how_well_it_follows(base, options, capsys):
     assert edges["renders"]["edge_f1"]["mean"] == 1.0 and palette["renders"]["palette_error"]["mean"] == 0.0
     # An untrained control changes nothing, whatever its strength.
     assert edges["none"] == edges["1"] == edges["0.5"] and palette["none"] == palette["1"]
-    assert set(figures["edges and palette"]["1"]) == {"edge_f1", "palette_error"}
+    assert set(figures["edges and palette"]["1"]) == {"edge_f1", "edge_offset", "palette_error"}
     assert figures["asked"]["count"] == 2
 
 
