@@ -9,6 +9,7 @@ from ._walk import find_files
 from .adapters import ADAPTERS, COMBINE, LINEAR, WEIGHT_TYPES, build_adapter
 from .autoencoders.loading import find_vaes, load_vae
 from .autoencoders.tiny import LATENT_FORMS, PixelSpace, TinyVAE
+from .bands import super_resolve_bands
 from .checkpoints.adapter_files import LoadedAdapter, find_adapters, load_adapter
 from .checkpoints.conversion import convert_weights
 from .checkpoints.formats import find_stages, is_stage_checkpoint, load_checkpoint, read_spec, trained_in_half
@@ -170,6 +171,7 @@ __all__ = [
     "sigma_ve_to_t",
     "strokes_to_lines",
     "super_resolve",
+    "super_resolve_bands",
     "t_to_sigma_ve",
     "thawed",
     "trained_in_half",

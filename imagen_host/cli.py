@@ -23,6 +23,7 @@ from . import ending, runtime, streams
 from .batch.cli import add_batch
 from .convert import add_convert
 from .download import add_download
+from .enlarge import add_enlarge
 from .folders import make_host, scratch_folder
 from .inspect import add_inspect
 from .places import working_folder_is_there
@@ -110,6 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
     workflows = commands.add_parser("workflows", help="list the workflows that are shipped")
     workflows.set_defaults(handler=list_workflows)
     add_convert(commands)
+    add_enlarge(commands)
     add_batch(commands)
     add_serve(commands)
     add_inspect(commands)
