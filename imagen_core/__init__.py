@@ -34,7 +34,7 @@ from .inpainting import InitImage
 from .inspection import inspect_checkpoint
 from .interpolation import End, interpolate
 from .inversion import invert
-from .lora import ClassPictures, LoraSettings, draw_class, find_loras, fit_lora, read_lora, save_lora, with_lora
+from .lora import LoraSettings, draw_class, find_loras, fit_lora, read_lora, save_lora, with_lora
 from .noise import BatchNoise
 from .predictions import prediction_of
 from .priors.prior import Prior, find_priors, load_prior, sample_prior
@@ -79,7 +79,6 @@ __all__ = [
     "WEIGHT_TYPES",
     "AdapterSpec",
     "BatchNoise",
-    "ClassPictures",
     "Classes",
     "Classifier",
     "Clip",
