@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -64,47 +65,80 @@ def load_text_encoder(
     pickle.
     """
     reopen = partial(load_text_encoder, **locals())  # with its own arguments
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no text encoder at {path}: check the name, or put the file or folder there")
-    for name, choice, choices in (("keep", keep, KEEP), ("prompt_cache", prompt_cache, PROMPT_CACHE)):
-        if choice not in choices:
-            raise ValueError(f"{name} is {choice!r}: expected one of {', '.join(choices)}")
-    if (path / "text_encoder" / "config.json").is_file():  # a whole pipeline's folder
-        path = path / "text_encoder"
+    given, places = None if tokenizer is None else Path(tokenizer), [Path(place) for place in tokenizer_places]
+    path = _place_of(Path(path))
+    asked = _Asked(path, given, places, device, dtype, keep, variant, prompt_cache, on_layer, reopen)
     kind = kind_of_folder(path) if path.is_dir() else kind_of_file(path)
     if kind in CLIP_KINDS:
-        places = [*([path.parent / "tokenizer"] if path.is_dir() else []), *map(Path, tokenizer_places)]
-        given = None if tokenizer is None else Path(tokenizer)
-        clip, clip_tokenizer = load_clip_text_encoder(
-            path, tokenizer=given, tokenizer_places=places, device=device, dtype=dtype
-        )
-        pooling = pooling_of(clip.clip)
-        return T5TextEncoder(clip, clip_tokenizer, max_tokens=clip.config.max_positions, reopen=reopen, pooling=pooling)
+        return _clip_encoder(asked)
     if kind == BYTE_PAIRS:
         network, pieces = load_byte_pairs(path, device=device)
         return T5TextEncoder(network, pieces, max_tokens=MOST_TOKENS, reopen=reopen)
-    if kind not in OWN_KINDS:
-        hub_network, hub_tokenizer = load_hub_encoder(path, kind, device=device, dtype=dtype)
-        return T5TextEncoder(
-            hub_network, hub_tokenizer, max_tokens=_max_tokens(path / "tokenizer_config.json"), reopen=reopen
-        )
+    return _own_encoder(asked, kind) if kind in OWN_KINDS else _hub_encoder(asked, kind)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The arguments of `load_text_encoder`, and how to call it with them again."""
+
+    path: Path
+    tokenizer: Path | None
+    tokenizer_places: list[Path]
+    device: torch.device | str
+    dtype: torch.dtype
+    keep: str
+    variant: str | None
+    prompt_cache: str
+    on_layer: Callable[[int, int], None] | None
+    reopen: Callable[[], T5TextEncoder]
+
+    def __post_init__(self) -> None:
+        for name, choices in (("keep", KEEP), ("prompt_cache", PROMPT_CACHE)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: expected one of {', '.join(choices)}")
+
+
+def _place_of(path: Path) -> Path:
+    """The encoder's own folder or file; of a whole pipeline's folder the encoder in it."""
+    if not path.exists():
+        raise FileNotFoundError(f"no text encoder at {path}: check the name, or put the file or folder there")
+    return path / "text_encoder" if (path / "text_encoder" / "config.json").is_file() else path
+
+
+def _clip_encoder(asked: _Asked) -> T5TextEncoder:
+    path, places = asked.path, asked.tokenizer_places
+    places = [path.parent / "tokenizer", *places] if path.is_dir() else places
+    clip, pieces = load_clip_text_encoder(
+        path, tokenizer=asked.tokenizer, tokenizer_places=places, device=asked.device, dtype=asked.dtype
+    )
+    longest, pooling = clip.config.max_positions, pooling_of(clip.clip)
+    return T5TextEncoder(clip, pieces, max_tokens=longest, reopen=asked.reopen, pooling=pooling)
+
+
+def _hub_encoder(asked: _Asked, kind: str) -> T5TextEncoder:
+    network, pieces = load_hub_encoder(asked.path, kind, device=asked.device, dtype=asked.dtype)
+    longest = _max_tokens(asked.path / "tokenizer_config.json")
+    return T5TextEncoder(network, pieces, max_tokens=longest, reopen=asked.reopen)
+
+
+def _own_encoder(asked: _Asked, kind: str) -> T5TextEncoder:
+    """Of a kind that is computed here, a weight at a time."""
     if kind == "bert":
-        weights, config, pieces, pieces_file = open_bert_folder(path, variant, tokenizer)
+        weights, config, pieces, pieces_file = open_bert_folder(asked.path, asked.variant, asked.tokenizer)
     else:
-        weights, config = (
-            open_weights(weight_files(path, variant), path / "config.json") if path.is_dir() else open_weights([path])
-        )
-        pieces, pieces_file = _tokenizer(path, config, tokenizer, [Path(place) for place in tokenizer_places])
+        weights, config = _t5_weights(asked.path, asked.variant)
+        pieces, pieces_file = _tokenizer(asked.path, config, asked.tokenizer, asked.tokenizer_places)
     large = is_large(weights.files)
+    on_disk = asked.keep == "disk" or (asked.keep == "auto" and large)
     network = (BertNetwork if kind == "bert" else T5Network)(
         config,
-        weights if keep == "disk" or (keep == "auto" and large) else WeightsInMemory(weights),
-        device=device,
-        dtype=dtype,
-        on_layer=on_layer if large else None,
+        weights if on_disk else WeightsInMemory(weights),
+        device=asked.device,
+        dtype=asked.dtype,
+        on_layer=asked.on_layer if large else None,
     )
-    directory = cache_directory() if prompt_cache == "on" or (prompt_cache == "auto" and large) else None
+    kept = asked.prompt_cache == "on" or (asked.prompt_cache == "auto" and large)
+    directory = cache_directory() if kept else None
     used = weights.files + ([] if pieces_file is None else [pieces_file])
     return T5TextEncoder(
         network,
@@ -112,8 +146,12 @@ def load_text_encoder(
         max_tokens=min(_max_tokens(pieces_file), getattr(config, "max_positions", MOST_TOKENS)),
         files=None if directory is None else PromptFiles(directory),
         fingerprint="" if directory is None else f"{fingerprint(used)} {config}",
-        reopen=reopen,
+        reopen=asked.reopen,
     )
+
+
+def _t5_weights(path: Path, variant: str | None) -> tuple[WeightsOnDisk, T5Config]:
+    return open_weights(weight_files(path, variant), path / "config.json") if path.is_dir() else open_weights([path])
 
 
 def kind_of_folder(folder: Path) -> str:
@@ -147,13 +185,10 @@ def is_large(files: Iterable[Path]) -> bool:
     return sum(file.stat().st_size for file in files) > LARGE
 
 
-def _tokenizer(
-    path: Path, config: T5Config, wanted: str | os.PathLike[str] | None, places: list[Path]
-) -> tuple[Tokenizer, Path | None]:
+def _tokenizer(path: Path, config: T5Config, wanted: Path | None, places: list[Path]) -> tuple[Tokenizer, Path | None]:
     """The tokenizer and its file (None for a .gguf's own vocabulary)."""
     if wanted is not None:
-        file = Path(wanted)
-        return load_tokenizer(file), (tokenizer_file(file) if file.is_dir() else file)
+        return load_tokenizer(wanted), (tokenizer_file(wanted) if wanted.is_dir() else wanted)
     if path.is_dir():
         folder = tokenizer_folder(path) or path
         return load_tokenizer(folder), tokenizer_file(folder)

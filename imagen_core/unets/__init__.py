@@ -23,26 +23,6 @@ UNETS: dict[str, tuple[type[UNetConfig], type[UNet]]] = {
     name: (network.config_cls, network) for name, network in discover(__name__, __path__, UNet).items()
 }
 
-__all__ = [
-    "ADM",
-    "UNETS",
-    "ADMConfig",
-    "UNet",
-    "BaseUNet",
-    "BaseUNetConfig",
-    "DeepFloydUNet",
-    "DeepFloydUNetConfig",
-    "EfficientUNet",
-    "EfficientUNetConfig",
-    "UNetConfig",
-    "UViT",
-    "UViTConfig",
-    "build_unet",
-    "settings_from_dict",
-    "unet_config_from_dict",
-    "unet_config_to_dict",
-]
-
 
 def build_unet(config: UNetConfig) -> UNet:
     """A freshly initialised network, convolutions in channels_last memory; free under `torch.device("meta")`."""
