@@ -30,7 +30,7 @@ def load_vae(path: str | os.PathLike[str], form: str = "sd1", *, device: torch.d
     Raises FileNotFoundError, or ValueError naming the file for what is no tiny VAE, is damaged, or has other latents.
     """
     if form not in LATENT_FORMS:
-        raise ValueError(f"latents are {form!r}; expected one of {', '.join(LATENT_FORMS)}")
+        raise ValueError(f"latents are {form!r}: expected one of {', '.join(LATENT_FORMS)}")
     places, shapes = _places(Path(path))
     network = _built(shapes, LATENT_FORMS[form], form, Path(path))
     _fill(network, places, shapes, Path(path))

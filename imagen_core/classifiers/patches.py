@@ -31,7 +31,7 @@ class PatchClassifierConfig:
 
     def __post_init__(self) -> None:
         if type(self.num_classes) is not int or not 1 <= self.num_classes <= MOST_CLASSES:
-            raise ValueError(f"num_classes is {self.num_classes!r}; expected 1 to {MOST_CLASSES}")
+            raise ValueError(f"num_classes is {self.num_classes!r}: expected 1 to {MOST_CLASSES}")
 
     @property
     def image_size(self) -> int:
