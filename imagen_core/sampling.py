@@ -166,7 +166,8 @@ def _check_low_res(low_res: Tensor, draw: Draw, factor: float, aug_level: float)
 def _check_size(height: int, width: int, factor: float, *, tiled: bool) -> None:
     pixels, limit = height * width * factor**2, MAX_TILED_PIXELS if tiled else MAX_PIXELS
     if pixels > limit:
-        advice = "shrink the picture first (Imagen Resize)" + (", or imagen enlarge" if tiled else ", or draw it in tiles (tile_size)")
+        other = "enlarge it from disk to disk (imagen enlarge)" if tiled else "draw it in tiles (tile_size)"
+        advice = f"shrink the picture first (Imagen Resize), or {other}"
         raise ValueError(
             f"{width}x{height} pixels {factor:g} times larger are {pixels / 1e6:.0f} megapixels, and {limit / 1e6:.0f} is"
             f" the limit: {advice}"
