@@ -21,7 +21,6 @@ from .conditioning import Signals, TextEmbeds
 from .hints import FITS, fitted, kind_of, resizing_of
 from .progress import check_interval
 from .steering import Steering
-from .super_resolution import resize
 
 if TYPE_CHECKING:
     from .stage import Prompt, Stage
@@ -129,7 +128,7 @@ class Control:
 
     def _mask(self, stage: Stage, batch: int, size: tuple[int, int]) -> Tensor:
         one_each("mask", self.mask, batch)
-        mask = padded(resize(self.mask.float(), size), stage.unet.multiple)
+        mask = padded(fitted(self.mask.float(), size, how=self.fit), stage.unet.multiple)
         return mask.to(stage.device).expand(batch, -1, -1, -1)
 
 

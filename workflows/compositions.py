@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -262,10 +263,10 @@ def drawn(drawing: str) -> Image.Image:
     return render(drawing).convert("RGB")
 
 
-def hinted(kind: str, picture: Image.Image, side: int = 64) -> Image.Image:
-    """A hint of the picture as a stage of this size is given it, in square pixels."""
+def hinted(kind: str, picture: Image.Image, side: int = 64, **settings: Any) -> Image.Image:
+    """A hint of the picture as a stage of this size is given it, in square pixels; settings: the hint's own."""
     small = np.asarray(picture.resize((side, side), Image.Resampling.BOX), np.float32) / 127.5 - 1
-    hint = HINTS[kind]()(torch.from_numpy(small).permute(2, 0, 1)[None])[0]
+    hint = HINTS[kind](**settings)(torch.from_numpy(small).permute(2, 0, 1)[None])[0]
     pixels = ((hint + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     return fitted(Image.fromarray(pixels), *picture.size)
 

@@ -15,13 +15,17 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from compositions import GROUND, METHODS, STICKERS, fitted  # noqa: E402
+from compositions import GROUND, INPUT, METHODS, STICKERS, fitted, hinted, opened  # noqa: E402
 from thumbnails import draw, save  # noqa: E402
+
+from imagen_core import strokes_to_lines  # noqa: E402
 
 DOCS = HERE.parent / "web" / "docs"
 CELL, LABEL, GAP = 240, 50, 4  # pixels
@@ -87,7 +91,53 @@ def stickers(folder: Path) -> Image.Image:
     return whole
 
 
-HELP = {each.__name__: each for each in (text_encode, base_sample_64, threshold, super_res)}
+def hints(folder: Path, kind: str, **by_label: dict) -> Image.Image:
+    """A picture, and hints of it in square pixels: the settings of each by its label."""
+    folder.mkdir()
+    picture = opened(INPUT / "example.png")
+    shown = {"the picture": picture, **{label: hinted(kind, picture, **more) for label, more in by_label.items()}}
+    paths = [folder / f"{i}.png" for i in range(len(shown))]
+    for path, each in zip(paths, shown.values(), strict=True):
+        each.save(path)
+    return sheet(paths, list(shown))
+
+
+def edges(folder: Path) -> Image.Image:
+    folder.mkdir()
+    kinds = ("edges", "soft_edges", "scribble")
+    paths = [folder / f"{kind}.png" for kind in ("picture", *kinds)]
+    picture = opened(INPUT / "example.png")
+    for path, each in zip(paths, [picture, *(hinted(kind, picture) for kind in kinds)], strict=True):
+        each.save(path)
+    return sheet(paths, ["the picture", *kinds])
+
+
+def palette(folder: Path) -> Image.Image:
+    return hints(folder, "palette", **{f"cells {cells}": {"cells": cells} for cells in (4, 8, 16)})
+
+
+def segments(folder: Path) -> Image.Image:
+    return hints(folder, "segments", **{f"groups {groups}": {"groups": groups} for groups in (2, 4, 8)})
+
+
+def tile(folder: Path) -> Image.Image:
+    return hints(folder, "tile", **{f"shrink {shrink}": {"shrink": float(shrink)} for shrink in (2, 4, 8)})
+
+
+def sketch(folder: Path) -> Image.Image:
+    """What was drawn, and the hint of it, as *Imagen Sketch* makes it."""
+    folder.mkdir()
+    drawn = Image.open(INPUT / "example_sketch.png", formats=["PNG"])
+    strokes = 1.0 - torch.from_numpy(np.asarray(drawn.getchannel("A"), np.float32))[None, None] / 255.0
+    pixels = ((strokes_to_lines(strokes, 64)[0] + 1.0) * 127.5).byte().permute(1, 2, 0).numpy()
+    paths = [folder / "drawn.png", folder / "hint.png"]
+    drawn.convert("RGB").save(paths[0])
+    fitted(Image.fromarray(pixels), CELL, CELL).save(paths[1])
+    return sheet(paths, ["drawn in the mask editor", "the hint, longest_side 64"])
+
+
+OF_HINTS = (edges, palette, segments, tile, sketch)
+HELP = {each.__name__: each for each in (text_encode, base_sample_64, threshold, super_res, *OF_HINTS)}
 
 
 def main(names: Sequence[str]) -> None:

@@ -193,6 +193,21 @@ def test_branches_joined_are_each_alone(base, any_name):
     assert in_force(steered[0], [0.5]) == steered[0]
 
 
+def test_a_mask_of_other_proportions_is_brought_to_the_picture_as_its_hint_is(base):
+    """A mask painted over the hint stays over it: a square on a wide one is a square, in the middle of what is drawn."""
+    mask = torch.zeros(1, 1, 16, 32)
+    mask[..., 4:12, 12:20] = 1.0
+    control = Control(adapter=trained("t2i_adapter", base), picture=PALETTE, mask=mask)
+    kept = control._mask(base, 1, (16, 16))[0, 0]
+    assert kept[6:10, 6:10].min() > 0.9 and kept.sum().item() == pytest.approx(16, abs=1)  # of 8x8, at half the size
+    cropped = replace(control, fit="crop")._mask(base, 1, (16, 16))[0, 0]
+    assert torch.equal(cropped, mask[0, 0, :, 8:24])
+    stretched = replace(control, fit="stretch")._mask(base, 1, (16, 16))[0, 0]
+    assert torch.equal(stretched, mask[0, 0, :, ::2].clamp(0, 1))
+    with pytest.raises(ValueError, match="2 masks for 3 pictures: give one mask, or one a picture"):
+        replace(control, mask=mask.expand(2, -1, -1, -1))._mask(base, 3, (16, 16))
+
+
 def test_an_image_prompt_is_read_where_its_mask_says_and_the_null_branch_reads_none(base):
     mask = torch.zeros(1, 1, 16, 16)
     mask[..., :8] = 1.0
