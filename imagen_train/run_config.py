@@ -167,9 +167,8 @@ class RunConfig:
     run: RunTable  # how long, on what
     stage: str = "base64"  # base64 draws from text; sr256 and sr1024 enlarge four times
     text_encoder: Path | None = None  # folder of the encoder that reads the captions; None: imagen-mini's
-    from_weights: Path | None = (
-        None  # begin from a checkpoint's weights and network; a name alone ("things64") is imagen-mini's
-    )
+    # Begin from a checkpoint's weights and network; a name alone ("things64") is imagen-mini's.
+    from_weights: Path | None = None
     network: Mapping[str, Any] | None = None  # kind and settings of a network; None: imagen-mini's of that stage
     diffusion: DiffusionTable = DiffusionTable()  # schedule and prediction
     optimiser: OptimiserTable = OptimiserTable()  # which, and at what rates

@@ -40,9 +40,8 @@ class UViTConfig(UNetConfig):
     # The stem also sees the x_0 that the network believed in at the step before (Bit Diffusion, arXiv 2208.04202, section
     # 3.2), cut to [-1, 1]; zeros where there was none.
     self_conditioning: bool = False
-    repaints: bool = (
-        False  # the stem also sees what stays of a picture, and where (GLIDE, arXiv 2112.10741, section 3.2)
-    )
+    # The stem also sees what stays of a picture, and where (GLIDE, arXiv 2112.10741, section 3.2).
+    repaints: bool = False
 
     def __post_init__(self) -> None:
         if self.repaints and self.self_conditioning:
