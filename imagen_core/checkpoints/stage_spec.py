@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._settings_file import is_number
 from ..predictions import prediction_of
 from ..spaces import Pixels, Space
 from ..text.reading import TextReading
 from ..unets import UNetConfig
 
 LOW_RES_RESIZES = ("area_bilinear", "align_corners", "bicubic")
+# Of defaults.
+NUMBERS = ("steps", "guidance_scale", "aug_level", "percentile", "threshold_maximum", "threshold_limit", "temperature")
+NAMES = ("sampler", "spacing", "thresholding")
 _STAGE = re.compile(r"(base|sr)([1-9]\d{0,3})")
 
 
@@ -63,3 +68,12 @@ class StageSpec:
     def enlarges(self) -> bool:
         """Whether it makes a small picture larger."""
         return self.role == "sr"
+
+
+def check_defaults(defaults: Mapping[str, Any]) -> None:
+    """Raise ValueError for a setting that a file's metadata calls a default, and that is of another kind."""
+    for name, value in defaults.items():
+        if name in NUMBERS and not is_number(value):
+            raise ValueError(f"metadata 'defaults': {name} is {value!r}, expected a number; download the file again")
+        if name in NAMES and not isinstance(value, str):
+            raise ValueError(f"metadata 'defaults': {name} is {value!r}, expected a name; download the file again")

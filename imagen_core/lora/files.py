@@ -9,12 +9,14 @@ import json
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from .._safetensors import SafetensorsFile, opened, safetensors_header, write_safetensors
 from .._settings_file import parsed
 from .._walk import find_files
+from ..checkpoints.stage_spec import check_defaults
 from ..fingerprint import KEY, Fingerprint
 from ..whole_files import whole
 from .low_rank import Lora, LowRank
@@ -32,6 +34,8 @@ def save_lora(path: Path, lora: Lora, *, dtype: torch.dtype = torch.float16) -> 
         tensors[f"{PREFIX}{name}{DOWN}"] = change.down.detach().to("cpu", dtype).contiguous()
         tensors[f"{PREFIX}{name}{ALPHA}"] = torch.tensor(change.alpha, dtype=torch.float32)
     metadata = {"format": FORMAT, "training": json.dumps(dict(lora.training))}
+    if lora.defaults:
+        metadata["defaults"] = json.dumps(dict(lora.defaults))
     if lora.base is not None:
         metadata[KEY] = lora.base.to_json()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +55,19 @@ def read_lora(path: Path) -> Lora:
         changes = {name: _change(file, f"{PREFIX}{name}") for name in sorted(names)}
         base = Fingerprint.from_json(file.metadata[KEY], path) if KEY in file.metadata else None
         training = parsed(file.metadata.get("training", "{}"), path)
-    return Lora(changes=changes, base=base, training=training if isinstance(training, dict) else {})
+        defaults = _defaults(file)
+    return Lora(changes=changes, base=base, training=training if isinstance(training, dict) else {}, defaults=defaults)
+
+
+def _defaults(file: SafetensorsFile) -> dict[str, Any]:
+    defaults = parsed(file.metadata.get("defaults", "{}"), file.path)
+    if not isinstance(defaults, dict):
+        raise ValueError(f"{file.path}: its metadata 'defaults' is no table; download the file again")
+    try:
+        check_defaults(defaults)
+    except ValueError as error:
+        raise ValueError(f"{file.path}: {error}") from error
+    return defaults
 
 
 def _change(file: SafetensorsFile, name: str) -> LowRank:

@@ -9,6 +9,7 @@ import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,8 @@ class Lora:
     changes: Mapping[str, LowRank]
     base: Fingerprint | None = None
     training: Mapping[str, object] = dataclasses.field(default_factory=dict)  # how it was made
+    # How a stage wants to be sampled that it has changed, where that is another way than its own: steps, guidance_scale ...
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def with_lora(stage: Stage, lora: Lora, strength: float = 1.0, *, device: torch.device | None = None) -> Stage:
@@ -53,7 +56,9 @@ def with_lora(stage: Stage, lora: Lora, strength: float = 1.0, *, device: torch.
     for name, change in lora.changes.items():
         _check_place(name, change, weights)
     network = _with_weights(stage.unet, {name: change.delta(strength) for name, change in lora.changes.items()}, device)
-    return Stage(unet=network, schedule=stage.schedule, spec=stage.spec, max_rows=stage.max_rows)
+    defaults = {**stage.spec.defaults, **lora.defaults} if strength else stage.spec.defaults
+    spec = dataclasses.replace(stage.spec, defaults=defaults)
+    return Stage(unet=network, schedule=stage.schedule, spec=spec, max_rows=stage.max_rows)
 
 
 def _check_place(name: str, change: LowRank, weights: Mapping[str, Tensor]) -> None:

@@ -43,6 +43,7 @@ class Sampler(ABC):
     # earlier times a solver carries an x_0 that is the network's error many times over. DDPM forgets it, and starts at 1.
     noisiest_logsnr: ClassVar[float] = -10.2
     jumps: ClassVar[bool] = False  # whether it asks for a network whose x_0 is where a path ends, see `PredictionType`
+    solves: ClassVar[bool] = True  # whether more calls draw nearer to the data of a network that predicts the mean
 
     @abstractmethod
     def advance(self, denoise: Denoise, x_t: Tensor, grid: list[Level], noise: Noise) -> Tensor:

@@ -28,6 +28,7 @@ class Consistency(Sampler):
     default_spacing: ClassVar[str] = "consistency"
     noisiest_logsnr: ClassVar[float] = -math.inf
     jumps: ClassVar[bool] = True
+    solves: ClassVar[bool] = False
     sigmas: str = ""
 
     def __post_init__(self) -> None:

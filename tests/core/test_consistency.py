@@ -10,6 +10,8 @@ from imagen_core import Classes, Draw, load_stage, read_spec, sample_base
 from imagen_core.denoiser import Prediction
 from imagen_core.samplers.consistency import Consistency
 from imagen_core.samplers.ddim import DDIM
+from imagen_core.samplers.lcm import LCM
+from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.schedules.edm import EDMSchedule
 
 NETWORK = {
@@ -149,3 +151,30 @@ def test_what_is_another_network_or_unknown_is_named(pipeline, tmp_path):
     (tmp_path / "alone.safetensors").write_bytes(alone.read_bytes())
     with pytest.raises(ValueError, match="nothing says how its pictures were noised"):
         read_spec(tmp_path / "alone.safetensors")
+
+
+def test_lcm_noises_each_picture_anew():
+    """k-diffusion's own loop, x = denoised + sigma noise, in its variance exploding x = x_t / alpha."""
+    schedule, generator = CosineSchedule(), torch.Generator().manual_seed(0)
+    noises = [torch.randn(2, 1, 2, 2, generator=generator, dtype=torch.float64) for _ in range(5)]
+    times = LCM().times(schedule, 4)
+
+    def believed(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        return x / (1 + sigma**2)  # of Gaussian data of unit variance
+
+    class Denoise:
+        def __call__(self, x_t, t):
+            alpha, sigma = schedule.alpha_sigma(t)
+            x_0 = believed(x_t / alpha, (sigma / alpha).item())
+            return Prediction(x_0=x_0, eps=(x_t - alpha * x_0) / sigma)
+
+    Denoise.schedule = schedule
+    drawn = LCM().sample(Denoise(), noises[0], times, noise=iter(noises[1:]).__next__)
+    alphas, sigmas = schedule.alpha_sigma(times)
+    ve = (sigmas / alphas).tolist()
+    x = noises[0] / alphas[0]
+    for index, sigma in enumerate(ve):
+        x = believed(x, sigma)
+        if index + 1 < len(ve):
+            x = x + ve[index + 1] * noises[index + 1]
+    assert torch.allclose(drawn, x, atol=1e-12)

@@ -233,3 +233,19 @@ def test_what_does_not_fit_is_said(tmp_path):
     save_lora(path, dataclasses.replace(lora, changes={"stem": bad}))
     with pytest.raises(ValueError, match="'diffusion_model.stem' holds NaN"):
         read_lora(path)
+
+
+def test_it_says_how_its_stage_wants_to_be_sampled(tmp_path):
+    stage = _stage()
+    lora = dataclasses.replace(
+        fit_lora(stage, _pictures(), _prompts(), dataclasses.replace(SETTINGS, steps=1)),
+        defaults={"steps": 4, "guidance_scale": 1.0, "sampler": "ddim"},
+    )
+    kept = read_lora(save_lora(tmp_path / "few.safetensors", lora))
+    assert kept.defaults == lora.defaults
+    assert with_lora(stage, kept).spec.defaults == {**stage.spec.defaults, **lora.defaults}
+    assert with_lora(stage, kept, strength=0.0).spec == stage.spec
+    for wrong in ({"steps": "four"}, {"sampler": 4}):
+        path = save_lora(tmp_path / "wrong.safetensors", dataclasses.replace(lora, defaults=wrong))
+        with pytest.raises(ValueError, match=r"wrong.safetensors: metadata 'defaults'.*download the file again"):
+            read_lora(path)

@@ -20,7 +20,7 @@ from torch import nn
 
 from ..._discovery import to_config
 from ..._safetensors import write_safetensors
-from ..._settings_file import is_number, parsed
+from ..._settings_file import parsed
 from ...spaces import space_from_config
 from ...text.reading import AS_DEEPFLOYD, TextReading, reading_from_dict, reading_to_dict
 from ...unets import DeepFloydUNetConfig, UNetConfig, unet_config_from_dict, unet_config_to_dict
@@ -28,16 +28,13 @@ from ...whole_files import whole
 from ..int8 import in_eight_bits
 from ..key_map import Entry, KeyMap, Parts
 from ..plausible import check_schedule, in_short
-from ..stage_spec import StageSpec
+from ..stage_spec import StageSpec, check_defaults
 from ..stored import Stored
 from ._base import Reader, Reading, check_version, stage_reading
 
 FORMAT = "imagen"
 FORMAT_VERSION = 2
 FIRST_STAGES = ("base64", "sr256", "sr1024")  # that version 1 knew
-# Of defaults.
-NUMBERS = ("steps", "guidance_scale", "aug_level", "percentile", "threshold_maximum", "threshold_limit", "temperature")
-NAMES = ("sampler", "spacing", "thresholding")
 OLD_NAMES = {"attention.query.": "attention.qkv.", "attention.text_keys_values.": "attention.text_kv."}  # IF's, in 0.1
 # Fields that a file need not have: what they mean when absent.
 LATER_FIELDS = {name: getattr(StageSpec, name) for name in ("low_res_resize", "low_res_8bit", "aug_zero_is_clean")}
@@ -143,11 +140,7 @@ def _metadata_to_spec(metadata: dict[str, str]) -> StageSpec:
             f"learned_variance needs twice the channels that are read, {config.in_channels}, and out_channels is "
             f"{config.out_channels}"
         )
-    for name, value in spec.defaults.items():
-        if name in NUMBERS and not is_number(value):
-            raise ValueError(f"metadata 'defaults': {name} is {value!r}, expected a number; download the file again")
-        if name in NAMES and not isinstance(value, str):
-            raise ValueError(f"metadata 'defaults': {name} is {value!r}, expected a name; download the file again")
+    check_defaults(spec.defaults)
     return spec
 
 
