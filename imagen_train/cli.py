@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from .data_cli import add_data_commands
 from .inpaint_cli import add_inpaint_command
+from .fewer_cli import add_fewer_command
 from .judging_cli import add_judging_commands
 from .options import (
     add_train_options,
@@ -85,6 +86,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     add_unclip_command(commands)
     add_inpaint_command(commands)
     _add_evaluate_fewer(commands)
+    add_fewer_command(commands)
     add_judging_commands(commands)
     sheet = commands.add_parser("sheet", help="draw unpicked pictures at 64, 256 and 1024 px as contact sheets")
     sheet.add_argument("--out", type=folder, required=True, help="folder for the JPEGs")
@@ -218,28 +220,6 @@ def _add_evaluate_control(commands: argparse._SubParsersAction) -> None:
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     _add_dtype(command)
     command.set_defaults(handler=_evaluate_control)
-
-
-def _add_evaluate_fewer(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser(
-        "fewer", help="what do fewer calls cost? plainly fewer steps, and distilled, in one table"
-    )
-    add = command.add_argument
-    add("--base", type=file_there, required=True, help="the base's checkpoint")
-    add("--loras", type=file_there, nargs="*", default=[], help="what `imagen train distill` left, any number")
-    add(
-        "--models-dir",
-        type=folder_there,
-        default=default_models_dir(),
-        help="folder with things_text_encoder/ and the classifier",
-    )
-    add("--count", type=int, default=256, help="captions (default: %(default)s)")
-    add("--tier", type=int, default=1, help="things up to this tier of the list (default: %(default)s)")
-    add("--pictures", type=folder, help="write a PNG with a row of pictures for each way")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    add("--json", action="store_true", help="print the figures on one line instead of as a table")
-    command.set_defaults(handler=_evaluate_fewer)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -397,18 +377,6 @@ def _evaluate_all(args: argparse.Namespace) -> int:
     figures = measure_all(measurement, only)
     print(json.dumps(figures, indent=None if args.json else 1))
     return 130 if measurement.stopped else 0
-
-
-def _evaluate_fewer(args: argparse.Namespace) -> int:
-    import torch
-
-    from .evaluate_fewer import as_table, evaluate_fewer
-
-    torch.set_num_threads(args.threads)
-    given = {"count": args.count, "tier": args.tier, "device": args.device, "pictures_out": args.pictures}
-    rows = evaluate_fewer(args.base, args.loras, args.models_dir, **given)
-    print(json.dumps(rows) if args.json else as_table(rows))
-    return 0
 
 
 def _say(figures: dict) -> None:

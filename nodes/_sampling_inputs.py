@@ -20,7 +20,7 @@ from . import _host, _sockets
 SAMPLER_TIP = (
     "dpmpp_2m: fast and exact, the default. dpmpp_2m_sde: the same with fresh noise each step. heun: two calls a step. "
     "ddim: deterministic, wants 50 steps or more. ddpm: the paper's ancestral sampler, wants 100 or more. consistency: for "
-    "consistency models, which no other draws; 1 to 4 steps."
+    "consistency models, which no other draws; 1 to 4 steps. lcm: for networks that were distilled to 2 to 8 steps with it."
 )
 SPACING_TIP = (
     "At which noise levels the network is called. auto: the checkpoint's or the sampler's own. uniform: even steps of time, "

@@ -48,6 +48,10 @@ def test_an_embedding_goes_from_prior_and_picture_to_the_base(built):
     """Graphs that wait for weights can be laid out and run, but for those files."""
     assert built
     module, known = sys.modules["graphs_unclip"], sys.modules["build_workflows"].object_info()
+def test_few_calls_are_drawn_without_guidance_behind_their_lora(built):
+    """A graph that waits for the LoRA that it loads."""
+    assert built
+    module, known = sys.modules["graphs_fewer"], sys.modules["build_workflows"].object_info()
     for lay_out in module.WAITING:
         graph = sys.modules["build_workflows"].Graph(known)
         lay_out(graph)
@@ -58,6 +62,11 @@ def test_an_embedding_goes_from_prior_and_picture_to_the_base(built):
         source = told.get("image_embed") or told["image"]
         assert prompt[source[0]]["class_type"] in ("ImagenMixEmbeds", "ImagenExamplePicture")
         assert lay_out.__name__ not in NAMES
+        drawn = by_class["ImagenBaseSample64"]
+        assert prompt[drawn["unet"][0]]["class_type"] == "ImagenLoadLoRA"
+        asked = {name: drawn[name] for name in ("guidance_scale", "steps", "sampler", "spacing")}
+        assert asked == {"guidance_scale": 1.0, "steps": module.CALLS, "sampler": "ddim", "spacing": "uniform"}
+        assert f"{lay_out.__name__}" not in NAMES
 
 
 def read(name):
