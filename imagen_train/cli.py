@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from .data_cli import add_data_commands
-from .inpaint_cli import add_inpaint_command
 from .fewer_cli import add_fewer_command
+from .inpaint_cli import add_inpaint_command
 from .judging_cli import add_judging_commands
 from .options import (
     add_train_options,
@@ -85,7 +85,6 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     _add_evaluate_control(commands)
     add_unclip_command(commands)
     add_inpaint_command(commands)
-    _add_evaluate_fewer(commands)
     add_fewer_command(commands)
     add_judging_commands(commands)
     sheet = commands.add_parser("sheet", help="draw unpicked pictures at 64, 256 and 1024 px as contact sheets")

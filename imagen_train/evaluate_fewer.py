@@ -33,6 +33,8 @@ from .stickers.pictures import Library, open_library
 from .stickers.redraw import ENCODER
 
 FEWER = (20, 10, 5, 4)  # plain steps, each with two calls
+DDIM_STEPS = (8, 4)  # plain, as distilled LoRAs are drawn with
+REFERENCE = 4  # times as many renders as pictures: what the Frechet distance is taken to
 SHOWN = 8  # pictures of each way on the sheet, a row of it
 
 
@@ -64,12 +66,18 @@ class Way:
 
 
 def ways_of(base: Stage, loras: Sequence[tuple[str, Stage]]) -> list[Way]:
-    """The base with fewer and fewer steps, guided and not, then each distilled stage as it asks to be drawn with."""
+    """The base with fewer and fewer steps, then each distilled stage as it asks to be drawn with.
+
+    Also with DDIM, as the distilled are drawn, and without guidance: what is gained has to be learned, not the solver's.
+    """
     asked = {"steps": 20, "guidance_scale": 1.0, "sampler": "dpmpp_2m"} | base.spec.defaults
     scale, sampler = float(asked["guidance_scale"]), str(asked["sampler"])
     counts = sorted({int(asked["steps"]), *FEWER}, reverse=True)
     plain = [Way(name="plain", stage=base, steps=n, guidance_scale=scale, sampler=sampler) for n in counts]
+    ddim = {"stage": base, "sampler": "ddim", "spacing": "uniform"}
+    plain += [Way(name="plain", steps=n, guidance_scale=scale, **ddim) for n in DDIM_STEPS]
     unguided = [Way(name="no guidance", stage=base, steps=counts[0], guidance_scale=1.0, sampler=sampler)]
+    unguided += [Way(name="no guidance", steps=n, guidance_scale=1.0, **ddim) for n in DDIM_STEPS]
     return [*plain, *unguided, *(_as_asked(name, stage) for name, stage in loras)]
 
 
@@ -98,37 +106,40 @@ def evaluate_fewer(
 ) -> list[dict[str, object]]:
     """One row a way: name, calls, thing (share whose render is the nearest), thing_top_5, frechet, rmse, cpu_seconds.
 
-    count: captions of one thing, or several alike. rmse: to the pictures of the first way, in [-1, 1]. The last row is of
-    other renders: what a perfect base would get. pictures_out: a PNG with a row of pictures for each way.
+    count: captions of one thing, or several alike. rmse: to the pictures of the first way, in [-1, 1]. frechet: to renders
+    of other captions; the last row is of these captions' own renders, what a perfect base would get.
+    pictures_out: a PNG with a row of pictures for each way.
     """
     stage, library = load_stage(base, device=device), open_library(drawings_folder())
     ways = ways_of(stage, [(path.stem, with_lora(stage, read_lora(path))) for path in loras])
-    wanted, other = (_single(library, count, seed, tier) for seed in (TEST_SEED, TEST_SEED + 1))
+    wanted, other = _single(library, count, TEST_SEED, tier), _single(library, REFERENCE * count, TEST_SEED + 1, tier)
     encoder = load_text_encoder(models_dir / ENCODER, device=device)
     prompts = [encoder.encode(part) for part in _parts(wanted.texts, batch_size)]
     sets, seconds = zip(*(_timed(way, prompts, count, batch_size) for way in tqdm(ways, desc="ways")), strict=True)
     judge = load_classifier(models_dir / CLASSIFIER_FILE)
-    reference = seen_by(judge, rendered(library, wanted))["features"]
+    reference = seen_by(judge, rendered(library, other))["features"]
     ranks = ranks_of_each(sets, wanted.scenes, library, library.available(tier))
-    rows = []
-    for way, drawn, spent, places in zip(ways, sets, seconds, ranks, strict=True):
-        rows.append(
-            {
-                "way": way.name,
-                "steps": way.steps,
-                "calls": way.calls,
-                "sampler": way.sampler,
-                "thing": share([place == 0 for place in places]),
-                "thing_top_5": share([place < 5 for place in places]),
-                "frechet": frechet_distance(seen_by(judge, drawn)["features"], reference),
-                "rmse": (drawn - sets[0]).square().mean().sqrt().item(),
-                "cpu_seconds": spent,
-            }
-        )
+    rows = [
+        _row(way, places, spent)
+        | {"frechet": frechet_distance(seen_by(judge, drawn)["features"], reference), "rmse": _rmse(drawn, sets[0])}
+        for way, drawn, spent, places in zip(ways, sets, seconds, ranks, strict=True)
+    ]
     if pictures_out is not None:
         _write(pictures_out, sets, wanted)
-    floor = frechet_distance(seen_by(judge, rendered(library, other))["features"], reference)
-    return [*rows, {"way": "other renders", "frechet": floor}]
+    floor = frechet_distance(seen_by(judge, rendered(library, wanted))["features"], reference)
+    return [*rows, {"way": "renders", "frechet": floor}]
+
+
+def _row(way: Way, places: list[int], seconds: float) -> dict[str, object]:
+    told = {"way": way.name, "steps": way.steps, "calls": way.calls, "sampler": way.sampler, "cpu_seconds": seconds}
+    return told | {
+        "thing": share([place == 0 for place in places]),
+        "thing_top_5": share([place < 5 for place in places]),
+    }
+
+
+def _rmse(drawn: Tensor, wanted: Tensor) -> float:
+    return (drawn - wanted).square().mean().sqrt().item()
 
 
 def _single(library: Library, count: int, seed: int, tier: int) -> Asked:

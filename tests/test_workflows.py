@@ -48,10 +48,6 @@ def test_an_embedding_goes_from_prior_and_picture_to_the_base(built):
     """Graphs that wait for weights can be laid out and run, but for those files."""
     assert built
     module, known = sys.modules["graphs_unclip"], sys.modules["build_workflows"].object_info()
-def test_few_calls_are_drawn_without_guidance_behind_their_lora(built):
-    """A graph that waits for the LoRA that it loads."""
-    assert built
-    module, known = sys.modules["graphs_fewer"], sys.modules["build_workflows"].object_info()
     for lay_out in module.WAITING:
         graph = sys.modules["build_workflows"].Graph(known)
         lay_out(graph)
@@ -62,6 +58,17 @@ def test_few_calls_are_drawn_without_guidance_behind_their_lora(built):
         source = told.get("image_embed") or told["image"]
         assert prompt[source[0]]["class_type"] in ("ImagenMixEmbeds", "ImagenExamplePicture")
         assert lay_out.__name__ not in NAMES
+
+
+def test_few_calls_are_drawn_without_guidance_behind_their_lora(built):
+    """A graph that waits for the LoRA that it loads."""
+    assert built
+    module, known = sys.modules["graphs_fewer"], sys.modules["build_workflows"].object_info()
+    for lay_out in module.WAITING:
+        graph = sys.modules["build_workflows"].Graph(known)
+        lay_out(graph)
+        prompt = workflow_to_prompt(graph.to_json(lay_out.__name__, lay_out.__doc__), known)
+        by_class = {entry["class_type"]: entry["inputs"] for entry in prompt.values()}
         drawn = by_class["ImagenBaseSample64"]
         assert prompt[drawn["unet"][0]]["class_type"] == "ImagenLoadLoRA"
         asked = {name: drawn[name] for name in ("guidance_scale", "steps", "sampler", "spacing")}
