@@ -35,7 +35,7 @@ FILE = "prior.safetensors"  # in the models folder
 WIDTH, DEPTH = 128, 4  # of what is trained: .9 million weights
 NOISES = 4  # a caption
 DROPPED = 0.1  # of captions, so that guidance has an empty one to steer away from
-MOST = 65_536  # pictures that are looked at
+MOST = 32_768  # pictures that are looked at
 KEPT = 512  # of them, at the end, that are only tested on
 RATES = OptimConfig(muon_lr=0.01, adamw_lr=1e-3)
 
