@@ -22,6 +22,7 @@ def add_judging_commands(commands: argparse._SubParsersAction) -> None:
     _add_distance(commands)
     _add_clip_score(commands)
     _add_sweep(commands)
+    _add_guidance(commands)
 
 
 def _add_prompts(commands: argparse._SubParsersAction) -> None:
@@ -111,6 +112,29 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
     add("--text-encoder", type=folder_there, help="default: the one of the right width")
     _add_drawing(command, count=1)
     command.set_defaults(handler=_sweep)
+
+
+def _add_guidance(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("guidance", help="classifier, CLIP and classifier-free guidance beside each other")
+    add, models = command.add_argument, default_models_dir()
+    add(
+        "--kinds",
+        nargs="+",
+        default=["classifier"],
+        help="classifier, clip, clip_clean, classifier_free (default: %(default)s)",
+    )
+    add("--scales", type=float, nargs="+", help="of every kind (default: each kind's own)")
+    add("--base", type=file_there, default=models / "things64.safetensors", help="what draws (default: things64)")
+    add("--judge", type=file_there, help="the noisy classifier of the kind classifier (`imagen train noisy_judge`)")
+    add("--clip", type=folder_there, default=models / "clip", help="what guides and measures (default: imagen-mini's)")
+    add("--count", type=int, default=96, help="captions, one picture each (default: %(default)s)")
+    add("--steps", type=int, help="network calls a picture (default: the checkpoint's)")
+    add("--out", type=folder, help="write figures here as .json, and a curve of each kind as -KIND.svg")
+    add("--models-dir", type=folder_there, default=models, help="folder with the text encoder")
+    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="what is drawn in (default: %(default)s)")
+    command.set_defaults(handler=_guidance)
 
 
 def each_of_two(name: str, values: list[Any] | None) -> tuple[Any, Any]:
@@ -222,4 +246,24 @@ def _sweep(args: argparse.Namespace) -> int:
     write(out.with_suffix(".json"), (json.dumps(rows, indent=1) + "\n").encode())
     print(json.dumps(rows, indent=1))
     print(out)
+    return 0
+
+
+def _guidance(args: argparse.Namespace) -> int:
+    from imagen_core.whole_files import write
+
+    from .evaluate import SamplingSettings
+    from .stickers.guided import Trial, guidance_svg, measured, table
+
+    _threads(args)
+    settings = SamplingSettings(steps=args.steps, dtype=args.dtype)
+    trial = Trial.of(args.base, args.models_dir, args.clip, args.judge, settings, args.device)
+    rows = measured(trial, args.kinds, args.scales, args.count)
+    print(table(rows))
+    if args.out is not None:
+        write(args.out.with_suffix(".json"), (json.dumps(rows, indent=1) + "\n").encode())
+        for kind in args.kinds:
+            path = args.out.with_name(f"{args.out.stem}-{kind}.svg")
+            write(path, guidance_svg([row for row in rows if row["kind"] == kind]).encode())
+            print(path)
     return 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +19,8 @@ from imagen_train.reader import FILE as READER_FILE
 from imagen_train.reader import Reader, save_reader
 from imagen_train.tasks import stage_spec
 from imagen_train.text_encoder import TextModel, TextModelConfig, export_encoder
+
+KNOWN = 12  # things that `drawings` has
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +51,24 @@ def lively(models, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("lively") / "base.safetensors"
     save_checkpoint(path, network, spec=spec)
     return path
+
+
+@pytest.fixture
+def drawings(tmp_path, monkeypatch) -> Path:
+    """A training folder in which coloured squares stand for the drawings of the first KNOWN things."""
+    from imagen_train.stickers.names import things
+    from imagen_train.stickers.pictures import MASTER
+    from imagen_train.stickers.sources import PICTURES
+
+    monkeypatch.setenv("IMAGEN_TRAINING_DIR", str(tmp_path))
+    (tmp_path / "stickers").mkdir()
+    masters = np.full((KNOWN, MASTER, MASTER, 4), 255, np.uint8)
+    masters[..., :3] = np.random.default_rng(0).integers(0, 256, (KNOWN, 1, 1, 3))
+    for package in PICTURES:
+        about = {"nouns": [thing.noun for thing in things()[:KNOWN]]}
+        (tmp_path / "stickers" / f"{package.key}.{MASTER}.json").write_text(json.dumps(about))
+        np.save(tmp_path / "stickers" / f"{package.key}.{MASTER}.npy", masters)
+    return tmp_path
 
 
 @pytest.fixture(autouse=True)

@@ -25,9 +25,7 @@ from imagen_train.optim import OptimConfig, Optimizers
 from imagen_train.options import TrainOptions
 from imagen_train.stickers.contrasts import SWAPS, contrasted, swapped, two_captions
 from imagen_train.stickers.names import things
-from imagen_train.stickers.pictures import MASTER
 from imagen_train.stickers.scene import Placed, Scene
-from imagen_train.stickers.sources import PICTURES
 from imagen_train.stickers.words import build_tokenizer
 
 MINI = Path(__file__).resolve().parents[2] / "models" / "imagen-mini"
@@ -36,27 +34,19 @@ KNOWN = 12  # things of the list that there are drawings of
 
 
 @pytest.fixture
-def options(tmp_path, monkeypatch) -> TrainOptions:
-    """A run of one step on pictures made of twelve coloured squares, which stand for drawings."""
-    monkeypatch.setenv("IMAGEN_TRAINING_DIR", str(tmp_path))
-    (tmp_path / "stickers").mkdir()
-    masters = np.full((KNOWN, MASTER, MASTER, 4), 255, np.uint8)
-    masters[..., :3] = np.random.default_rng(0).integers(0, 256, (KNOWN, 1, 1, 3))
-    for package in PICTURES:
-        about = {"nouns": [thing.noun for thing in things()[:KNOWN]]}
-        (tmp_path / "stickers" / f"{package.key}.{MASTER}.json").write_text(json.dumps(about))
-        np.save(tmp_path / "stickers" / f"{package.key}.{MASTER}.npy", masters)
+def options(drawings, monkeypatch) -> TrainOptions:
+    """A run of one step on pictures made of coloured squares."""
     mix = dataclasses.replace(KINDS[mini_clip.SHOWN].mix, pair=0.5, scenery=0.0)
     for name in NAMES:
         kind = dataclasses.replace(KINDS[name], chunk=24, mix=mix)
         monkeypatch.setitem(KINDS, name, kind)
-        render_pictures(kind, 24, tmp_path / "cache")
+        render_pictures(kind, 24, drawings / "cache")
     for name in ("HELD_OUT_PICTURES", "TEST_PICTURES"):
         monkeypatch.setattr(mini_clip, name, 24)
     return TrainOptions(
-        state_dir=tmp_path / "state",
-        cache_dir=tmp_path / "cache",
-        models_dir=tmp_path / "models",
+        state_dir=drawings / "state",
+        cache_dir=drawings / "cache",
+        models_dir=drawings / "models",
         max_steps=1,
         batch_size=16,
         preview_minutes=float("inf"),

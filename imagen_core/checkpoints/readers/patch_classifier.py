@@ -35,11 +35,6 @@ class PatchClassifierSpec:
     classes: tuple[str, ...] = ()  # their names
     training: dict[str, Any] = field(default_factory=dict)  # how it was made
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """For `imagen inspect`."""
-        return {"classes": self.config.num_classes, "image_size": self.config.image_size}
-
 
 class PatchClassifierReader(Reader):
     """Weights are called as our network calls them; its settings are in the metadata."""
