@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from random import Random
 
@@ -29,15 +28,15 @@ from imagen_core.text.tokenizer import Tokenizer, load_tokenizer
 from imagen_core.whole_files import whole, write
 
 from .classifier import shaken
-from .data import KINDS, DrawingKind, PictureCache, render_pictures
+from .clip_pictures import COLOR, COLOR_2, FACTS, STATED, THING, THING_2, Captioned, Shown
+from .data import KINDS, PictureCache, render_pictures
 from .loop import LoopConfig, Preview, train
 from .options import TrainOptions
-from .stickers.backdrops import PLAIN
 from .stickers.captions import Caption, write_caption
 from .stickers.colors import COLORS
 from .stickers.contrasts import SWAPS, contrasted, swapped, two_captions
 from .stickers.names import things
-from .stickers.scene import RELATIONS, Scene
+from .stickers.scene import Scene
 from .stickers.words import build_tokenizer
 
 FOLDER = "clip"  # under the models folder: config.json, model.safetensors, tokenizer.json
@@ -52,10 +51,6 @@ PAIRS, UNSEEN = 0.5, 0.1  # of a batch: pairs, as they are and exchanged; colour
 CONTRASTED = 0.3  # of a batch, from its middle: with a wrong caption beside
 NOISY = 0.4  # of a batch
 AT_PLACES, PLACES_SCALE = 0.5, 20.0  # of the loss of `Places`; what it multiplies unit vectors by
-FACTS = ("layout", "count", "thing", "thing_2", "style", "backdrop", "relation", "color", "color_2")
-THING, THING_2, RELATION, COLOR, COLOR_2 = 2, 3, 6, 7, 8  # their places there
-EXCHANGED = {"thing": "thing_2", "thing_2": "thing", "color": "color_2", "color_2": "color"}
-STATED = {"style": (4,), "backdrop": (5,), "relation": (6,), "color": (7, 8)}  # which of them a caption may leave out
 
 
 def clip_config(words: int) -> ClipConfig:
@@ -78,68 +73,6 @@ def fresh_network(config: ClipConfig) -> ClipNetwork:
     nn.init.normal_(network.vision_model.embeddings.class_embedding, std=0.02)
     nn.init.constant_(network.logit_scale, math.log(START_SCALE))
     return network
-
-
-@dataclass(frozen=True, kw_only=True)
-class Captioned:
-    """Cached pictures and the scenes that they show, so that any true or false caption can be written of each."""
-
-    cache: PictureCache
-    scenes: list[Scene]
-    facts: Tensor  # (n f), see FACTS; -1 where there is nothing to tell
-    things: list[int]  # what there is in such pictures
-
-    @staticmethod
-    def of(cache: PictureCache) -> Captioned:
-        """ValueError: the cache was rendered by other scenes than today's."""
-        scenes = [scene for index in range(len(cache.chunks)) for scene in _scenes(cache, index)]
-        facts = torch.tensor([cache.labels[name] for name in FACTS]).T.contiguous()
-        return Captioned(cache=cache, scenes=scenes, facts=facts, things=sorted(set(facts[:, THING].tolist())))
-
-    @property
-    def pairs(self) -> Tensor:
-        return (self.facts[:, THING_2] >= 0).nonzero()[:, 0]
-
-    @cached_property
-    def exchangeable(self) -> Tensor:
-        """Pairs before one plain colour: rolled by half a side their things have changed places."""
-        return torch.tensor(
-            [row for row in self.pairs.tolist() if self.scenes[row].backdrop in PLAIN and not self.scenes[row].gradient]
-        )
-
-    def at(self, rows: Tensor) -> Shown:
-        scenes = [self.scenes[row] for row in rows.tolist()]
-        return Shown(self.cache.pictures(rows.tolist()), self.facts[rows], scenes)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """Some pictures, and what they show."""
-
-    pixels: Tensor  # (b 3 64 64) in [-1, 1]
-    facts: Tensor  # (b f)
-    scenes: list[Scene]
-
-    def exchanged(self) -> Shown:
-        """Of pairs before a plain colour: each thing in the other's place."""
-        half, first = self.pixels.shape[-1] // 2, RELATIONS.index("left")
-        pixels = [
-            pixels.roll(half, 2 if facts[RELATION] == first else 1)
-            for pixels, facts in zip(self.pixels, self.facts, strict=True)
-        ]
-        order = [FACTS.index(EXCHANGED.get(name, name)) for name in FACTS]
-        return Shown(
-            torch.stack(pixels), self.facts[:, order], [swapped(scene, "places") or scene for scene in self.scenes]
-        )
-
-
-def _scenes(cache: PictureCache, index: int) -> list[Scene]:
-    kind: DrawingKind = cache.kind
-    scenes, first = kind.scenes(index), cache.starts[index]
-    named = [scene.placed[0].thing for scene in scenes]
-    if named != cache.labels["thing"][first : first + len(scenes)]:
-        raise ValueError(f"{cache.folder} was rendered by other scenes than today's: delete it and render again")
-    return scenes
 
 
 @dataclass(frozen=True)
