@@ -45,10 +45,10 @@ def test_a_sketch_goes_from_the_mask_editor_to_the_control(built):
 
 
 def test_an_embedding_goes_from_prior_and_picture_to_the_base(built):
-    """Graphs that wait for weights can be laid out and run, but for those files."""
+    """Graphs can be laid out and run, those that wait for weights but for these files."""
     assert built
     module, known = sys.modules["graphs_unclip"], sys.modules["build_workflows"].object_info()
-    for lay_out in module.WAITING:
+    for lay_out in [*module.WAITING, *module.GRAPHS]:
         graph = sys.modules["build_workflows"].Graph(known)
         lay_out(graph)
         prompt = workflow_to_prompt(graph.to_json(lay_out.__name__, lay_out.__doc__), known)
@@ -57,14 +57,14 @@ def test_an_embedding_goes_from_prior_and_picture_to_the_base(built):
         told = by_class["ImagenImagePrompt"]
         source = told.get("image_embed") or told["image"]
         assert prompt[source[0]]["class_type"] in ("ImagenMixEmbeds", "ImagenExamplePicture")
-        assert lay_out.__name__ not in NAMES
+        assert (lay_out.__name__ in NAMES) == (lay_out in module.GRAPHS)
 
 
 def test_few_calls_are_drawn_without_guidance_behind_their_lora(built):
     """A graph that waits for the LoRA that it loads."""
     assert built
     module, known = sys.modules["graphs_fewer"], sys.modules["build_workflows"].object_info()
-    for lay_out in module.WAITING:
+    for lay_out in [*module.WAITING, *module.GRAPHS]:
         graph = sys.modules["build_workflows"].Graph(known)
         lay_out(graph)
         prompt = workflow_to_prompt(graph.to_json(lay_out.__name__, lay_out.__doc__), known)
