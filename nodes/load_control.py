@@ -9,7 +9,7 @@ class ImagenLoadControl:
     DESCRIPTION = (
         "Loads a control: a network that makes a stage follow a hint, such as edges or a palette. The file says itself "
         "whether it is a ControlNet, a T2I-Adapter or an image prompt, which hints it reads and which stage it belongs "
-        "to. None is shipped yet: imagen train control makes one for your stage."
+        "to. That of things64 ships; imagen train control or adapter makes one for another stage."
     )
     CATEGORY = "imagen/loaders"
     SEARCH_ALIASES = ["controlnet loader", "load controlnet model", "t2i-adapter", "control net", "ipadapter loader"]

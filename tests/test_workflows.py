@@ -28,22 +28,6 @@ def built():
     return module.build()
 
 
-def test_a_sketch_goes_from_the_mask_editor_to_the_control(built):
-    """A graph that waits for a control that ships can be laid out and run, but for that file."""
-    assert built
-    module, known = sys.modules["graphs_control"], sys.modules["build_workflows"].object_info()
-    for lay_out in module.WAITING:
-        graph = sys.modules["build_workflows"].Graph(known)
-        lay_out(graph)
-        prompt = workflow_to_prompt(graph.to_json(lay_out.__name__, lay_out.__doc__), known)
-        by_class = {entry["class_type"]: entry["inputs"] for entry in prompt.values()}
-        source, slot = by_class["ImagenSketch"]["mask"]
-        assert prompt[source]["inputs"] == {"image": "imagen-nodes/example_sketch.png"} and slot == 1
-        assert prompt[by_class["ImagenControl"]["image"][0]]["class_type"] == "ImagenSketch"
-        assert prompt[by_class["ImagenBaseSample64"]["control"][0]]["class_type"] == "ImagenControl"
-        assert f"{lay_out.__name__}" not in NAMES
-
-
 def test_an_embedding_goes_from_prior_and_picture_to_the_base(built):
     """Graphs can be laid out and run, those that wait for weights but for these files."""
     assert built
@@ -194,6 +178,9 @@ QUICK = {
     "thresholding_compared": [f"{size}, {method}.steps=1" for size in ("Base 64x64", "256x256") for method in
                               ("none", "static", "dynamic")],
     "aug_level_sweep": ["Base 64x64.steps=2", *(f"Super resolution, {level}.steps=1" for level in (0.0, 0.05, 0.1, 0.25))],
+    "edges_to_picture_1024": ["Base 64x64.steps=1", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
+    "palette_and_edges": ["Base 64x64.steps=1", "Super resolution 256.steps=1"],
+    "sketch_to_picture": ["Base 64x64.steps=1", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
     "mini_img2img": ["Base 64x64.steps=2", "Super resolution 256.steps=1"],
     "clip_best_of_four": ["Base 64x64.steps=1", "Super resolution 256.steps=1", "Super resolution 1024.steps=1",
                           "Super resolution 1024.factor=1"],
@@ -209,13 +196,12 @@ NEED_COMFYUI = (
     "threshold_any_model",
 )
 NEED_WEIGHTS = ("deepfloyd_if_256", "deepfloyd_if_1024", "deepfloyd_if_img2img", "deepfloyd_if_inpaint")
-NEED_CONTROL = ("edges_to_picture_1024", "palette_and_edges")
 NEED_ADM = ("adm_classifier_guided", "adm_classifier_scales")
 NEED_VAE = ("vae_loss",)
 NEED_GLIDE = ("glide_256", "glide_inpaint", "glide_guidance_compared")  # test_workflows_glide.py
 NEED_KARLO = ("karlo_256",)  # test_workflows_karlo.py
 LEARNS = ("teach_a_thing",)  # writes a file
-NEED_FILES = NEED_WEIGHTS + NEED_CONTROL + NEED_ADM + NEED_VAE + NEED_GLIDE + NEED_KARLO + LEARNS
+NEED_FILES = NEED_WEIGHTS + NEED_ADM + NEED_VAE + NEED_GLIDE + NEED_KARLO + LEARNS
 RUN_HERE = [name for name in NAMES if name not in NEED_COMFYUI + NEED_FILES]
 
 
@@ -279,12 +265,6 @@ def test_a_thing_is_taught_saved_and_drawn(imagen, tmp_path, monkeypatch):
         "zibble_2.safetensors",
     }
     assert pictures[0].shape == (256, 256, 3) and np.abs(pictures[0] - pictures[1]).mean() > 0.5
-
-
-@pytest.mark.parametrize("name", NEED_CONTROL)
-def test_a_graph_whose_control_is_not_here_names_node_and_file(name, imagen):
-    code, _, said = imagen("run", name)
-    assert code == 2 and "Load control" in said and "imagen-mini/control.safetensors" in said
 
 
 def test_inpainting_keeps_what_the_mask_leaves(imagen):

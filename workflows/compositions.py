@@ -304,16 +304,17 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
         drawn(fox()), burned(drawn(fox())), ImageEnhance.Color(drawn(fox())).enhance(1.35), lean=26
     ),
     "edges_to_picture_1024": lambda run: bands(
-        hinted("edges", opened(INPUT / "example.png")), opened(INPUT / "example.png")
+        hinted("edges", opened(INPUT / "example.png")), first(run("edges_to_picture_1024"))
     ),
     "palette_and_edges": lambda run: bands(
         hinted("edges", opened(INPUT / "example.png")),
         hinted("palette", opened(INPUT / "example.png")),
-        opened(INPUT / "example.png"),
+        first(run("palette_and_edges")),
         lean=26,
     ),
-    "vae_loss": lambda run: lost_in_a_vae(),
-    "latent_to_pixels_1024": lambda run: magnified(shrunk(drawn(fox()), 96), drawn(fox()), 240, 200),
+    "sketch_to_picture": lambda run: bands(
+        fitted(read(INPUT / "example_sketch.png").convert("RGB"), SIDE, SIDE), first(run("sketch_to_picture"))
+    ),
     "karlo_256": lambda run: framed(drawn(teddy()), shrunk(drawn(teddy()), 64), side=84),
     "adm_classifier_guided": lambda run: noisy(drawn(fox())),
     "adm_classifier_scales": scales,

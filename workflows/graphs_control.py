@@ -1,4 +1,4 @@
-"""Which graphs make a picture follow a hint? Their controls do not ship yet; `imagen train control` makes one."""
+"""Which graphs make a picture follow a hint? By the control of things64 that ships."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from _layout import Graph, save
 from graphs_mini import REPAIR, YOUR_OWN, Slot, draw, enlarge, example, load, write_prompt
 
 CONTROL = "imagen-mini/control.safetensors"
-NOT_SHIPPED = (
-    "No trained control ships yet: imagen train control --base FILE --hint edges,palette makes one for your base. Put it at "
-    f"models/imagen/{CONTROL}, or choose another in Load control."
+READS = (
+    "The T2I-Adapter of things64: it reads edges, a palette, a scribble and segments, one or several at once. imagen train "
+    "adapter or control makes one for another base."
 )
 
 
@@ -16,7 +16,7 @@ def load_control(graph: Graph) -> Slot:
     """Below in the first column."""
     graph.section("Load the control")
     net = graph.add("ImagenLoadControl", "Load control", control_net_name=CONTROL)["control_net"]
-    graph.note(NOT_SHIPPED)
+    graph.note(READS)
     return net
 
 
@@ -79,5 +79,4 @@ def sketch_to_picture(graph: Graph) -> None:
     graph.app = {"Your picture": ("image",), "Prompt": ("text",), "Follow the sketch": ("strength",)}
 
 
-WAITING = [sketch_to_picture]  # for a control that ships and reads scribbles: then it joins GRAPHS
-GRAPHS = [edges_to_picture_1024, palette_and_edges]
+GRAPHS = [edges_to_picture_1024, palette_and_edges, sketch_to_picture]

@@ -36,6 +36,7 @@ PROMPTS = (
     "a 3D emoji of a ladybug on a yellow background",
 )
 SCALES = (1.0, 1.5, 4.0, 15.0)
+STRENGTHS = (0.0, 0.5, 1.0, 1.5)
 LEVELS = (0.0, 0.05, 0.1, 0.25)
 THUMB = 256  # pixels of a picture on the README's sheet
 
@@ -136,8 +137,14 @@ def sketch(folder: Path) -> Image.Image:
     return sheet(paths, ["drawn in the mask editor", "the hint, longest_side 64"])
 
 
+def control(folder: Path) -> Image.Image:
+    """The sketch followed more and more."""
+    paths = [draw("sketch_to_picture", folder / str(s), f"Follow the sketch.strength={s}")[0] for s in STRENGTHS]
+    return sheet(paths, [f"strength {strength:g}" for strength in STRENGTHS])
+
+
 OF_HINTS = (edges, palette, segments, tile, sketch)
-HELP = {each.__name__: each for each in (text_encode, base_sample_64, threshold, super_res, *OF_HINTS)}
+HELP = {each.__name__: each for each in (text_encode, base_sample_64, threshold, super_res, control, *OF_HINTS)}
 
 
 def main(names: Sequence[str]) -> None:
