@@ -24,6 +24,7 @@ from .clip.model import Clip, clip_ranking
 from .conditioning import Signals, TextEmbeds, joined, mapped, part_of
 from .control import Control
 from .draw import Draw
+from .eight_bits import whole_again
 from .fingerprint import Fingerprint, check_fits, fingerprint
 from .guidance import GUIDANCE, Guidance
 from .guidance._gradient import thawed

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ._settings_file import is_number, parsed
+from .eight_bits import SCALE, WEIGHT, eight_bit_layers
 
 if TYPE_CHECKING:
     from .stage import Stage
@@ -60,6 +61,9 @@ def _is_fingerprint(content: dict[str, Any]) -> bool:
 def fingerprint(stage: Stage) -> Fingerprint:
     """The fingerprint of a stage, whatever device and dtype its weights are in; reads a few thousand of them."""
     state = stage.unet.state_dict()
+    for name, layer in eight_bit_layers(stage.unet).items():  # looked at as the numbers that they are
+        state[f"{name}.{WEIGHT}"] = layer.weight
+        del state[f"{name}.{SCALE}"]
     shapes = sorted((name, tuple(tensor.shape)) for name, tensor in state.items())
     matrices = [name for name, shape in shapes if len(shape) > 1]
     probed = {matrices[i * len(matrices) // PROBES]: None for i in range(PROBES)} if matrices else {}

@@ -160,13 +160,15 @@ def load_stage(
     expected_stage: str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    eight_bits: bool = False,
 ) -> Stage:
     """Load one stage, ready to sample: a `.safetensors` of this pack, or DeepFloyd IF's as a file or model folder.
 
-    expected_stage: such as "base64" or "sr256"; another stage's file is refused. Raises FileNotFoundError, and
+    expected_stage: such as "base64" or "sr256"; another stage's file is refused. eight_bits: memory holds what is large as
+    int8, half of what float16 takes, and it is computed in `dtype` all the same. Raises FileNotFoundError, and
     ValueError for a pickle, a truncated file, a missing shard, or what is no stage, each saying what to do.
     """
-    unet, spec = load_checkpoint(path, expected_stage=expected_stage, dtype=dtype)
+    unet, spec = load_checkpoint(path, expected_stage=expected_stage, dtype=dtype, eight_bits=eight_bits)
     unet = unet.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
     return Stage(unet=unet, schedule=schedule_from_config(spec.schedule_config), spec=spec)
 

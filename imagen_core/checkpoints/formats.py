@@ -14,6 +14,7 @@ from torch import nn
 
 from .._walk import find_models
 from .._weight_files import is_shard
+from ..eight_bits import in_eight_bits
 from .key_map import load_weights
 from .plausible import built_empty
 from .readers import Reader, Reading, reader_of, readers
@@ -41,11 +42,17 @@ def opened(
 
 
 def load_any(
-    path: str | os.PathLike[str], *, kind: str, expected_stage: str | None = None, dtype: torch.dtype = torch.float32
+    path: str | os.PathLike[str],
+    *,
+    kind: str,
+    expected_stage: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    eight_bits: bool = False,
 ) -> tuple[nn.Module, Any]:
     """A network, in eval mode on the CPU as `dtype` whatever the stored type, and what its reader says of it.
 
-    path: a file, or a folder as published. Weights are read one at a time, so memory holds them once. Raises
+    path: a file, or a folder as published. Weights are read one at a time, so memory holds them once. eight_bits: what is
+    large lies as int8, and becomes `dtype` layer by layer while the network runs (see `eight_bits`). Raises
     FileNotFoundError, or ValueError naming the file (and key or setting) for: a file of another kind or model, a stage
     other than `expected_stage`, a pickle, a missing shard, a truncated file, missing or unexpected keys, wrong shapes.
     """
@@ -56,15 +63,21 @@ def load_any(
                 f"{path} is a {reading.spec.stage} stage, and {expected_stage} is needed: choose another file"
             )
         network = built_empty(reading.build, path)
-        load_weights(network, stored.weights, reading.key_map(network), path, dtype)
+        key_map = reading.key_map(network)
+        network = in_eight_bits(network, dtype) if eight_bits else network
+        load_weights(network, stored.weights, key_map, path, dtype)
     return network.eval(), reading.spec
 
 
 def load_checkpoint(
-    path: str | os.PathLike[str], *, expected_stage: str | None = None, dtype: torch.dtype = torch.float32
+    path: str | os.PathLike[str],
+    *,
+    expected_stage: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    eight_bits: bool = False,
 ) -> tuple[nn.Module, StageSpec]:
     """The network of a stage and its description. Errors as `load_any`."""
-    return load_any(path, kind="stage", expected_stage=expected_stage, dtype=dtype)
+    return load_any(path, kind="stage", expected_stage=expected_stage, dtype=dtype, eight_bits=eight_bits)
 
 
 def read_spec(path: str | os.PathLike[str]) -> StageSpec:

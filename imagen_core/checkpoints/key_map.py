@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .._safetensors import aligned
+from ..eight_bits import SCALE, WEIGHT, eight_bit_layers, rounded
 from .weights import Weights, read_float
 
 Parts = dict[str, tuple[int, ...]]
@@ -75,13 +76,22 @@ def parts_first(parts: int, heads: int) -> Join:
 def load_weights(network: nn.Module, weights: Weights, key_map: KeyMap, path: Path, dtype: torch.dtype) -> None:
     """Fill a network that was built without memory, one weight at a time, as `dtype`.
 
+    Layers that keep theirs in eight bits are filled from the full weight, which is let go at once.
+
     Raises ValueError naming `path` and the key for missing, unexpected and quantised weights and for wrong shapes.
     """
     _check_keys(path, weights, key_map.values())
-    ready = {
-        key: as_parameter(entry.join([read_float(weights, part, dtype) for part in entry.parts]))
-        for key, entry in key_map.items()
-    }
+    small = eight_bit_layers(network)
+    ready = {}
+    for key, entry in key_map.items():
+        layer, _, name = key.rpartition(".")
+        coarse = layer in small and name == WEIGHT
+        kept = torch.float32 if coarse else dtype
+        tensor = as_parameter(entry.join([read_float(weights, part, kept) for part in entry.parts]))
+        if coarse:
+            ready[key], ready[f"{layer}.{SCALE}"] = rounded(tensor, dtype)
+        else:
+            ready[key] = tensor
     network.load_state_dict(ready, assign=True)
 
 

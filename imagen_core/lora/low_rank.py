@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..eight_bits import SCALE, WEIGHT, EightBits, eight_bit_layers, rounded
 from ..fingerprint import Fingerprint, check_fits
 from ..stage import Stage
 
@@ -52,7 +53,7 @@ def with_lora(stage: Stage, lora: Lora, strength: float = 1.0, *, device: torch.
     """
     if lora.base is not None:
         check_fits(lora.base, stage, "this LoRA")
-    weights = dict(stage.unet.named_parameters())
+    weights = dict([*stage.unet.named_parameters(), *stage.unet.named_buffers()])  # buffers: those in eight bits
     for name, change in lora.changes.items():
         _check_place(name, change, weights)
     network = _with_weights(stage.unet, {name: change.delta(strength) for name, change in lora.changes.items()}, device)
@@ -72,7 +73,11 @@ def _check_place(name: str, change: LowRank, weights: Mapping[str, Tensor]) -> N
 def _with_weights(network: nn.Module, deltas: Mapping[str, Tensor], device: torch.device | None) -> nn.Module:
     """A copy that shares the memory of all weights but those that are changed."""
     shared: dict[int, Tensor] = {}
+    for name, layer in eight_bit_layers(network).items():
+        shared |= _coarse(layer, deltas.get(name), device)
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        if id(tensor) in shared:
+            continue
         value = tensor.detach() if device is None else tensor.detach().to(device)
         delta = deltas.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
         if delta is not None:
@@ -81,3 +86,12 @@ def _with_weights(network: nn.Module, deltas: Mapping[str, Tensor], device: torc
         is_weight = isinstance(tensor, nn.Parameter)
         shared[id(tensor)] = nn.Parameter(value, requires_grad=False) if is_weight else value
     return copy.deepcopy(network, shared)
+
+
+def _coarse(layer: EightBits, delta: Tensor | None, device: torch.device | None) -> dict[int, Tensor]:
+    """The tensors of a layer in eight bits, with the change rounded into them, by the ids of those that they replace."""
+    old = [layer._buffers[name] for name in (WEIGHT, SCALE)]  # get_buffer would make the weight anew
+    new = old
+    if delta is not None:
+        new = rounded(layer.weight.float() + delta.to(old[0].device), old[1].dtype)
+    return {id(a): b if device is None else b.to(device) for a, b in zip(old, new, strict=True)}

@@ -30,6 +30,7 @@ from ...imagen_core import (
     sigma_ve_table,
     sigma_ve_to_t,
     t_to_sigma_ve,
+    whole_again,
 )
 from .castable import castable, unnoted
 from .comfy_memory import CASTABLE, NetworkPatcher
@@ -283,11 +284,14 @@ def _sampling(stage: Stage) -> nn.Module:
 
 
 def _own_parameters(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network with Parameters of its own that share the weights' memory, so that patching replaces only these."""
+    """The network with Parameters of its own that share the weights' memory, so that patching replaces only these.
+
+    Layers in eight bits become plain ones, whose weights ComfyUI's patches reach: it looks at Parameters alone.
+    """
     shared = {id(tensor): tensor.detach().to(device) for tensor in [*network.parameters(), *network.buffers()]}
     for parameter in network.parameters():
         shared[id(parameter)] = nn.Parameter(shared[id(parameter)], requires_grad=False)
-    return castable(unnoted(copy.deepcopy(network, shared)), CASTABLE)
+    return castable(unnoted(whole_again(copy.deepcopy(network, shared))), CASTABLE)
 
 
 def _token_mask(mask: Tensor | None, embeds: Tensor) -> Tensor:

@@ -49,3 +49,34 @@ def test_learned_and_loaded_by_either_it_draws_the_same(run, core, make_stage, p
     theirs = patched.model.diffusion_model.state_dict()
     for key, ours in loaded.unet.state_dict().items():
         torch.testing.assert_close(theirs[key].float(), ours.float(), rtol=1e-5, atol=1e-6)
+
+
+def test_it_fits_weights_that_stay_in_eight_bits(run, core, make_stage, prompt, tmp_path, monkeypatch):
+    """Loaded by the node, moved by ComfyUI, and patched by its own LoRA loader as by ours."""
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "loras", ([str(tmp_path)], {".safetensors"}))
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "imagen", ([str(tmp_path)], {".safetensors"}))
+    stage = make_stage()
+    core.save_checkpoint(tmp_path / "coarse.safetensors", stage.unet, spec=stage.spec)
+    whole, small = (
+        run("ImagenLoadUNet", checkpoint="coarse.safetensors", weight_dtype=kind)[0] for kind in ("default", "int8")
+    )
+    coarse = [name for name, buffer in small.unet.named_buffers() if buffer.dtype == torch.int8]
+    assert len(coarse) > 3 and small.dtype == whole.dtype
+    plain, drawn = (run("ImagenBaseSample64", unet=each, text=prompt, **DRAWN)[0] for each in (whole, small))
+    assert 0 < (drawn - plain).abs().max() < 0.1
+    encoder = Encoder(core, stage.spec.unet_config.text_embed_dim)
+    images = torch.rand(2, 20, 20, 3, generator=torch.Generator().manual_seed(0))
+    learned = {"text_encoder": encoder, "images": images, "batch_size": 2, "side": 16, **LEARNED}
+    _, name = run("ImagenTrainLoRA", unet=small, **learned)
+    loaded = run("ImagenLoadLoRA", unet=small, lora_name=name, strength=0.7)[0]
+
+    model = run("ImagenToModel", unet=small, text=prompt)[0]
+    file = comfy.utils.load_torch_file(str(tmp_path / name))
+    patched, _ = comfy.sd.load_lora_for_models(model, None, file, 0.7, 0.0)
+    patched.patch_model()
+    network = patched.model.diffusion_model
+    for key in coarse:
+        layer = key.removesuffix(".weight")
+        theirs, ours, before = (each.get_submodule(layer) for each in (network, loaded.unet, small.unet))
+        torch.testing.assert_close(theirs.weight, ours.weight, rtol=0.0, atol=0.6 * ours.weight_scale.max().item())
+        assert not torch.equal(ours.weight, before.weight) and type(theirs.weight) is torch.nn.Parameter
