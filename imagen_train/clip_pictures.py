@@ -17,7 +17,7 @@ from .stickers.contrasts import swapped
 from .stickers.scene import RELATIONS, Scene
 
 FACTS = ("layout", "count", "thing", "thing_2", "style", "backdrop", "relation", "color", "color_2")
-THING, THING_2, RELATION, COLOR, COLOR_2 = 2, 3, 6, 7, 8  # their places there
+COUNT, THING, THING_2, RELATION, COLOR, COLOR_2 = 1, 2, 3, 6, 7, 8  # their places there
 EXCHANGED = {"thing": "thing_2", "thing_2": "thing", "color": "color_2", "color_2": "color"}
 STATED = {"style": (4,), "backdrop": (5,), "relation": (6,), "color": (7, 8)}  # which of them a caption may leave out
 

@@ -28,7 +28,7 @@ from imagen_core.text.tokenizer import Tokenizer, load_tokenizer
 from imagen_core.whole_files import whole, write
 
 from .classifier import shaken
-from .clip_pictures import COLOR, COLOR_2, FACTS, STATED, THING, THING_2, Captioned, Shown
+from .clip_pictures import COLOR, COLOR_2, COUNT, FACTS, STATED, THING, THING_2, Captioned, Shown
 from .data import KINDS, PictureCache, render_pictures
 from .loop import LoopConfig, Preview, train
 from .options import TrainOptions
@@ -237,7 +237,18 @@ def clip_figures(clip: Clip, data: Captioned, *, most: int = RETRIEVAL) -> dict[
         "noisy_caption_of_picture": (noisy @ read.mT).argmax(1) == here,
     }
     figures = {name: right.float().mean().item() for name, right in found.items()}
+    figures["named"] = named(clip, data, most=most)
     return figures | swap_figures(clip, data, most=most) | {"among": float(len(rows))}
+
+
+def named(clip: Clip, data: Captioned, *, most: int) -> float:
+    """How often the bare name ("a fox") of what a picture shows, one thing alone, is best among all things' names."""
+    rows = (data.facts[:, COUNT] == 1).nonzero()[:most, 0]
+    names = clip.embed_texts([things()[i].head for i in data.things])
+    best = torch.cat(
+        [(clip.embed_pixels(data.cache.pictures(part)) @ names.mT).argmax(1) for part in _parts(rows.tolist())]
+    )
+    return (torch.tensor(data.things)[best.cpu()] == data.facts[rows, THING]).float().mean().item()
 
 
 def _half_noise(pictures: Tensor, generator: torch.Generator) -> Tensor:

@@ -169,7 +169,8 @@ def measured(trial: Trial, kinds: Sequence[str], scales: Sequence[float] | None,
     sets = [drawn(trial, KINDS[name], scale, wanted) for name, scale in tqdm(asked, unit="scale")]
     rows = [_row(trial, name, scale, pictures, wanted) for (name, scale), pictures in zip(asked, sets, strict=True)]
     prompted = [i for i, (name, _) in enumerate(asked) if KINDS[name].prompted]
-    ranks = ranks_of_each([sets[i] for i in prompted], wanted.scenes, trial.library, trial.library.available(TIER))
+    available = trial.library.available(TIER)
+    ranks = ranks_of_each([sets[i] for i in prompted], wanted.scenes, trial.library, available) if prompted else []
     for i, places in zip(prompted, ranks, strict=True):
         rows[i]["nearest"] = sum(place == 0 for place in places) / count
     for row in rows:

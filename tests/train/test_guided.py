@@ -95,6 +95,8 @@ def test_guidance_that_is_off_is_the_same_picture_in_every_kind(trial):
     for kind in ("clip", "clip_clean", "classifier"):
         assert abs(by_kind[kind, 1.0]["frechet"] - by_kind[kind, 0.0]["frechet"]) > 1e-6
     assert "nearest" not in by_kind["classifier", 0.0]
+    (alone,) = guided.measured(trial, ["classifier"], [1], 4)
+    assert alone == pytest.approx(by_kind["classifier", 1.0])
     assert guided.table(rows).count("\n") == 1 + len(rows)
     ElementTree.fromstring(guided.guidance_svg([by_kind["classifier", 0.0], by_kind["classifier", 1.0]]))
     json.dumps(rows)
