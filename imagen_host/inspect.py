@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from .places import place
@@ -31,9 +32,16 @@ def inspect_checkpoint(options: argparse.Namespace) -> None:
     except FileNotFoundError as error:
         raise ValueError(str(error)) from error
     if options.json:
-        print(json.dumps(found, default=list))
+        print(json.dumps(found, default=_plain))
     else:
         print("\n".join(lines(found)))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for, settings of a network and sets of names, as what it has."""
+    if is_dataclass(value):
+        return asdict(value)
+    return str(value) if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__") else list(value)
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:

@@ -86,3 +86,12 @@ def test_the_command(unet, tmp_path, capsys):
         assert part in text, text
     assert main(["inspect", str(tmp_path / "gone")]) == 2
     assert "no checkpoint at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["things64.safetensors", "control.safetensors", "clip", "things_text_encoder"])
+def test_the_command_prints_the_settings_of_every_kind_of_file_that_ships(capsys, name):
+    assert main(["inspect", str(MINI / name), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["parameters"] > 100_000
+    if name == "control.safetensors":
+        assert found["settings"]["config"]["kinds"] == ["edges", "palette", "scribble", "segments"]
