@@ -315,6 +315,8 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
     "sketch_to_picture": lambda run: bands(
         fitted(read(INPUT / "example_sketch.png").convert("RGB"), SIDE, SIDE), first(run("sketch_to_picture"))
     ),
+    "vae_loss": lambda run: lost_in_a_vae(),
+    "latent_to_pixels_1024": lambda run: magnified(shrunk(drawn(fox()), 96), drawn(fox()), 240, 200),
     "karlo_256": lambda run: framed(drawn(teddy()), shrunk(drawn(teddy()), 64), side=84),
     "adm_classifier_guided": lambda run: noisy(drawn(fox())),
     "adm_classifier_scales": scales,

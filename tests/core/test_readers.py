@@ -85,7 +85,7 @@ def test_what_is_wrong_with_a_file_is_named_in_one_line(reader, tmp_path):
 def test_a_file_of_another_kind_says_what_it_is_and_who_takes_what(reader, path):
     with pytest.raises(ValueError) as caught:
         load_any(path, kind="moustache")
-    assert f"{path} is {reader.title}, for {reader.loader}; " in str(caught.value)
+    assert f"{path} is {reader.title}, for {reader.loader}: " in str(caught.value)
     write(path, {"a.b": (3,)})
     with pytest.raises(ValueError, match=f"holds 1 weights, first 'a.b'.* {reader.loader} takes .*{reader.title}"):
         load_any(path, kind=reader.kind)
