@@ -138,8 +138,8 @@ def sketch(folder: Path) -> Image.Image:
 
 
 def control(folder: Path) -> Image.Image:
-    """The sketch followed more and more."""
-    paths = [draw("sketch_to_picture", folder / str(s), f"Follow the sketch.strength={s}")[0] for s in STRENGTHS]
+    """A fox's lines followed more and more."""
+    paths = [draw("edges_to_picture_1024", folder / str(s), f"Follow the lines.strength={s}")[0] for s in STRENGTHS]
     return sheet(paths, [f"strength {strength:g}" for strength in STRENGTHS])
 
 
