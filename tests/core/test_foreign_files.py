@@ -126,7 +126,8 @@ def test_every_kind_is_called_by_its_name_by_both_loaders(tmp_path):
         for load, node in loaders.items():
             with pytest.raises(ValueError) as caught:
                 load(file)
-            assert str(caught.value).startswith(f"{file} is {name}; {node}"), (name, str(caught.value))
+            said = str(caught.value)
+            assert said.startswith((f"{file} is {name}: {node}", f"{file} is {name}, and {node} takes")), said
             assert "\n" not in str(caught.value)
         assert list(find_stages(tmp_path)) == []
         assert bool(list(find_text_encoders(tmp_path))) == (name == READ_AS_TEXT)

@@ -128,13 +128,13 @@ def test_half_of_the_batches_have_a_second_pass():
     task, told = SimpleNamespace(plan=plan), _told(network)
     generator = torch.Generator().manual_seed(0)
     given = [
-        BaseTask._self_conditioned(task, network, X_0, told, TIMES, NOISE, generator).pixels is not None
+        BaseTask._shown_besides(task, network, X_0, told, TIMES, NOISE, generator).pixels is not None
         for _ in range(100)
     ]
     assert 40 < sum(given) < 60
     before = generator.get_state()
     plan.unet = UViTConfig(**TINY)
-    assert BaseTask._self_conditioned(task, network, X_0, told, TIMES, NOISE, generator) is told
+    assert BaseTask._shown_besides(task, network, X_0, told, TIMES, NOISE, generator) is told
     assert torch.equal(before, generator.get_state())  # switched off, not even a number is drawn
 
 
