@@ -148,8 +148,9 @@ class Graph:
         rows = max(sum("widget" not in slot for slot in node["inputs"]), len(node["outputs"]))
         shows = node["type"] in ("SaveImage", "PreviewImage", "LoadImage")
         picture = self.width if shows else PREVIEW if "steps" in specs else 0
-        text = max((len(value) for value in node["widgets_values"] if isinstance(value, str)), default=0)
-        picture += LINE * max(0, text // (self.width // CHARACTER) - 1)  # a long prompt is read without scrolling
+        lines = [len(value) // (self.width // CHARACTER) for value in node["widgets_values"] if isinstance(value, str)]
+        long = [count for count in lines if count > 1]  # read without scrolling; the editor gives them all one height
+        picture += LINE * max((count - 1 for count in long), default=0) * len(long)
         return picture + max(self._on_canvas(node, specs, rows), self._in_nodes_2(node, specs, rows))
 
     def _on_canvas(self, node: dict, specs: dict, rows: int) -> int:
