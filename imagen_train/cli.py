@@ -13,6 +13,7 @@ from .fewer_cli import add_fewer_command
 from .inpaint_cli import add_inpaint_command
 from .judging_cli import add_judging_commands
 from .options import (
+    add_dtype,
     add_train_options,
     default_models_dir,
     default_state_root,
@@ -133,22 +134,13 @@ def _add_evaluate_options(command: argparse.ArgumentParser, metric: str) -> None
     add("--sampler", help="default: the checkpoint's own")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
     add("--json", action="store_true", help="print the figures on one line")
-    _add_dtype(command)
+    add_dtype(command)
     if metric == "alignment":
         add("--pictures", type=folder, help="write the first 48 pictures as one PNG, captions beside it")
     if metric == "sr":
         add("--stage", choices=("sr256", "sr1024"), default="sr256", help="which one (default: %(default)s)")
         add("--aug-level", type=float, default=0.0, help="noise put on the small picture (default: %(default)s)")
         add("--cache-dir", type=folder, help="where held-out pictures are kept between runs")
-
-
-def _add_dtype(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="what the base draws in; bfloat16 is several times faster on a CPU that has it (default: %(default)s)",
-    )
 
 
 def _add_evaluate_all(commands: argparse._SubParsersAction) -> None:
@@ -166,7 +158,7 @@ def _add_evaluate_all(commands: argparse._SubParsersAction) -> None:
     add("--out-dir", type=folder, help="where figures and drawn pictures are kept, to go on from")
     add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    _add_dtype(command)
+    add_dtype(command)
     add("--json", action="store_true", help="print the figures on one line")
     command.set_defaults(handler=_evaluate_all)
 
@@ -193,7 +185,7 @@ def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
     add("--pictures", type=folder, help="write the first 64 pictures as one PNG, captions beside it")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    _add_dtype(command)
+    add_dtype(command)
     command.set_defaults(handler=_evaluate_things)
     text = commands.add_parser("text", help="does a text encoder know that a bunny is a rabbit?")
     text.add_argument(
@@ -217,7 +209,7 @@ def _add_evaluate_control(commands: argparse._SubParsersAction) -> None:
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
     add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    _add_dtype(command)
+    add_dtype(command)
     command.set_defaults(handler=_evaluate_control)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .options import default_models_dir, file_there, folder, folder_there
+from .options import add_dtype, default_models_dir, file_there, folder, folder_there
 
 
 def add_inpaint_command(commands: argparse._SubParsersAction) -> None:
@@ -21,12 +21,7 @@ def add_inpaint_command(commands: argparse._SubParsersAction) -> None:
     add("--steps", type=int, default=40, help="network calls a picture (default: %(default)s)")
     add("--pictures", type=folder, help="write the first eight of each as PNGs, one a hole")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    add(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="what the networks draw in; bfloat16 is several times faster on a CPU that has it (default: %(default)s)",
-    )
+    add_dtype(command)
     command.set_defaults(handler=_evaluate)
 
 

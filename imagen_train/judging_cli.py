@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import default_models_dir, default_state_root, file_there, folder, folder_there
+from .options import add_dtype, default_models_dir, default_state_root, file_there, folder, folder_there
 
 if TYPE_CHECKING:
     from .raters.comparison import Contender
@@ -54,7 +54,7 @@ def _add_drawing(command: argparse.ArgumentParser, *, count: int) -> None:
     add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the text encoders")
     add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="what is drawn in (default: %(default)s)")
+    add_dtype(command)
 
 
 def _add_votes(commands: argparse._SubParsersAction) -> None:
@@ -133,7 +133,7 @@ def _add_guidance(commands: argparse._SubParsersAction) -> None:
     add("--models-dir", type=folder_there, default=models, help="folder with the text encoder")
     add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="what is drawn in (default: %(default)s)")
+    add_dtype(command)
     command.set_defaults(handler=_guidance)
 
 

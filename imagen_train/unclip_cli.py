@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .options import default_models_dir, file_there, folder, folder_there
+from .options import add_dtype, default_models_dir, file_there, folder, folder_there
 
 
 def add_unclip_command(commands: argparse._SubParsersAction) -> None:
@@ -26,12 +26,7 @@ def add_unclip_command(commands: argparse._SubParsersAction) -> None:
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
     add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    add(
-        "--dtype",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="what the base draws in; bfloat16 is several times faster on a CPU that has it (default: %(default)s)",
-    )
+    add_dtype(command)
     command.set_defaults(handler=_evaluate_unclip)
 
 

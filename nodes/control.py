@@ -18,6 +18,28 @@ NULL_TIP = (
 )
 
 
+def how_followed() -> dict[str, tuple]:
+    """The inputs that say where, as what and on which branch a hint is followed, wherever a control is applied."""
+    return {
+        "mask": (
+            _sockets.MASK,
+            {"tooltip": "Where it works: white is followed, black is left to the prompt. Over the whole picture."},
+        ),
+        "kind": ([AUTO, *HINTS], {"default": AUTO, "advanced": True, "tooltip": KIND_TIP}),
+        "fit": (list(FITS), {"default": FITS[0], "advanced": True, "tooltip": FIT_TIP}),
+        "apply_to_null": ("BOOLEAN", {"default": True, "advanced": True, "tooltip": NULL_TIP}),
+        "curve": (
+            list(CURVES),
+            {
+                "default": CURVES[0],
+                "advanced": True,
+                "tooltip": "How the strength goes from start_percent to end_percent: constant, or fading out "
+                "(linear, cosine).",
+            },
+        ),
+    }
+
+
 class ImagenControl:
     DISPLAY_NAME = "Imagen Control"
     DESCRIPTION = (
@@ -75,25 +97,7 @@ class ImagenControl:
             },
             "optional": {
                 "previous": (_sockets.CONTROL, {"tooltip": "Another Imagen Control: both work, and add up."}),
-                "mask": (
-                    _sockets.MASK,
-                    {
-                        "tooltip": "Where it works: white is followed, black is left to the prompt. Over the whole "
-                        "picture."
-                    },
-                ),
-                "kind": ([AUTO, *HINTS], {"default": AUTO, "advanced": True, "tooltip": KIND_TIP}),
-                "fit": (list(FITS), {"default": FITS[0], "advanced": True, "tooltip": FIT_TIP}),
-                "apply_to_null": ("BOOLEAN", {"default": True, "advanced": True, "tooltip": NULL_TIP}),
-                "curve": (
-                    list(CURVES),
-                    {
-                        "default": CURVES[0],
-                        "advanced": True,
-                        "tooltip": "How the strength goes from start_percent to end_percent: constant, or fading out "
-                        "(linear, cosine).",
-                    },
-                ),
+                **how_followed(),
             },
         }
 

@@ -1,8 +1,8 @@
 """ImagenToControlNet: one of our controls as a CONTROL_NET of the host's own."""
 
-from ..imagen_core import CURVES, FITS, HINTS
+from ..imagen_core import CURVES, FITS
 from . import _host, _sockets
-from .control import AUTO, FIT_TIP, KIND_TIP, NULL_TIP
+from .control import AUTO, how_followed
 
 
 class ImagenToControlNet:
@@ -25,26 +25,7 @@ class ImagenToControlNet:
             "required": {
                 "control_net": (_sockets.CONTROL_NET, {"tooltip": "From Imagen Load Control."}),
             },
-            "optional": {
-                "mask": (
-                    _sockets.MASK,
-                    {
-                        "tooltip": "Where it works: white is followed, black is left to the prompt. Over the whole picture."
-                    },
-                ),
-                "kind": ([AUTO, *HINTS], {"default": AUTO, "advanced": True, "tooltip": KIND_TIP}),
-                "fit": (list(FITS), {"default": FITS[0], "advanced": True, "tooltip": FIT_TIP}),
-                "apply_to_null": ("BOOLEAN", {"default": True, "advanced": True, "tooltip": NULL_TIP}),
-                "curve": (
-                    list(CURVES),
-                    {
-                        "default": CURVES[0],
-                        "advanced": True,
-                        "tooltip": "How the strength goes from start_percent to end_percent: constant, or fading out "
-                        "(linear, cosine).",
-                    },
-                ),
-            },
+            "optional": how_followed(),
         }
 
     def convert(self, control_net, mask=None, kind=AUTO, fit=FITS[0], apply_to_null=True, curve=CURVES[0]):

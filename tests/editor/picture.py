@@ -5,6 +5,7 @@ The nodes wear the name of the folder: run it in a checkout that is called image
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -26,32 +27,32 @@ VIEW = """() => {
 }"""
 
 
-def photograph(folder: Path, address: str, browser) -> Path:
-    """The graph, run once from seed 1, from its upper left corner: a PNG."""
-    editor = Editor(browser.new_context(viewport=SIZE).new_page(), address, folder)
-    editor.open()
-    editor.template(GRAPH)
+def photograph(graph: str, prepare: Callable[[Editor], None], view: str, out: Path) -> None:
+    """Write a JPEG of a template that was opened, prepared and run, as `view` (JavaScript) turns the canvas."""
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        folder, browser = Path(temporary), playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        with serving(folder, None) as address:
+            editor = Editor(browser.new_context(viewport=SIZE).new_page(), address, folder)
+            editor.open()
+            editor.template(graph)
+            prepare(editor)
+            with editor.run(timeout=600) as heard:
+                pass
+            if heard.ended != "execution_success":
+                raise ChildProcessError(f"{graph} ended with {heard.ended}")
+            editor.js(view)
+            editor.page.wait_for_timeout(8000)  # its note that the job is done goes
+            editor.shot("editor")
+            Image.open(folder / "editor.png").convert("RGB").save(out, quality=85, optimize=True)
+        browser.close()
+
+
+def from_seed_1(editor: Editor) -> None:
+    """Every stage draws from seed 1."""
     for stage in STAGES:
         editor.set_widget(stage, "seed", 1)
         editor.set_widget(stage, "control_after_generate", "fixed")
-    with editor.run() as heard:
-        pass
-    if heard.ended != "execution_success":
-        raise ChildProcessError(f"{GRAPH} ended with {heard.ended}")
-    editor.js(VIEW)
-    editor.page.wait_for_timeout(8000)  # its note that the job is done goes
-    editor.shot("editor")
-    return folder / "editor.png"
-
-
-def main() -> None:
-    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-        with serving(Path(temporary), None) as address:
-            picture = Image.open(photograph(Path(temporary), address, browser)).convert("RGB")
-        browser.close()
-        picture.save(ROOT / "docs" / "editor.jpg", quality=85, optimize=True)
 
 
 if __name__ == "__main__":
-    main()
+    photograph(GRAPH, from_seed_1, VIEW, ROOT / "docs" / "editor.jpg")

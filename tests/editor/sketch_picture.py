@@ -5,21 +5,17 @@ the graph is run.
 """
 
 import sys
-import tempfile
 from pathlib import Path
-
-from PIL import Image
-from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1]), str(HERE.parents[1] / "workflows")]
 
-from conftest import FLAGS, ROOT, find_chromium, serving  # noqa: E402
+from conftest import ROOT  # noqa: E402
 from editor_page import Editor  # noqa: E402
 from examples import PEN, apple  # noqa: E402
+from picture import photograph  # noqa: E402
 
 GRAPH = "sketch_to_picture"
-SIZE = {"width": 1600, "height": 850}  # pixels
 PAPER = 512  # pixels a side
 PUT_IN_PLACE = """async (side) => {
     const canvas = Object.assign(document.createElement('canvas'), {width: side, height: side});
@@ -82,31 +78,11 @@ def draw_by_hand(editor: Editor) -> None:
     editor.until("() => node('Draw here').widgets.find((w) => w.name === 'image').value.includes('clipspace')")
 
 
-def photograph(folder: Path, address: str, browser) -> Path:
-    """The graph with the sketch and what was drawn of it: a PNG."""
-    editor = Editor(browser.new_context(viewport=SIZE).new_page(), address, folder)
-    editor.open()
-    editor.template(GRAPH)
+def sketched(editor: Editor) -> None:
+    """Paper takes the example's place, and an apple is drawn on it."""
     editor.js(PUT_IN_PLACE, PAPER)
     draw_by_hand(editor)
-    with editor.run(timeout=600) as heard:
-        pass
-    if heard.ended != "execution_success":
-        raise ChildProcessError(f"{GRAPH} ended with {heard.ended}")
-    editor.js(VIEW)
-    editor.page.wait_for_timeout(8000)  # its note that the job is done goes
-    editor.shot("editor")
-    return folder / "editor.png"
-
-
-def main() -> None:
-    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-        with serving(Path(temporary), None) as address:
-            picture = Image.open(photograph(Path(temporary), address, browser)).convert("RGB")
-        browser.close()
-        picture.save(ROOT / "docs" / "sketch.jpg", quality=85, optimize=True)
 
 
 if __name__ == "__main__":
-    main()
+    photograph(GRAPH, sketched, VIEW, ROOT / "docs" / "sketch.jpg")
