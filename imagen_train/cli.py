@@ -43,13 +43,14 @@ PICTURES = (
     "things64",
     "things64_held_out",
     "things64_test",
+    "solids64",
     "things256",
     "things256_redrawn",
     "things256_held_out",
     "things1024",
     "things1024_held_out",
 )
-PARTS = ("files", "judge", "text", "seconds", "photographs", "super_resolution", "alignment", "frechet")
+PARTS = ("files", "judge", "text", "seconds", "photographs", "super_resolution", "things", "alignment", "frechet")
 METRICS = {
     "alignment": "do pictures show what held-out captions state?",
     "frechet": "how far are drawn pictures from renders?",

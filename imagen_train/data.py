@@ -29,6 +29,7 @@ from .scenes.renderer import render
 from .scenes.textures import sample_textures
 from .scenes.vocabulary import LAYOUTS as SCENE_LAYOUTS
 from .stickers.scene import LAYOUTS, Mix, Scene
+from .stickers.solids import SOLIDS
 from .windows import detailed_window, liveliness, lively_windows, turned
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class DrawingKind:
 
     held_out: colours that training never shows, on all things. all_things: training's colours, on all things.
     redrawn_by: the base (a file of models/imagen-mini) that draws the small pictures anew; None: they are shrunk by area.
+    only: the nouns of the things that take part, where not all do.
     """
 
     name: str
@@ -109,6 +111,7 @@ class DrawingKind:
     all_things: bool = False
     tier: int = 1
     mix: Mix = Mix()
+    only: tuple[str, ...] = ()
     redrawn_by: str | None = None
     layouts: ClassVar[tuple[str, ...]] = LAYOUTS
 
@@ -135,7 +138,8 @@ class DrawingKind:
         return self.chunk // WINDOWS if self.window else self.chunk, self.first_seed + index
 
     def _choice(self) -> dict[str, Any]:
-        return {"tier": self.tier, "mix": self.mix, "held_out": self.held_out, "all_things": self.all_things}
+        shown = {"tier": self.tier, "only": self.only}
+        return shown | {"mix": self.mix, "held_out": self.held_out, "all_things": self.all_things}
 
     def scenes(self, index: int) -> list[Scene]:
         """What chunk `index` shows; of windows, what they are cut from."""
@@ -198,6 +202,7 @@ KINDS: dict[str, PictureSource] = {
         DrawingKind(
             name="things64_wide_test", side=64, chunk=512, first_seed=700_000, tier=2, all_things=True, mix=WIDE
         ),
+        DrawingKind(name="solids64", side=64, first_seed=4_000_000, mix=WIDE, only=tuple(SOLIDS)),
         DrawingKind(name="things64", side=64),
         DrawingKind(name="things64_held_out", side=64, chunk=512, first_seed=500_000, held_out=True),
         DrawingKind(name="things64_test", side=64, chunk=512, first_seed=700_000, all_things=True),

@@ -94,9 +94,17 @@ class Judges:
 
 
 def draw_base(
-    stage: Stage, encoder: T5TextEncoder, captions: list[str], settings: SamplingSettings, *, side: int | None = None
+    stage: Stage,
+    encoder: T5TextEncoder,
+    captions: list[str],
+    settings: SamplingSettings,
+    *,
+    side: int | None = None,
+    first_seed: int = 0,
 ) -> Tensor:
-    """One picture a caption, the i-th from seed i: (b 3 side side) on the CPU; side None: the stage's, mostly 64 px."""
+    """One picture a caption, the i-th from seed first_seed + i: (b 3 side side) on the CPU; side None: the stage's own,
+    mostly 64 px.
+    """
     drawn = []
     for first in tqdm(range(0, len(captions), settings.batch_size), desc="drawing", mininterval=5.0):
         part = captions[first : first + settings.batch_size]
@@ -104,7 +112,7 @@ def draw_base(
             sample_base(
                 stage,
                 Prompt(text=encoder.encode(part)),
-                settings.draw(range(first, first + len(part))),
+                settings.draw(range(first_seed + first, first_seed + first + len(part))),
                 height=side,
                 width=side,
             )

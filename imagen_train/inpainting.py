@@ -29,7 +29,8 @@ from .tasks import BaseTask, _to
 if TYPE_CHECKING:
     from imagen_core.text.t5 import T5TextEncoder
 
-STEMS = {"stem.weight": 1, "fine.stem.weight": 2}  # of a U-ViT, and how many cells a patch has along a side there
+# The stems of a U-ViT, and how many cells a patch has along a side there.
+STEMS = {"stem.weight": 1, "fine.stem.weight": 2, "finest.stem.weight": 4}
 WHOLE, BOX, FRAME = 0.1, 0.5, 0.65  # of all holes: everything, a box, all but a box; the others are strokes
 HEAVIEST = 4.0  # what a small hole counts, at most, beside one that is everything
 

@@ -17,7 +17,7 @@ from .optim import OptimConfig
 from .options import TrainOptions, default_models_dir
 from .own_pictures import collection_of
 from .parallel import join_workers, of_first, rank
-from .plans import StagePlan, sr256_plan, sr1024_plan, things64_plan
+from .plans import StagePlan, sr256_plan, sr1024_plan, things64_first_plan
 from .prepared import Prepared, prepare
 from .report import write_report
 from .run_config import DRAWS, OptimiserTable, RunConfig
@@ -91,7 +91,8 @@ def _with_variance(config: RunConfig, unet: UNetConfig) -> UNetConfig:
 def plan_of(config: RunConfig, prepared: Prepared) -> StagePlan:
     """The plan of a config's stage, on pictures that are prepared."""
     shipped = {"sr256": sr256_plan, "sr1024": sr1024_plan}
-    like = shipped[config.stage]() if config.stage in shipped else things64_plan(encoder_width(encoder_folder(config)))
+    begun = shipped.get(config.stage, lambda: things64_first_plan(encoder_width(encoder_folder(config))))
+    like = begun()
     data, told = config.data, config.diffusion
     return dataclasses.replace(
         like,

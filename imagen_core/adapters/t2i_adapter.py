@@ -35,7 +35,7 @@ def scales_of(points: dict[str, Point]) -> dict[str, Point]:
     found = {
         point.cell: name
         for name, point in points.items()
-        if name.startswith("down.") or name in ("tokens", "fine")  # a U-ViT's positions, and its level of fine detail
+        if name.startswith("down.") or name in ("tokens", "fine", "finest")  # a U-ViT's positions, and its fine levels
     }
     return {found[cell]: points[found[cell]] for cell in sorted(found)}
 

@@ -21,6 +21,7 @@ COUNTS = (
     "num_res_blocks",
     "depth",
     "fine_blocks",
+    "finest_blocks",
     "text_layers",
 )  # settings that say how many blocks there are, in all or in each level
 LARGEST_IN_SCHEDULE = 1000.0  # of a logsnr or a shift of it; beyond, exponentials overflow

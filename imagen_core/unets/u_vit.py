@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,6 +38,10 @@ class UViTConfig(UNetConfig):
     time_embed_dim: int | None = None  # 4 * channels
     fine_channels: int = 0  # width of a `FineLevel` after the head; 0: none
     fine_blocks: int = 2  # residual blocks of it
+    finest_channels: int = 0  # width of a second `FineLevel` after that, at half its cells; 0: none
+    finest_blocks: int = 2  # residual blocks of it
+    # Whether each patch is a position of the transformer, beside the three it shares a cell with, and not the cell whole.
+    split_cells: bool = False
     # The stem also sees the x_0 that the network believed in at the step before (Bit Diffusion, arXiv 2208.04202, section
     # 3.2), cut to [-1, 1]; zeros where there was none.
     self_conditioning: bool = False
@@ -47,6 +52,10 @@ class UViTConfig(UNetConfig):
         if self.repaints and self.self_conditioning:
             raise ValueError(
                 "a network that repaints is not told of its own estimate as well: leave out one of the two"
+            )
+        if self.finest_channels and not self.fine_channels:
+            raise ValueError(
+                "finest_channels follow a fine level, and fine_channels is 0: set both, or leave finest_channels at 0"
             )
 
     @property
@@ -73,6 +82,11 @@ def grid_embedding(
     rows, columns = (torch.cat([angles.sin(), angles.cos()], dim=1) for angles in sides)  # h 2q, w 2q
     grid = torch.cat([rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=2)
     return F.pad(grid.reshape(height * width, -1), (0, channels - 4 * quarter))
+
+
+def _patches_of(x: Tensor, side: int, wanted: int) -> Tensor:
+    """A picture in patches of `side` pixels (b c*side*side h/side w/side), in patches of `wanted` pixels."""
+    return F.pixel_unshuffle(F.pixel_shuffle(x, side), wanted)
 
 
 def _normed(x: Tensor) -> Tensor:
@@ -150,7 +164,7 @@ class UViT(PatchedUNet):
 
     name: ClassVar[str] = "u_vit"
     config_cls: ClassVar[type[UNetConfig]] = UViTConfig
-    way_up: ClassVar[tuple[str, ...]] = ("spread", "up", "head", "fine")
+    way_up: ClassVar[tuple[str, ...]] = ("spread", "up", "head", "fine", "finest")
 
     def __init__(self, config: UViTConfig) -> None:
         super().__init__(**embeddings_of(config, config.channels, config.embed_dim))
@@ -163,23 +177,32 @@ class UViT(PatchedUNet):
         self.stem = conv3(config.stem_channels * patch, channels)
         self.down = nn.ModuleList(ConvBlock(channels, channels, config.embed_dim) for _ in range(blocks))
         self.merge = nn.Linear(4 * channels, width)
+        if config.split_cells:
+            self.own = zeroed(nn.Linear(channels, width))  # a position's own patch, beside its cell
+            self.quarter = nn.Parameter(torch.zeros(4, width))  # which of its cell's patches it is
         self.modulation = zeroed(nn.Linear(config.embed_dim, 6 * width))
         self.transformer = nn.ModuleList(TransformerBlock(config, index) for index in range(config.depth))
         self.spread = nn.Linear(width, 4 * channels)
         skips = [2 * channels] * (blocks + 1)
         self.up = nn.ModuleList(ConvBlock(skip, channels, config.embed_dim) for skip in skips)
         self.head = zeroed(conv3(channels, config.out_channels * patch))
-        self.fine = None
-        if config.fine_channels:
-            self.fine = FineLevel(
-                in_channels=config.stem_channels,
-                out_channels=config.out_channels,
-                patch_size=config.patch_size,
-                features=channels,
-                width=config.fine_channels,
-                blocks=config.fine_blocks,
-                embed=config.embed_dim,
-            )
+        self.fine = self._fine_level("fine", patch=config.patch_size, features=channels)
+        self.finest = self._fine_level("finest", patch=config.patch_size // 2, features=config.fine_channels)
+
+    def _fine_level(self, name: str, *, patch: int, features: int) -> FineLevel | None:
+        """The level whose settings are `<name>_channels` and `<name>_blocks`; None for no channels."""
+        if (width := getattr(self.config, f"{name}_channels")) == 0:
+            return None
+        return FineLevel(
+            in_channels=self.config.stem_channels,
+            out_channels=self.config.out_channels,
+            patch_size=patch,
+            features=features,
+            width=width,
+            blocks=getattr(self.config, f"{name}_blocks"),
+            embed=self.config.embed_dim,
+            point=name,
+        )
 
     def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         """x_t (b in_channels h w) in the network's dtype, any h and w; time (b,); returns (b out_channels h w)."""
@@ -219,22 +242,50 @@ class UViT(PatchedUNet):
             x = block(torch.cat([x, skips.pop()], dim=1), embedding)
         features = silu(channel_norm(x))
         drawn = self.head(features)
-        return drawn if self.fine is None else self.fine(noisy, drawn, features, embedding, told)
+        if self.fine is None:
+            return drawn
+        drawn, features = self.fine(noisy, drawn, features, embedding, told)
+        if self.finest is None:
+            return drawn
+        side = self.config.patch_size
+        noisy, drawn = (_patches_of(patches, side, side // 2) for patches in (noisy, drawn))
+        drawn, _ = self.finest(noisy, drawn, features, embedding, told)
+        return _patches_of(drawn, side // 2, side)
 
     def _transform(self, x: Tensor, embedding: Tensor, told: Signals) -> Tensor:
         """What the transformer adds to the patches (b c h w): four of them are one of its positions."""
         b, _, h, w = x.shape
         modulation = self.modulation(embedding).unflatten(1, (6, -1))  # b 6 width
-        cells = self.spread(_normed(self._run_blocks(self._merged(x, told), modulation, told)))  # b m 4c
+        tokens = _normed(self._run_blocks(self._merged(x, told), modulation, told))
+        if self.config.split_cells:
+            return self._spread_patches(tokens.view(b, h, w, -1))
+        cells = self.spread(tokens)  # b m 4c
         return F.pixel_shuffle(cells.view(b, h // 2, w // 2, -1).permute(0, 3, 1, 2), 2)
 
+    def _spread_patches(self, tokens: Tensor) -> Tensor:
+        """Positions (b h w width), each a patch -> (b c h w): of what its cell would draw, the part that is its own."""
+        kept = rearrange(tokens, "b (h p) (w q) k -> (p q) (b h w) k", p=2, q=2)
+        weight = rearrange(self.spread.weight, "(c pq) k -> pq k c", pq=4).to(kept.dtype)
+        bias = rearrange(self.spread.bias, "(c pq) -> pq 1 c", pq=4).to(kept.dtype)
+        b, h, w, _ = tokens.shape
+        return rearrange(
+            torch.baddbmm(bias, kept, weight), "(p q) (b h w) c -> b c (h p) (w q)", p=2, b=b, h=h // 2, w=w // 2
+        )
+
     def _merged(self, x: Tensor, told: Signals) -> Tensor:
-        """Patches (b c h w), four of them as one position, with where it lies: (b m width)."""
+        """Patches (b c h w), four of them as one position, with where it lies: (b m width), or (b 4m width) when split."""
         h, w = x.shape[-2:]
         cells = F.pixel_unshuffle(x, 2)  # b 4c h/2 w/2
         tokens = self.merge(cells.permute(0, 2, 3, 1).flatten(1, 2))  # b m width
         tokens = tokens + grid_embedding(h // 2, w // 2, tokens.shape[-1], device=x.device).to(tokens.dtype)
-        return told.added("tokens", tokens)
+        return told.added("tokens", self._split(tokens, x) if self.config.split_cells else tokens)
+
+    def _split(self, tokens: Tensor, x: Tensor) -> Tensor:
+        """Cells (b m width), patches (b c h w) -> (b 4m width), row by row: a cell, one of its patches, and which it is."""
+        h, w = x.shape[-2:]
+        own = self.own(x.permute(0, 2, 3, 1)) + self.quarter.to(x.dtype).view(2, 2, -1).repeat(h // 2, w // 2, 1)
+        cells = repeat(tokens, "b (h w) k -> b (h p) (w q) k", h=h // 2, p=2, q=2)
+        return (cells + own).flatten(1, 2)
 
     def _run_blocks(self, tokens: Tensor, modulation: Tensor, told: Signals) -> Tensor:
         """tokens (b m width) through the transformer; while training, `routed` of them go around its middle."""

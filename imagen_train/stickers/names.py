@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .packages import read
 from .rendering import code_key
+from .solids import CODES
 
 LIST = Path(__file__).with_name("things.tsv")
 
@@ -70,8 +71,9 @@ def things(path: Path = LIST) -> tuple[Thing, ...]:
 
 
 def codes_by_label(emojibase: Path) -> dict[str, str]:
-    """Emoji name -> code points (as `code_key` writes them), from emojibase-data's archive."""
-    return {entry["label"]: code_key(entry["hexcode"]) for entry in json.loads(read(emojibase, "en/data.json"))}
+    """Emoji name -> code points (as `code_key` writes them), from emojibase-data's archive; and the solids' names."""
+    emoji = {entry["label"]: code_key(entry["hexcode"]) for entry in json.loads(read(emojibase, "en/data.json"))}
+    return emoji | CODES
 
 
 @dataclass(frozen=True)

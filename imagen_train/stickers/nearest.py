@@ -33,6 +33,7 @@ from .scene import STYLES, Scene, SceneSampler, placed_in_rows
 
 UNSIZED = dataclasses.replace(MIX, sized=0.0, gradient=0.0)
 RENAMED = dataclasses.replace(ASKED, synonym=1.0)
+SEEDS_APART = 1_000_000  # the first pictures of two rounds
 
 
 def asked_scenes(library: Library, count: int, seed: int, *, tier: int, held_out: bool = False) -> Asked:
@@ -199,13 +200,14 @@ def evaluate_nearest(
     models_dir: Path,
     *,
     count: int = 512,
+    seeds: int = 1,
     tier: int = 1,
     settings: SamplingSettings | None = None,
     device: str = "cpu",
     pictures_out: Path | None = None,
 ) -> dict[str, object]:
     """What a base draws of `count` captions in training's colours, of as many in colours never shown ("unseen"), and of
-    half as many that call the thing by another word ("renamed").
+    half as many that call the thing by another word ("renamed"); `seeds` pictures of each caption.
 
     pictures_out: a PNG of the first 64, captions beside it.
     """
@@ -221,8 +223,10 @@ def evaluate_nearest(
     }
     figures: dict[str, object] = {"things": len(things)}
     for name, wanted in sets.items():
-        drawn = draw_base(stage, encoder, wanted.texts, settings)
-        figures[name] = judged(drawn, wanted, library, things)
+        firsts = [seed * SEEDS_APART for seed in range(seeds)]
+        drawn = torch.cat([draw_base(stage, encoder, wanted.texts, settings, first_seed=first) for first in firsts])
+        figures[name] = judged(drawn, Asked(wanted.captions * seeds, wanted.scenes * seeds), library, things)
         if name == "shown" and pictures_out is not None:
             write_sheet(pictures_out, drawn[:64], wanted.texts[:64])
-    return figures | {"count": count, "settings": dataclasses.asdict(settings), "training": stage.spec.training}
+    told = {"count": count, "seeds": seeds, "settings": dataclasses.asdict(settings)}
+    return figures | told | {"training": stage.spec.training}

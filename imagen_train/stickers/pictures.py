@@ -21,8 +21,9 @@ from .captions import Caption, write_caption
 from .colors import COLORS, Array, recolor
 from .names import Vocabulary, codes_by_label, things
 from .packages import obtain
-from .rendering import drawings, fitted, render
+from .rendering import fitted, render
 from .scene import LAYOUTS, RELATIONS, STYLES, Mix, Placed, Scene, SceneSampler
+from .solids import drawings_and_solids
 from .sources import NAMES, PICTURES, Package
 from .vectors import VectorLibrary
 
@@ -85,7 +86,7 @@ def _is_current(index: Path) -> bool:
 
 def _render_package(package: Package, path: Path, codes: dict[str, str], root: Path, side: int) -> None:
     wanted = {codes[thing.label]: thing.noun for thing in things() if thing.label in codes}
-    found = {wanted[d.code]: d for d in drawings(package, path) if d.code in wanted}
+    found = {wanted[d.code]: d for d in drawings_and_solids(package, path) if d.code in wanted}
     root.mkdir(parents=True, exist_ok=True)
     pixels = np.stack([render(drawing, side) for drawing in found.values()])
     about = {"nouns": list(found), "asked": [thing.label for thing in things()], "version": package.version}
@@ -178,12 +179,14 @@ def batch(
     *,
     tier: int,
     mix: Mix,
+    only: tuple[str, ...] = (),
     held_out: bool = False,
     all_things: bool = False,
     side: int = 64,
 ) -> tuple[np.ndarray, list[Caption], list[Scene]]:
     """`count` pictures (n s s 3) with captions and scenes; the same seed gives the same ones, whatever was drawn before."""
-    scenes, captions = described(library, count, seed, tier=tier, mix=mix, held_out=held_out, all_things=all_things)
+    which = {"tier": tier, "only": only, "held_out": held_out, "all_things": all_things}
+    scenes, captions = described(library, count, seed, mix=mix, **which)
     return np.stack([paint(scene, library, side) for scene in scenes]), captions, scenes
 
 
@@ -194,11 +197,16 @@ def described(
     *,
     tier: int,
     mix: Mix,
+    only: tuple[str, ...] = (),
     held_out: bool = False,
     all_things: bool = False,
 ) -> tuple[list[Scene], list[Caption]]:
-    """The scenes of `batch` and their captions, unpainted. Things take turns, so that each is shown equally often."""
-    sampler = SceneSampler(library.vocabulary, library.available(tier), mix, held_out=held_out, all_things=all_things)
+    """The scenes of `batch` and their captions, unpainted. Things take turns, so that each is shown equally often.
+
+    only: the nouns of the things that take part; none names all.
+    """
+    available = [i for i in library.available(tier) if not only or library.vocabulary[i].noun in only]
+    sampler = SceneSampler(library.vocabulary, available, mix, held_out=held_out, all_things=all_things)
     rng = Random(f"stickers {seed} {held_out}")
     order = rng.sample(sampler.things, len(sampler.things))
     scenes = [sampler.sample(rng, first=order[i % len(order)]) for i in range(count)]

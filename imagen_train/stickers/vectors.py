@@ -13,7 +13,8 @@ import numpy as np
 
 from .names import Vocabulary, codes_by_label, things
 from .packages import obtain
-from .rendering import Drawing, drawings, render
+from .rendering import Drawing, render
+from .solids import drawings_and_solids
 from .sources import LARGE_3D, NAMES, PICTURES, Package
 
 
@@ -58,4 +59,4 @@ def open_vectors(
 
 
 def _listed(package: Package, packages: Path, codes: dict[str, str] | None = None) -> list[Drawing]:
-    return list(drawings(package, obtain(package, packages), codes))
+    return drawings_and_solids(package, obtain(package, packages), codes)

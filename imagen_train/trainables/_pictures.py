@@ -18,6 +18,7 @@ class PictureStage(TrainableStage):
     """Trained by a `StagePlan` (its settings), exported to a checkpoint that samples."""
 
     exports: ClassVar[bool] = True
+    begins_from: ClassVar[str | None] = None  # a file of the models folder, where no other weights are named
     encoder_folder: ClassVar[str] = "text_encoder"  # in the models folder, where no encoder is named
 
     @abstractmethod
@@ -39,6 +40,9 @@ class PictureStage(TrainableStage):
     def _train(self, options: TrainOptions, settings: StagePlan | None) -> Outcome:
         from ..stages import train_stage
 
+        begun = options.models_dir / self.begins_from if self.begins_from else None
+        if begun is not None and begun.is_file() and options.from_weights is None and not options.resume:
+            options = dataclasses.replace(options, from_weights=begun)
         result = train_stage(settings or self.plan(options), self._reading(options))
         return Outcome(seconds=result.state.seconds, interrupted=result.interrupted)
 

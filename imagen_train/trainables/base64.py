@@ -27,25 +27,23 @@ class Base64(PictureStage):
         return base64_plan(self._text_width(options))
 
 
-class Things64(PictureStage):
-    name = "things64"
-    about = "64 px pictures of named things (needs `imagen data stickers`, pictures and things_text_encoder)"
+class Things64First(PictureStage):
+    name = "things64_first"
+    about = "how things64 begins (needs `imagen data stickers`, pictures and things_text_encoder)"
     file = "things64.safetensors"
     encoder_folder = "things_text_encoder"
     batch_size = 96
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "--pictures", default="things64_first", help="the set it learns (default: %(default)s; next: things64_wide)"
-        )
+        parser.add_argument("--pictures", help="the set it learns (default: its own)")
 
-    def settings(self, args: argparse.Namespace) -> str:
+    def settings(self, args: argparse.Namespace) -> str | None:
         return args.pictures
 
     def plan(self, options: TrainOptions) -> StagePlan:
-        from ..plans import things64_plan
+        from ..plans import things64_first_plan
 
-        return things64_plan(self._text_width(options))
+        return things64_first_plan(self._text_width(options))
 
     def _train(self, options: TrainOptions, settings: StagePlan | str | None) -> Outcome:
         """settings: a plan, or the name of the set of pictures that the shipped plan learns."""
@@ -53,6 +51,17 @@ class Things64(PictureStage):
             sets = {"pictures": _known(settings), "held_out": _known(f"{settings}_held_out")}
             settings = dataclasses.replace(self.plan(options), **sets)
         return super()._train(options, settings)
+
+
+class Things64(Things64First):
+    name = "things64"
+    about = "64 px pictures of named things, begun from the things64 in the models folder (needs pictures)"
+    begins_from = "things64.safetensors"
+
+    def plan(self, options: TrainOptions) -> StagePlan:
+        from ..plans import things64_plan
+
+        return things64_plan(self._text_width(options))
 
 
 def _known(name: str) -> str:

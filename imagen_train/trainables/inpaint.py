@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from ..options import TrainOptions
-from ._base import Outcome
 from ._pictures import PictureStage
 
 if TYPE_CHECKING:
@@ -19,15 +17,9 @@ class Inpaint(PictureStage):
     file = "things64_inpaint.safetensors"
     encoder_folder = "things_text_encoder"
     batch_size = 96
+    begins_from = "things64.safetensors"
 
     def plan(self, options: TrainOptions) -> StagePlan:
         from ..plans import inpaint_plan
 
         return inpaint_plan(self._text_width(options))
-
-    def _train(self, options: TrainOptions, settings: StagePlan | None) -> Outcome:
-        """Begun from things64, where no other weights are named and there is no run to go on with."""
-        base = options.models_dir / "things64.safetensors"
-        if options.from_weights is None and not options.resume and base.is_file():
-            options = dataclasses.replace(options, from_weights=base)
-        return super()._train(options, settings)

@@ -64,6 +64,21 @@ CONFIGS = {
         fine_channels=8,
         fine_blocks=1,
     ),
+    "u_vit, split cells, two fine levels": UViTConfig(
+        patch_size=8,
+        channels=8,
+        num_res_blocks=1,
+        width=16,
+        depth=1,
+        per_head_channels=8,
+        text_embed_dim=WIDTH,
+        time_embed_dim=32,
+        fine_channels=8,
+        fine_blocks=1,
+        finest_channels=4,
+        finest_blocks=1,
+        split_cells=True,
+    ),
     "efficient, joined attention (F.2)": EfficientUNetConfig(
         channels=(8, 16),
         num_res_blocks=(1, 2),
@@ -367,6 +382,34 @@ def test_a_network_grows_a_fine_level_without_forgetting():
     close(run(new, make_text()), run(old, make_text()) + 1.0)
     with pytest.raises(ValueError, match="patch_size 1 must be even"):
         build_unet(dataclasses.replace(CONFIGS["u_vit"], patch_size=1, fine_channels=8))
+
+
+def test_a_network_grows_a_second_fine_level_without_forgetting():
+    grown = CONFIGS["u_vit, split cells, two fine levels"]
+    old = randomised(dataclasses.replace(grown, finest_channels=0))
+    new = build_unet(grown).eval().requires_grad_(False)
+    missing, unexpected = new.load_state_dict(old.state_dict(), strict=False)
+    assert not unexpected and {key.split(".")[0] for key in missing} == {"finest"}
+    close(run(new, make_text()), run(old, make_text()))
+    new.finest.head.bias.copy_(torch.arange(12.0))  # cells of 2x2 pixels, three channels
+    change = run(new, make_text()) - run(old, make_text())
+    close(change, torch.arange(12.0).view(3, 2, 2).repeat(len(change), 1, *(side // 2 for side in change.shape[-2:])))
+    with pytest.raises(ValueError, match="finest_channels follow a fine level"):
+        dataclasses.replace(grown, fine_channels=0)
+
+
+def test_a_network_whose_cells_are_split_draws_as_before_where_nothing_is_mixed():
+    """Without attention, a position starts as its cell, and draws the part of the cell's patches that is its own."""
+    whole = dataclasses.replace(CONFIGS["u_vit"], split_cells=False)
+    old = randomised(whole)
+    for block in old.transformer:
+        block.attention.out.requires_grad_(False).weight.zero_()
+    new = build_unet(dataclasses.replace(whole, split_cells=True)).eval().requires_grad_(False)
+    missing, unexpected = new.load_state_dict(old.state_dict(), strict=False)
+    assert not unexpected and set(missing) == {"own.weight", "own.bias", "quarter"}
+    close(run(new, make_text()), run(old, make_text()))
+    new.quarter.normal_(generator=torch.Generator().manual_seed(0))
+    assert (run(new, make_text()) - run(old, make_text())).abs().max() > 1e-3
 
 
 def test_residual_smoothing_blurs_only_what_carries_noise():

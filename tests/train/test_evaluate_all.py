@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
 
 from imagen_core import load_checkpoint, save_checkpoint
+from imagen_core.unets import build_unet
 from imagen_train import cli, contact_sheet, data, drawings, evaluate_all, photographs
 from imagen_train.data import PictureKind
 from imagen_train.evaluate_all import PARTS, Measurement, measure_all
 from imagen_train.metrics import bicubic, lanczos
+from imagen_train.plans import things64_plan
+from imagen_train.tasks import stage_spec
+
+from .conftest import KNOWN
 
 
 @pytest.fixture
@@ -57,6 +63,22 @@ def test_figures_stand_beside_what_was_asked_and_are_kept(measurement):
     assert row["ratio"] == row["frechet"] / row["floor"] and row["floor"] > 0 and row["count"] == 4
     again = Measurement(**{**vars(measurement), "kept": {}})
     assert measure_all(again, ["alignment"])["alignment"] == figures["alignment"]  # read back, minutes and all
+
+
+def test_named_things_are_judged_where_they_are_drawn(measurement, drawings):
+    """A base of random weights draws noise: no render of what was asked for is the nearest to it."""
+    left_out = measure_all(dataclasses.replace(measurement, count=2), ["things"])["things"]["left_out"]
+    assert left_out == f"there is no things64.safetensors in {measurement.models_dir}"
+    plan, models = things64_plan(32), drawings / "models"
+    small = {"channels": 16, "width": 32, "depth": 1, "per_head_channels": 16, "pooling_queries": 2}
+    plan = dataclasses.replace(plan, unet=dataclasses.replace(plan.unet, **small), defaults={"steps": 2})
+    shutil.copytree(measurement.models_dir, models)
+    save_checkpoint(models / "things64.safetensors", build_unet(plan.unet), spec=stage_spec(plan))
+    shutil.copytree(models / "text_encoder", models / "things_text_encoder")
+    drawn = dataclasses.replace(measurement, models_dir=models, count=4, seeds=2, kept={})
+    figures = measure_all(drawn, ["things"])["things"]
+    assert figures["things"] == KNOWN and figures["shown"]["backdrop"]["count"] == 8
+    assert set(figures["reached"]) == {"shown", "unseen", "renamed"} and not figures["reached"]["unseen"]["thing"]
 
 
 def test_ctrl_c_prints_what_is_there_and_the_next_run_goes_on(measurement, monkeypatch):

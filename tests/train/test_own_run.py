@@ -24,7 +24,7 @@ from imagen_train import cli
 from imagen_train.options import default_models_dir
 from imagen_train.own_pictures import collection_of
 from imagen_train.own_run import encoder_folder, plan_of, train_own
-from imagen_train.plans import things64_plan
+from imagen_train.plans import things64_first_plan
 from imagen_train.prepared import prepare
 from imagen_train.report import curves_of, thinned, write_report
 from imagen_train.run_config import OptimiserTable, read_run_config
@@ -131,7 +131,7 @@ def test_what_is_not_said_is_things64s(place):
     path.write_text('out = "out"\n[data]\npath = "pictures"\nside = 16\nheld_out = 0.0\n[run]\nsteps = 1\n')
     config = read_run_config(path)
     pictures = prepare(collection_of(place / "pictures"), place / "cache", side=16)
-    plan, shipped = plan_of(config, pictures), things64_plan(384)
+    plan, shipped = plan_of(config, pictures), things64_first_plan(384)
     assert (plan.unet, plan.schedule, plan.optim.muon_lr) == (shipped.unet, shipped.schedule, 0.01)
     assert encoder_folder(config).name == "things_text_encoder" and not plan.eight_bits and plan.file is None
     assert plan_of(dataclasses.replace(config, optimiser=OptimiserTable(muon_rate=0.5)), pictures).optim.muon_lr == 0.5

@@ -31,8 +31,10 @@ from imagen_train.stickers.evaluate import Asked, asked, judged, rendered, share
 from imagen_train.stickers.known import WEIGHTS, known, pages
 from imagen_train.stickers.names import regular_plural, things, with_article
 from imagen_train.stickers.packages import digest, obtain
-from imagen_train.stickers.pictures import batch, build, labels, open_library, paint
-from imagen_train.stickers.scene import LAYOUTS, Mix, Placed, Scene, SceneSampler, hold_out
+from imagen_train.stickers.pictures import batch, build, described, labels, open_library, paint
+from imagen_train.stickers.rendering import render
+from imagen_train.stickers.scene import LAYOUTS, STYLES, Mix, Placed, Scene, SceneSampler, hold_out
+from imagen_train.stickers.solids import SOLIDS, solids
 from imagen_train.stickers.sources import PACKAGES, Package
 from imagen_train.stickers.vectors import open_vectors
 from imagen_train.windows import lively_windows
@@ -122,7 +124,7 @@ def test_another_file_under_the_name_is_refused(shop, tmp_path):
 
 def test_the_library_knows_what_every_style_has_and_says_what_is_missing(shop):
     *_, library, skipped, _ = shop
-    assert {library.vocabulary[i].noun for i in library.complete} == {"fox", "owl", "rocket"}
+    assert {library.vocabulary[i].noun for i in library.complete} == {"fox", "owl", "rocket", *SOLIDS}
     assert skipped["pear"] == "the 3d set has no drawing of it"
     assert skipped["cat"] == "no emoji is called cat face"
 
@@ -227,18 +229,38 @@ def test_plurals():
 
 def test_batches_repeat_and_show_every_thing_equally_often(shop):
     *_, library, _, _ = shop
-    first, captions, scenes = batch(library, 30, 7, tier=1, mix=Mix())
-    again, *_ = batch(library, 30, 7, tier=1, mix=Mix())
-    assert np.array_equal(first, again) and first.shape == (30, 64, 64, 3) and len(captions) == 30
+    first, captions, scenes = batch(library, 36, 7, tier=1, mix=Mix())
+    again, *_ = batch(library, 36, 7, tier=1, mix=Mix())
+    assert np.array_equal(first, again) and first.shape == (36, 64, 64, 3) and len(captions) == 36
     shown = Counter(each.placed[0].thing for each in scenes)
     assert len(set(shown.values())) == 1
     row = labels(scenes[0])
     assert LAYOUTS[row["layout"]] == scenes[0].layout and row["count"] == len(scenes[0].placed)
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_a_solid_fills_its_square_and_looks_its_style(style):
+    for drawing in solids(style):
+        pixels = render(drawing, 64).astype(int)
+        inside = pixels[..., 3] > 250
+        assert inside.any(1).mean() > 0.75 and inside.any(0).mean() > 0.6  # nearly as high and wide as its square
+        assert (inside[32, 32]) == (drawing.id != "torus")
+        tones = Counter(map(tuple, pixels[..., :3][inside] // 4))
+        plain = sum(count for _, count in tones.most_common(5)) / inside.sum()  # a face or two, an outline, a highlight
+        assert plain < 0.4 if style == "3d" else plain > 0.4
+        dark = (pixels[..., :3].max(-1) < 90) & inside
+        assert dark.any() == (style == "cartoon")
+
+
+def test_a_set_may_show_some_things_alone(shop):
+    *_, library, _, _ = shop
+    scenes, _ = described(library, 24, 1, tier=2, mix=Mix(pair=0.5), only=tuple(SOLIDS))
+    assert {library.vocabulary[each.thing].noun for scene in scenes for each in scene.placed} == set(SOLIDS)
+
+
 def test_large_pictures_are_drawn_from_vectors_at_their_own_size(shop):
     vectors = shop[5]
-    assert {vectors.vocabulary[i].noun for i in vectors.complete} == {"fox", "owl"}  # by the flat set's ids
+    assert {vectors.vocabulary[i].noun for i in vectors.complete} == {"fox", "owl", *SOLIDS}  # by the flat set's ids
     square = paint(scene(style="3d", placed=(Placed(index_of("fox"), None, 0.5, 0.5, 0.5, False),)), vectors, 512)
     dark = np.abs(square.astype(int) - 255).sum(-1) > 380
     assert dark.sum() == 128 * 128 and dark[192:320, 192:320].all()  # crisp to the pixel
