@@ -3,8 +3,8 @@
     git worktree add --detach ../before 6adbdb2        # 0.1 as it was before room was made for the family
     python benchmarks/same_pictures.py --against ../before --comfyui PATH_OF_COMFYUI --comfyui-python ITS_PYTHON
 
-The other checkout saves tiny stages in its own format, both load them, the shipped weights and a tiny DeepFloyd IF of
-diffusers', and each draws every picture of drawn_here.py in a process of its own. Exit code 1 where one differs.
+The other checkout saves tiny stages in its own format, both load them, the weights that it ships and a tiny DeepFloyd IF
+of diffusers', and each draws every picture of drawn_here.py in a process of its own. Exit code 1 where one differs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ def main() -> int:
         kept = folder / f"before{'_and_bridge' * bool(options.comfyui)}.safetensors"
         if not kept.exists():
             run(options.against, folder, "write")
+            shutil.copytree(options.against / "models" / "imagen-mini", folder / "imagen-mini", dirs_exist_ok=True)
             write_deepfloyd(folder)
             lay_on_boundaries(folder)
             save_file(drawn_by(options.against, folder, options), kept)

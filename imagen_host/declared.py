@@ -37,9 +37,9 @@ class InputSpec:
 
     @cached_property
     def choices(self) -> list | None:
-        """What a combo offers; None when the input is no combo."""
+        """What a combo offers, a list of a class of its own as it is; None when the input is no combo."""
         if isinstance(self.kind, (list, tuple)):
-            return list(self.kind)
+            return self.kind if isinstance(self.kind, list) else list(self.kind)
         return list(self.options.get("options", [])) if self.kind == "COMBO" else None
 
     @property

@@ -11,7 +11,7 @@ class ImagenLoadTextEncoder:
     DESCRIPTION = (
         "Loads the frozen text encoder that reads prompts: a T5, a BERT, a CLIP's text tower, or another encoder that "
         "transformers knows, or GLIDE's vocabulary. A U-Net understands only the one it was trained with: "
-        "imagen-mini's things64 belongs to imagen-mini/things_text_encoder (its older base64 to imagen-mini/text_encoder), "
+        "imagen-mini's things64 belongs to imagen-mini/things_text_encoder, "
         "GLIDE to glide/text_encoder, DeepFloyd IF to T5-XXL, which Flux and SD3 users have as t5xxl_fp16, "
         "t5xxl_fp8_e4m3fn or a .gguf."
     )
@@ -33,8 +33,7 @@ class ImagenLoadTextEncoder:
                         **({"default": DEFAULT} if DEFAULT in names else {}),
                         "tooltip": "A T5, BERT or CLIP folder, or a T5 or CLIP as one file (.safetensors, .gguf), under "
                         "models/imagen, models/text_encoders, models/diffusers or in the pack's own models folder. "
-                        "imagen-mini/things_text_encoder ships with the pack, and text_encoder for the base64 of 0.1; "
-                        "so does glide/text_encoder.",
+                        "imagen-mini/things_text_encoder ships with the pack; so does glide/text_encoder.",
                     },
                 )
             },

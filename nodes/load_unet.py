@@ -41,8 +41,7 @@ class ImagenLoadUNet:
                         **({"default": DEFAULT} if DEFAULT in names else {}),
                         "tooltip": "A .safetensors stage or a DeepFloyd IF folder, under models/imagen, "
                         "models/diffusion_models, models/diffusers or in the pack's own models folder. "
-                        "imagen-mini: things64 makes the picture, sr256 takes 64 to 256 pixels, sr1024 takes 256 to 1024; "
-                        "base64 is the base of 0.1, kept for graphs saved with it.",
+                        "imagen-mini: things64 makes the picture, sr256 takes 64 to 256 pixels, sr1024 takes 256 to 1024.",
                     },
                 )
             },

@@ -301,8 +301,8 @@ def test_the_graph_draws_on_the_shipped_weights(name, form, imagen):
         ("text_to_image_64_of_0_1.api.json", QUICK["text_to_image_64"]),
     ],
 )
-def test_graphs_saved_with_the_first_version_draw_with_the_weights_they_name(saved, changes, imagen):
-    """Files as they were first committed, of base64 and its T5, which ship for them."""
+def test_graphs_saved_with_the_first_version_draw_by_what_took_their_weights_place(saved, changes, imagen):
+    """Files as they were first committed, of base64 and its T5, which ship no longer."""
     (path,) = drawn_by(imagen, ROOT / "tests" / "saved_graphs" / saved, *changes)
     used = [entry["inputs"] for entry in json.loads(Image.open(path).text["prompt"]).values()]
     assert "imagen-mini/base64.safetensors" in [inputs.get("checkpoint") for inputs in used]

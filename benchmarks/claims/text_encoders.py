@@ -25,6 +25,8 @@ from ._drawing_runs import Base, Read, add_run_options, exam_of, network_of
 from ._plot import Panel, panels_svg
 from ._training import in_turns
 
+TINY_T5 = Path(__file__).resolve().parents[2] / "tests" / "tiny_t5"
+
 SIZES = {"x 1/2": 0.7, "x 1": 1.0, "x 2": 1.45}  # factors on the width, for such numbers of parameters
 ASKED = {"named": "names that training said", "synonym": "synonyms that it never said"}
 
@@ -59,7 +61,7 @@ def _words_only() -> T5TextEncoder:
 ENCODERS: dict[str, Callable[[], T5TextEncoder]] = {
     "MiniLM (a BERT), 6 layers": _minilm,
     "its lower 2 layers": _lower_layers,
-    "tiny T5": lambda: load_text_encoder(default_models_dir() / "text_encoder"),
+    "tiny T5": lambda: load_text_encoder(TINY_T5),
     "words only": _words_only,
 }
 BEST, LEAST = "MiniLM (a BERT), 6 layers", "words only"

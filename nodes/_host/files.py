@@ -27,6 +27,20 @@ LORA_KINDS = ("loras",)
 FILE_NAME = re.compile(r"[\w][\w .-]{0,99}")  # of a file that a node writes: no folders, nothing hidden
 VAE_KINDS = ("vae_approx", "vae")
 CLIP_KINDS = ("clip_vision", "text_encoders", "diffusers")
+# What graphs of 0.1 name, and what took its place: the old base and the text encoder that it read by ship no longer.
+SUCCESSORS = {
+    "imagen-mini/base64.safetensors": "imagen-mini/things64.safetensors",
+    "imagen-mini/text_encoder": "imagen-mini/things_text_encoder",
+}
+
+
+class ModelNames(list[str]):
+    """The names in a node's list. A file that ships no longer counts as listed, by its successor, and is not shown."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or super().__contains__(
+            SUCCESSORS.get(name) if isinstance(name, str) else None
+        )
 
 
 def model_folders(*kinds: str) -> list[Path]:
@@ -90,7 +104,7 @@ def tokenizer_places() -> list[Path]:
 
 
 def _names_found(find: Callable[[Path], Iterable[Path]], kinds: tuple[str, ...]) -> list[str]:
-    return list(
+    return ModelNames(
         {path.relative_to(folder).as_posix(): None for folder in model_folders(*kinds) for path in find(folder)}
     )
 
@@ -98,13 +112,14 @@ def _names_found(find: Callable[[Path], Iterable[Path]], kinds: tuple[str, ...])
 def model_path(name: str, *kinds: str) -> Path:
     """The full path of a model in `model_folders(*kinds)`; a link in there may lead out of it, a name may not.
 
-    Raises FileNotFoundError naming the folders searched.
+    What is not there may have a successor. Raises FileNotFoundError naming the folders searched.
     """
     folders = model_folders(*kinds)
     if ".." not in Path(name).parts and not Path(name).is_absolute():
-        for folder in folders:
-            if os.path.exists(folder / name):  # False, too, where nobody may look
-                return folder / name
+        for known in (name, SUCCESSORS.get(name, name)):
+            for folder in folders:
+                if os.path.exists(folder / known):  # False, too, where nobody may look
+                    return folder / known
     searched = ", ".join(map(str, folders))
     raise FileNotFoundError(f"no model {name!r} in {searched}: put it there, or choose another in the node's list")
 

@@ -22,12 +22,12 @@ BOUND = 5e-4  # of pictures in [-1, 1]: a sixteenth of an 8-bit level; another b
 
 @pytest.fixture(scope="module")
 def base():
-    return load_stage(MINI / "base64.safetensors")
+    return load_stage(MINI / "things64.safetensors")
 
 
 @pytest.fixture(scope="module")
 def prompt():
-    return encode_prompt(load_text_encoder(MINI / "text_encoder"), "a green cone on a red background")
+    return encode_prompt(load_text_encoder(MINI / "things_text_encoder"), "a green cone on a red background")
 
 
 class Forgetful(torch.nn.Module):

@@ -48,7 +48,7 @@ def test_the_original_naming(unet, tmp_path):
 
 
 def test_our_own_stages():
-    found = inspect_checkpoint(MINI / "base64.safetensors")
+    found = inspect_checkpoint(MINI / "things64.safetensors")
     assert (found["kind"], found["stage"], found["prediction_type"]) == ("Imagen stage", "base64", "x_0")
     assert found["parameters"] > 1e6 and "naming" not in found
 

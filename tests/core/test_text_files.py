@@ -18,7 +18,7 @@ from transformers import T5EncoderModel
 from imagen_core.text.loading import load_text_encoder
 from imagen_core.text.t5_weights import WeightsInMemory, WeightsOnDisk
 
-MINI = Path(__file__).parents[2] / "models" / "imagen-mini" / "text_encoder"
+MINI = Path(__file__).parents[1] / "tiny_t5"
 PROMPTS = ["a red cube", "two blue rings and a sphere", ""]
 
 

@@ -63,8 +63,8 @@ def run(pack, name, **inputs):
 @pytest.fixture(scope="module")
 def drawn(pack):
     """(the encoder, the stage, the picture) of the shipped weights through the nodes, as in the shipped graph."""
-    encoder = run(pack, "ImagenLoadTextEncoder", text_encoder="imagen-mini/text_encoder")[0]
-    stage = run(pack, "ImagenLoadUNet", checkpoint="imagen-mini/base64.safetensors")[0]
+    encoder = run(pack, "ImagenLoadTextEncoder", text_encoder="imagen-mini/things_text_encoder")[0]
+    stage = run(pack, "ImagenLoadUNet", checkpoint="imagen-mini/things64.safetensors")[0]
     text = run(pack, "ImagenTextEncode", text_encoder=encoder, text="a red cube", negative_text="")[0]
     return encoder, stage, run(pack, "ImagenBaseSample64", unet=stage, text=text, steps=2)[0]
 
@@ -80,8 +80,8 @@ def test_a_graph_with_a_prompt_runs_under_the_memory_manager(pack, drawn):
 def test_it_is_the_picture_of_the_embedded_host(drawn):
     from pack import PACK
 
-    encoder = run(PACK, "ImagenLoadTextEncoder", text_encoder="imagen-mini/text_encoder")[0]
-    stage = run(PACK, "ImagenLoadUNet", checkpoint="imagen-mini/base64.safetensors")[0]
+    encoder = run(PACK, "ImagenLoadTextEncoder", text_encoder="imagen-mini/things_text_encoder")[0]
+    stage = run(PACK, "ImagenLoadUNet", checkpoint="imagen-mini/things64.safetensors")[0]
     text = run(PACK, "ImagenTextEncode", text_encoder=encoder, text="a red cube", negative_text="")[0]
     assert torch.equal(run(PACK, "ImagenBaseSample64", unet=stage, text=text, steps=2)[0], drawn[2])
 

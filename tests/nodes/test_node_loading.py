@@ -1,5 +1,6 @@
 """Do the loader nodes list what can be loaded, and say what is wrong with what cannot?"""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -31,8 +32,23 @@ def names():
 
 def test_the_shipped_stages_are_listed_and_what_is_no_stage_is_not(folder):
     listed = names()
-    assert {f"imagen-mini/{stage}.safetensors" for stage in ("base64", "sr256", "sr1024")} <= set(listed)
+    assert {f"imagen-mini/{stage}.safetensors" for stage in ("things64", "sr256", "sr1024")} <= set(listed)
     assert not any("classifier" in name or "text_encoder" in name for name in listed)
+
+
+def test_what_0_1_shipped_is_found_as_its_successor_and_is_not_shown(folder):
+    """A host asks whether a graph's value is in the list that it was given."""
+    listed, readers = names(), NODES["ImagenLoadTextEncoder"].INPUT_TYPES()["required"]["text_encoder"][0]
+    assert "imagen-mini/base64.safetensors" in listed and "imagen-mini/base64.safetensors" not in list(listed)
+    assert "imagen-mini/text_encoder" in readers and "imagen-mini/text_encoder" not in [*readers]
+    assert "imagen-mini/base65.safetensors" not in listed and None not in listed and 3 not in readers
+    assert json.loads(json.dumps(listed)) == [*listed]
+    old, new = (f"imagen-mini/{name}.safetensors" for name in ("base64", "things64"))
+    assert UNET.IS_CHANGED(old) == UNET.IS_CHANGED(new)
+    assert UNET().load(old)[0].spec.training == UNET().load(new)[0].spec.training
+    shutil.copytree(SHIPPED, folder / "imagen-mini", ignore=lambda *_: ["clip", "things_text_encoder"])
+    shutil.copy(SHIPPED / "sr256.safetensors", folder / "imagen-mini" / "base64.safetensors")
+    assert UNET().load(old)[0].spec.stage == "sr256", "a file of that name is what is meant"
 
 
 def test_a_users_own_checkpoint_is_found_and_its_change_noticed(folder):
@@ -40,7 +56,7 @@ def test_a_users_own_checkpoint_is_found_and_its_change_noticed(folder):
     assert "mine.safetensors" in names()
     before = UNET.IS_CHANGED("mine.safetensors")
     assert UNET().load("mine.safetensors")[0].spec.stage == "sr256"
-    shutil.copy(SHIPPED / "base64.safetensors", folder / "mine.safetensors")
+    shutil.copy(SHIPPED / "sr1024.safetensors", folder / "mine.safetensors")
     assert UNET.IS_CHANGED("mine.safetensors") != before
 
 
@@ -83,7 +99,7 @@ def test_deepfloyd_folders_and_files_are_listed_once_and_loaded_as_asked(folder,
 
 
 def test_the_shipped_text_encoder_reads_any_text_and_warns_where_it_cuts(folder):
-    encoder = NODES["ImagenLoadTextEncoder"]().load("imagen-mini/text_encoder")[0]
+    encoder = NODES["ImagenLoadTextEncoder"]().load("imagen-mini/things_text_encoder")[0]
     encode = NODES["ImagenTextEncode"]().encode
     for text in ("", "\N{GRINNING FACE} \u05e9\u05dc\u05d5\u05dd", "A RED SPHERE"):
         assert encode(encoder, text, "", "none")[0].text.embeds.isfinite().all()

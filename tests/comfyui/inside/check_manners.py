@@ -22,7 +22,7 @@ def test_models_imagen_is_registered_with_its_extensions(pack):
     folders, extensions = folder_paths.folder_names_and_paths["imagen"]
     assert str(Path(folder_paths.models_dir) / "imagen") in folders and str(ROOT / "models") in folders
     assert {".safetensors", ".gguf"} <= set(extensions)
-    assert "imagen-mini/base64.safetensors" in [
+    assert "imagen-mini/things64.safetensors" in [
         name.replace("\\", "/") for name in folder_paths.get_filename_list("imagen")
     ]
 

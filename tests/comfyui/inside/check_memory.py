@@ -15,8 +15,8 @@ from comfy import model_management
 from comfy.cli_args import args
 
 CARD = torch.device("meta")
-SHIPPED = "imagen-mini/base64.safetensors"
-ENCODER = "imagen-mini/text_encoder"
+SHIPPED = "imagen-mini/things64.safetensors"
+ENCODER = "imagen-mini/things_text_encoder"
 DRAW = {"width": 16, "height": 16, "steps": 2, "batch_size": 3}
 
 
