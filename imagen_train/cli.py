@@ -50,12 +50,7 @@ PICTURES = (
     "things1024",
     "things1024_held_out",
 )
-PARTS = ("files", "judge", "text", "seconds", "photographs", "super_resolution", "things", "alignment", "frechet")
-METRICS = {
-    "alignment": "do pictures show what held-out captions state?",
-    "frechet": "how far are drawn pictures from renders?",
-    "sr": "does super-resolution beat bicubic on held-out pictures?",
-}
+PARTS = ("files", "seconds", "photographs", "super_resolution", "things", "frechet", "copying")
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> None:
@@ -78,10 +73,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     command.set_defaults(handler=_export, max_steps=1)
     evaluate = subparsers.add_parser("evaluate", help="measure the weights")
     commands = evaluate.add_subparsers(required=True, metavar="WHAT")
-    for metric, about in METRICS.items():
-        command = commands.add_parser(metric, help=about)
-        _add_evaluate_options(command, metric)
-        command.set_defaults(handler=_evaluate, metric=metric)
+    _add_evaluate_sr(commands)
     _add_evaluate_all(commands)
     _add_evaluate_things(commands)
     _add_evaluate_control(commands)
@@ -89,7 +81,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     add_inpaint_command(commands)
     add_fewer_command(commands)
     add_judging_commands(commands)
-    sheet = commands.add_parser("sheet", help="draw unpicked pictures at 64, 256 and 1024 px as contact sheets")
+    sheet = commands.add_parser("sheet", help="draw unpicked pictures at 256 and 1024 px as contact sheets")
     sheet.add_argument("--out", type=folder, required=True, help="folder for the JPEGs")
     sheet.add_argument("--count", type=int, default=64, help="pictures (default: %(default)s)")
     sheet.add_argument("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the weights")
@@ -112,7 +104,9 @@ def _add_pictures(train: argparse._SubParsersAction) -> None:
 
 
 def _add_mini(train: argparse._SubParsersAction) -> None:
-    command = train.add_parser("mini", help="everything from nothing: text encoder, classifier, base64, sr256, sr1024")
+    command = train.add_parser(
+        "mini", help="everything from nothing (needs `imagen data stickers`)"
+    )
     add = command.add_argument
     add("--dry-run", action="store_true", help="measure the speed, say what it will cost, and stop")
     add("--scale", type=float, default=1.0, help="factor on every stage's steps (default: %(default)s)")
@@ -124,11 +118,14 @@ def _add_mini(train: argparse._SubParsersAction) -> None:
     command.set_defaults(handler=_mini)
 
 
-def _add_evaluate_options(command: argparse.ArgumentParser, metric: str) -> None:
-    count = {"alignment": 256, "frechet": 2000, "sr": 16}[metric]
+def _add_evaluate_sr(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("sr", help="does super-resolution beat bicubic on held-out pictures?")
     add = command.add_argument
-    add("--count", type=int, default=count, help="pictures judged (default: %(default)s)")
+    add("--stage", choices=("sr256", "sr1024"), default="sr256", help="which one (default: %(default)s)")
+    add("--aug-level", type=float, default=0.0, help="noise put on the small picture (default: %(default)s)")
+    add("--count", type=int, default=16, help="pictures judged (default: %(default)s)")
     add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the weights")
+    add("--cache-dir", type=folder, help="where held-out pictures are kept between runs")
     add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
@@ -136,12 +133,7 @@ def _add_evaluate_options(command: argparse.ArgumentParser, metric: str) -> None
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
     add("--json", action="store_true", help="print the figures on one line")
     add_dtype(command)
-    if metric == "alignment":
-        add("--pictures", type=folder, help="write the first 48 pictures as one PNG, captions beside it")
-    if metric == "sr":
-        add("--stage", choices=("sr256", "sr1024"), default="sr256", help="which one (default: %(default)s)")
-        add("--aug-level", type=float, default=0.0, help="noise put on the small picture (default: %(default)s)")
-        add("--cache-dir", type=folder, help="where held-out pictures are kept between runs")
+    command.set_defaults(handler=_evaluate_sr)
 
 
 def _add_evaluate_all(commands: argparse._SubParsersAction) -> None:
@@ -150,7 +142,7 @@ def _add_evaluate_all(commands: argparse._SubParsersAction) -> None:
     )
     add = command.add_argument
     add("--only", help=f"parts, separated by commas (default: {','.join(PARTS)})")
-    add("--count", type=int, default=2000, help="prompts of the alignment part (default: %(default)s)")
+    add("--count", type=int, default=2000, help="prompts of the part things (default: %(default)s)")
     add("--seeds", type=int, default=3, help="pictures a prompt (default: %(default)s)")
     add("--frechet-count", type=int, default=5000, help="pictures of the Frechet distance (default: %(default)s)")
     add("--sr-count", type=int, default=16, help="pictures a super-resolution table (default: %(default)s)")
@@ -257,28 +249,26 @@ def _pictures(args: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(args: argparse.Namespace) -> int:
+def _evaluate_sr(args: argparse.Namespace) -> int:
     import torch
 
-    from . import evaluate
+    from .evaluate import SamplingSettings, evaluate_sr
 
     torch.set_num_threads(args.threads)
-    given = {"steps": args.steps, "sampler": args.sampler, "guidance_scale": args.guidance_scale}
-    given["dtype"] = args.dtype
-    if args.metric == "sr":
-        figures = evaluate.evaluate_sr(
-            args.models_dir / f"{args.stage}.safetensors",
-            args.models_dir,
-            args.cache_dir or default_state_root() / "cache",
-            count=args.count,
-            settings=evaluate.SamplingSettings(**given, aug_level=args.aug_level),
-            device=args.device,
-        )
-    else:
-        measure = {"alignment": evaluate.evaluate_alignment, "frechet": evaluate.evaluate_frechet}[args.metric]
-        base, settings = args.models_dir / "base64.safetensors", evaluate.SamplingSettings(**given)
-        extra = {"pictures_out": args.pictures} if args.metric == "alignment" else {}
-        figures = measure(base, args.models_dir, count=args.count, settings=settings, device=args.device, **extra)
+    figures = evaluate_sr(
+        args.models_dir / f"{args.stage}.safetensors",
+        args.models_dir,
+        args.cache_dir or default_state_root() / "cache",
+        count=args.count,
+        settings=SamplingSettings(
+            steps=args.steps,
+            sampler=args.sampler,
+            guidance_scale=args.guidance_scale,
+            dtype=args.dtype,
+            aug_level=args.aug_level,
+        ),
+        device=args.device,
+    )
     if args.json:
         print(json.dumps(figures))
     else:

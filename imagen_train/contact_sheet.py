@@ -1,4 +1,4 @@
-"""What do unpicked pictures look like at every stage? Contact sheets for the model card, from fixed captions and seeds.
+"""What do unpicked pictures look like through the whole cascade? Contact sheets for the model card, from fixed seeds.
 
 Shapes: b pictures, 3 channels, h w pixels.
 """
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from imagen_core.sampling import super_resolve
@@ -17,12 +16,14 @@ from imagen_core.stage import Stage, load_stage
 from imagen_core.text.loading import load_text_encoder
 from imagen_core.whole_files import whole
 
+from .data import KINDS, drawings_folder
 from .evaluate import EVALUATION_SEED, SamplingSettings, draw_base
-from .scenes import sample_scenes
 from .sheets import grid, write_captions
-from .text_encoder import FOLDER
+from .stickers.nearest import asked_scenes
+from .stickers.pictures import open_library
+from .stickers.redraw import ENCODER
 
-COLUMNS, TILE = 8, 256
+COLUMNS, WHOLE = 8, 8  # pictures in a row; how many are shown at 1024 px
 
 
 def enlarge_one(stage: Stage, picture: Tensor, seed: int) -> Tensor:
@@ -40,30 +41,27 @@ def enlarge_one(stage: Stage, picture: Tensor, seed: int) -> Tensor:
 def write_contact_sheets(
     models_dir: Path, folder: Path, *, count: int = 64, columns: int = COLUMNS, quality: int = 85, device: str = "cpu"
 ) -> list[Path]:
-    """Draw `count` captions as training words them, the i-th from seed i, none left out, and enlarge every picture.
+    """Draw `count` captions in colours that training never showed on their things, the i-th from seed i, none left out.
 
-    Writes sheet_64.jpg (pixels doubled), sheet_256.jpg, sheet_1024.jpg (the middle 256 px of each, pixel for pixel),
-    sheet_1024_whole.jpg (the first picture) and captions.txt.
+    Writes sheet_256.jpg, sheet_1024.jpg (the first eight, whole) and captions.txt. FileNotFoundError where no drawings
+    were rendered, of which captions are made.
     """
     base, sr256, sr1024 = (
-        load_stage(models_dir / f"{name}.safetensors", expected_stage=name, device=device)
-        for name in ("base64", "sr256", "sr1024")
+        load_stage(models_dir / f"{file}.safetensors", expected_stage=stage, device=device)
+        for file, stage in (("things64", "base64"), ("sr256", "sr256"), ("sr1024", "sr1024"))
     )
-    encoder = load_text_encoder(models_dir / FOLDER, device=device)
-    captions = sample_scenes(count, seed=EVALUATION_SEED + 3).captions
+    encoder = load_text_encoder(models_dir / ENCODER, device=device)
+    seed, tier = EVALUATION_SEED + 3, KINDS["things64_wide"].tier
+    captions = asked_scenes(open_library(drawings_folder()), count, seed, tier=tier, held_out=True).texts
     small = draw_base(base, encoder, captions, SamplingSettings().of(base))
-    middle, cuts, first = [], [], None
+    middle, large = [], []
     for seed in tqdm(range(count), desc="enlarging", disable=None):
         middle.append(enlarge_one(sr256, small[seed : seed + 1], seed))
-        large = enlarge_one(sr1024, middle[-1], seed)
-        first = large if first is None else first
-        edge = (large.shape[-1] - TILE) // 2
-        cuts.append(F.pad(large, (-edge,) * 4) if edge > 0 else large)
+        if seed < WHOLE:
+            large.append(enlarge_one(sr1024, middle[-1], seed))
     sheets = {
-        "sheet_64.jpg": grid(small, columns=columns, scale=2),
         "sheet_256.jpg": grid(torch.cat(middle), columns=columns),
-        "sheet_1024.jpg": grid(torch.cat(cuts), columns=columns),
-        "sheet_1024_whole.jpg": first[0],
+        "sheet_1024.jpg": grid(torch.cat(large), columns=columns // 2),
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_captions(folder / "captions.txt", captions)

@@ -1,7 +1,6 @@
 """How good are the finished weights? Samples them as a user would, and measures with metrics.py.
 
-Every function returns figures fit for JSON, with counts, standard errors, the settings, and the same for real renders.
-Shapes: b pictures, n samples, d features.
+Every function returns figures fit for JSON, with counts, standard errors and the settings. Shapes: b pictures.
 """
 
 from __future__ import annotations
@@ -27,10 +26,7 @@ from imagen_core.text.t5 import T5TextEncoder
 from .classifier import FILE as CLASSIFIER_FILE
 from .classifier import Classifier, classify, load_classifier
 from .data import KINDS, PictureCache, render_pictures
-from .metrics import Figure, bicubic, feature_distance, frechet_distance, judge_alignment, judge_words, lanczos, psnr
-from .reader import FILE as READER_FILE
-from .reader import Reader, load_reader, read_words
-from .scenes import SceneBatch, render, sample_scenes
+from .metrics import bicubic, feature_distance, lanczos, psnr
 from .tasks import shrink
 from .text_encoder import FOLDER as TEXT_FOLDER
 
@@ -70,41 +66,10 @@ class SamplingSettings:
         return load_stage(path, expected_stage=expected_stage, device=device, dtype=getattr(torch, self.dtype))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judges:
-    """What measuring the base needs beside it: the text encoder, classifier and reader that ship with it."""
-
-    encoder: T5TextEncoder
-    classifier: Classifier
-    reader: Reader
-
-    @staticmethod
-    def from_folder(models_dir: Path, device: str = "cpu") -> Judges:
-        """Load them from models/imagen-mini's layout. FileNotFoundError when one was not trained yet."""
-        return Judges(
-            encoder=load_text_encoder(models_dir / TEXT_FOLDER, device=device),
-            classifier=load_classifier(models_dir / CLASSIFIER_FILE).to(device),
-            reader=load_reader(models_dir / READER_FILE).to(device),
-        )
-
-    def judge(self, pictures: Tensor, batch: SceneBatch) -> dict[str, Figure]:
-        """Do pictures (b 3 64 64) show what the batch's captions state, words on signs included?"""
-        read = read_words(self.reader, pictures.to(next(self.reader.parameters()).device))
-        return judge_alignment(seen_by(self.classifier, pictures), batch) | judge_words(read, batch)
-
-
 def draw_base(
-    stage: Stage,
-    encoder: T5TextEncoder,
-    captions: list[str],
-    settings: SamplingSettings,
-    *,
-    side: int | None = None,
-    first_seed: int = 0,
+    stage: Stage, encoder: T5TextEncoder, captions: list[str], settings: SamplingSettings, *, side: int | None = None
 ) -> Tensor:
-    """One picture a caption, the i-th from seed first_seed + i: (b 3 side side) on the CPU; side None: the stage's own,
-    mostly 64 px.
-    """
+    """One picture a caption, the i-th from seed i: (b 3 side side) on the CPU; side None: the stage's, mostly 64 px."""
     drawn = []
     for first in tqdm(range(0, len(captions), settings.batch_size), desc="drawing", mininterval=5.0):
         part = captions[first : first + settings.batch_size]
@@ -112,7 +77,7 @@ def draw_base(
             sample_base(
                 stage,
                 Prompt(text=encoder.encode(part)),
-                settings.draw(range(first_seed + first, first_seed + first + len(part))),
+                settings.draw(range(first, first + len(part))),
                 height=side,
                 width=side,
             )
@@ -126,92 +91,9 @@ def seen_by(classifier: Classifier, pictures: Tensor) -> dict[str, Tensor]:
     return {name: values.cpu() for name, values in classify(classifier, pictures.to(device)).items()}
 
 
-def evaluate_alignment(
-    base: Path,
-    models_dir: Path,
-    *,
-    count: int = 256,
-    settings: SamplingSettings | None = None,
-    held_out: bool = True,
-    seed: int = EVALUATION_SEED,
-    device: str = "cpu",
-    pictures_out: Path | None = None,
-) -> dict[str, object]:
-    """Does the base (a base64 checkpoint) draw what `count` captions state? "samples" beside "renders", the ceiling.
-
-    held_out: captions whose first (color, shape) pair training never showed. pictures_out: a PNG of the first 48.
-    """
-    settings = settings or SamplingSettings()
-    stage, judges = settings.load(base, device, expected_stage="base64"), Judges.from_folder(models_dir, device)
-    settings = settings.of(stage)
-    batch = sample_scenes(count, seed=seed, held_out=held_out)
-    drawn = draw_base(stage, judges.encoder, batch.captions, settings)
-    if pictures_out is not None:
-        _write_sheet(pictures_out, drawn[:48], batch)
-    return {
-        "samples": judges.judge(drawn, batch),
-        "renders": judges.judge(render(batch, 64), batch),
-        "captions": count,
-        "held_out": held_out,
-        "seed": seed,
-        **_said(stage, settings),
-    }
-
-
 def _said(stage: Stage, settings: SamplingSettings) -> dict[str, object]:
     """What a figure depends on."""
     return {"settings": dataclasses.asdict(settings), "stage": stage.spec.stage, "training": stage.spec.training}
-
-
-def _write_sheet(path: Path, drawn: Tensor, batch: SceneBatch) -> None:
-    from .sheets import grid, write_captions, write_picture
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, grid(drawn, columns=8, scale=2))
-    write_captions(path.with_suffix(".txt"), batch.captions[: len(drawn)])
-
-
-def evaluate_frechet(
-    base: Path,
-    models_dir: Path,
-    *,
-    count: int = 2000,
-    reference: int = 5000,
-    settings: SamplingSettings | None = None,
-    seed: int = EVALUATION_SEED,
-    device: str = "cpu",
-) -> dict[str, object]:
-    """Frechet distance of `count` samples to `reference` renders, in the classifier's features, beside its floor.
-
-    "floor" is the same distance for `count` fresh renders: what a perfect generator would get. The captions are drawn
-    as in training. Distances with different counts cannot be compared: small samples look farther away.
-    """
-    if min(count, reference) < 2:
-        raise ValueError(f"count and reference must be at least 2, got {count} and {reference}")
-    settings = settings or SamplingSettings()
-    stage, judges = settings.load(base, device, expected_stage="base64"), Judges.from_folder(models_dir, device)
-    settings = settings.of(stage)
-    batch = sample_scenes(count, seed=seed)
-    features = {
-        "reference": render_features(judges.classifier, reference, seed + 1),
-        "renders": render_features(judges.classifier, count, seed + 2),
-        "samples": seen_by(judges.classifier, draw_base(stage, judges.encoder, batch.captions, settings))["features"],
-    }
-    return {
-        "frechet": frechet_distance(features["samples"], features["reference"]),
-        "floor": frechet_distance(features["renders"], features["reference"]),
-        "count": count,
-        "reference": reference,
-        "seed": seed,
-        **_said(stage, settings),
-    }
-
-
-def render_features(classifier: Classifier, count: int, seed: int, *, part: int = 500) -> Tensor:
-    """The classifier's features (count d) of fresh renders of training's captions."""
-    batch = sample_scenes(count, seed=seed)
-    parts = [seen_by(classifier, render(batch[i : i + part], 64))["features"] for i in range(0, count, part)]
-    return torch.cat(parts)
 
 
 def evaluate_sr(

@@ -1,107 +1,18 @@
-"""How good are the pictures? Do they show what captions state (alignment), how far are they from renders (Frechet),
-and does super-resolution beat bicubic?
+"""How good are the pictures? How far are they from renders (Frechet), and does super-resolution beat bicubic?
 
-Figures about generated pictures always stand beside the same figures for renders: no judge is perfect.
 Shapes: b pictures, c channels, h w pixels, n samples, d features.
 """
 
 from __future__ import annotations
-
-import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .classifier import ARRANGED, ARRANGEMENTS, Classifier, by_place
-from .scenes import SceneBatch
-from .scenes.scene import Scene
-from .scenes.vocabulary import WORDS
-
-PAIRS = ("left", "right", "above", "below")
-FOUR = ("color_1", "shape_1", "color_2", "shape_2")
-STATED = ("layout", "backdrop", "size", "color_1", "shape_1", "material_1", "color_2", "shape_2")
+from .classifier import Classifier
 
 Figure = dict[str, float | int | None]
-
-
-def share(right: list[bool]) -> Figure:
-    """Mean, count and binomial standard error; None where there was nothing to count."""
-    n = len(right)
-    p = sum(right) / n if n else None
-    return {"accuracy": p, "n": n, "se": None if p is None else math.sqrt(p * (1 - p) / n)}
-
-
-def judge_alignment(seen: Mapping[str, Tensor], batch: SceneBatch) -> dict[str, Figure]:
-    """What a classifier saw in b pictures against what their captions state; what a caption leaves out never counts.
-
-    seen: `classify`'s classes. Each of STATED is right where the caption states it: "layout" is how many things there
-    are and how they stand (which of them is on which side is "order": the two things match the stated order better
-    than the reverse). "bound": color and shape of both things, of captions that state all four. "all": everything
-    stated. Where the caption leaves the order open ("a and b"), the order that fits better counts.
-    """
-    rows = [_judge(i, seen, batch) for i in range(len(batch))]
-    names = (*STATED, "order", "bound", "all")
-    return {name: share([row[name] for row in rows if name in row]) for name in names}
-
-
-def judge_words(read: Sequence[str], batch: SceneBatch, *, longest: int = 5) -> dict[str, Figure]:
-    """Whether signs say what their captions ask for, letter by letter: words of up to `longest` letters.
-
-    read: what a reader saw in each of the b pictures. "known" are words of the list that training draws from, "new" are
-    letters strung together at random.
-    """
-    rows = [
-        (word in WORDS, seen == word)
-        for seen, word in zip(read, batch.words, strict=True)
-        if word and len(word) <= longest
-    ]
-    return {
-        "words": share([right for _, right in rows]),
-        "known": share([right for known, right in rows if known]),
-        "new": share([right for known, right in rows if not known]),
-    }
-
-
-def _judge(i: int, seen: Mapping[str, Tensor], batch: SceneBatch) -> dict[str, bool]:
-    """One picture's answers, for whatever its caption states."""
-    scene, stated = batch.scenes[i], {name for name in STATED if bool(batch.stated[name][i])}
-    order = _places(scene)
-    right = _right(i, seen, batch, stated, order)
-    if scene.layout_name in PAIRS:
-        reverse = _right(i, seen, batch, stated, order[::-1])
-        if "layout" not in stated:
-            right = max(right, reverse, key=lambda answers: sum(answers.values()))
-        elif scene.things[0][:2] != scene.things[1][:2]:
-            right["order"] = sum(right[n] for n in FOUR if n in right) > sum(reverse[n] for n in FOUR if n in reverse)
-    if all(name in stated for name in FOUR):
-        right["bound"] = all(right[name] for name in FOUR)
-    right["all"] = all(right[name] for name in stated)
-    return right
-
-
-def _places(scene: Scene) -> list[int]:
-    """The place (1 left or top, 2) of the thing mentioned first, second."""
-    return [2, 1] if len(scene.things) > 1 and by_place(scene)[0] is not scene.things[0] else [1, 2]
-
-
-def _right(
-    i: int, seen: Mapping[str, Tensor], batch: SceneBatch, stated: set[str], places: list[int]
-) -> dict[str, bool]:
-    arrangement = batch.scenes[i].layout_name
-    answers = {}
-    for name in stated:
-        kind, _, thing = name.partition("_")
-        if kind == "layout":
-            answers[name] = ARRANGEMENTS[int(seen["arrangement"][i])] == ARRANGED.get(arrangement, arrangement)
-        elif kind == "backdrop":
-            answers[name] = int(seen["backdrop"][i]) == int(batch.labels["backdrop"][i])
-        else:
-            place = places[int(thing or 1) - 1]  # "size" is the first thing's
-            answers[name] = int(seen[f"{kind}_{place}"][i]) == int(batch.labels[name][i])
-    return answers
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:

@@ -99,7 +99,7 @@ def things64_first_plan(text_dim: int) -> StagePlan:
     plan = base64_plan(text_dim)
     return dataclasses.replace(
         plan,
-        file="things64",
+        file="things64_first",
         eight_bits=True,
         pictures="things64_first",
         held_out="things64_first_held_out",
@@ -122,6 +122,7 @@ def things64_plan(text_dim: int) -> StagePlan:
     plan = things64_first_plan(text_dim)
     return dataclasses.replace(
         plan,
+        file="things64",
         pictures="things64_wide",
         held_out="things64_wide_held_out",
         unet=dataclasses.replace(plan.unet, split_cells=True, finest_channels=48, finest_blocks=2),

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,11 +22,12 @@ from typing import Any
 
 import torch
 
-from .classifier import Classifier, save_classifier
-from .data import KINDS, render_chunk, render_pictures
-from .options import TrainOptions
+from imagen_core.whole_files import drafts
+
+from .data import KINDS, render_pictures
+from .options import TrainOptions, default_models_dir
 from .run_state import STATE_FILE
-from .text_encoder import FOLDER, TextModel, TextModelConfig, export_encoder
+from .stickers.redraw import ENCODER
 from .trainables import TRAINABLES
 
 MEASURED_STEPS = 4
@@ -33,32 +35,32 @@ MEASURED_STEPS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """pictures: how many of each kind are rendered; steps: how long each stage trains, in the order of training."""
+    """pictures: how many of each kind are rendered; steps: how long each stage trains, in the order of training.
+
+    The shipped things64 came this way with detours, which its card tells; nobody has walked it in one go.
+    """
 
     pictures: dict[str, int] = field(
         default_factory=lambda: {
             **{"base64": 98_304, "base64_held_out": 4096, "base64_pairs": 4096},
+            **{"things64_first": 131_072, "things64_first_held_out": 1024},
+            **{"things64_wide": 131_072, "things64_wide_held_out": 1024},
             **{"full256": 2048, "full256_held_out": 32, "textures256": 1920},
             **{"window1024": 2048, "window1024_held_out": 32},
         }
     )
     steps: dict[str, int] = field(
         default_factory=lambda: {
-            **{"t5": 2400, "teacher": 2500, "classifier": 6000, "reader": 3000},
-            **{"base64": 31_250, "sr256": 12_000, "sr1024": 8000},
+            **{"classifier": 6000, "things64_first": 8000, "things64": 8000},
+            **{"sr256": 12_000, "sr1024": 8000},
         }
     )
-    text: TextModelConfig = TextModelConfig()
     settings: dict[str, Any] = field(default_factory=dict)  # of a stage's own kind, where not the shipped ones
 
     def scaled(self, scale: float) -> Recipe:
         """The same with `scale` times as many steps (at least one); pictures stay as they are."""
         steps = {stage: max(1, round(scale * count)) for stage, count in self.steps.items()}
         return dataclasses.replace(self, steps=steps)
-
-    def settings_of(self, stage: str) -> Any:
-        """What the stage is trained by; None for the settings that are shipped."""
-        return {"t5": self.text, **self.settings}.get(stage)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +89,6 @@ class Workshop:
             bf16=self.device.startswith("cuda") or cpu_gains_from_bf16(),
             seed=self.seed,
         )
-        if teacher := TRAINABLES[stage].taught_by:
-            options = dataclasses.replace(options, teacher=self.finished(teacher))
         return dataclasses.replace(options, **changes)
 
     def finished(self, stage: str) -> Path:
@@ -109,7 +109,7 @@ def best_device() -> str:
 
 def _train(stage: str, recipe: Recipe, options: TrainOptions) -> float | None:
     """Train one stage; seconds spent stepping, or None when a signal stopped it."""
-    outcome = TRAINABLES[stage].run(options, recipe.settings_of(stage))
+    outcome = TRAINABLES[stage].run(options, recipe.settings.get(stage))
     if outcome.figures:
         print(json.dumps(outcome.figures, indent=1))
     return None if outcome.interrupted else outcome.seconds
@@ -138,31 +138,24 @@ def measure(recipe: Recipe, workshop: Workshop) -> dict[str, dict[str, float]]:
         if first:
             render_pictures(KINDS[kind], 1, workshop.cache_dir)
         elif count:
-            render_chunk(KINDS[kind], 0)
+            KINDS[kind].rendered(0)
         rate = workshop.workers * KINDS[kind].chunk / (time.monotonic() - began)
         if count:
             costs[f"render {kind}"] = {"rate": rate, "left": count, "seconds": count / rate}
     with tempfile.TemporaryDirectory() as folder:
         trial = dataclasses.replace(workshop, models_dir=Path(folder))
-        export_encoder(TextModel(recipe.text), recipe.text, Path(folder) / FOLDER)
-        small = dataclasses.replace(recipe, text=dataclasses.replace(recipe.text, captions=512, probe_captions=64))
+        shutil.copytree(workshop.models_dir / ENCODER, Path(folder) / ENCODER)
         for stage, steps in recipe.steps.items():
             if workshop.finished(stage).exists():
                 continue
             options = trial.options(stage, MEASURED_STEPS, resume=False, export=False, preview_minutes=math.inf)
             options = dataclasses.replace(options, state_dir=Path(folder) / stage)
-            if TRAINABLES[stage].taught_by:
-                options = dataclasses.replace(options, teacher=_untrained_teacher(Path(folder)))
-            spent = _train(stage, small, options)
+            spent = _train(stage, recipe, options)
             if spent is None:
                 raise KeyboardInterrupt
             rate = MEASURED_STEPS / spent
             costs[stage] = {"rate": rate, "left": steps, "seconds": steps / rate}
     return costs
-
-
-def _untrained_teacher(folder: Path) -> Path:
-    return save_classifier(Classifier(), folder / "teacher.safetensors", {})
 
 
 def cost_table(costs: dict[str, dict[str, float]], recipe: Recipe, device: str) -> str:
@@ -191,6 +184,7 @@ def run_recipe(
     recipe: Recipe, workshop: Workshop, *, dry_run: bool = False, say: Callable[[str], None] = print
 ) -> bool:
     """Measure, say what it costs, then render and train whatever is missing. True when everything is finished."""
+    _lay_out_encoder(workshop)
     say(cost_table(measure(recipe, workshop), recipe, workshop.device))
     if dry_run:
         return False
@@ -206,6 +200,17 @@ def run_recipe(
             return False
     say(f"finished: {workshop.models_dir}; measure it with imagen evaluate all --models-dir {workshop.models_dir}")
     return True
+
+
+def _lay_out_encoder(workshop: Workshop) -> None:
+    """The text encoder is frozen: the shipped one, where the workshop has none of its own."""
+    place, shipped = workshop.models_dir / ENCODER, default_models_dir() / ENCODER
+    if not place.exists():
+        if not shipped.is_dir():
+            raise ValueError(f"there is no text encoder in {shipped}: `imagen data encoder` writes it")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with drafts(place.parent) as folder:
+            shutil.copytree(shipped, folder / "draft").rename(place)
 
 
 def _render(kind: str, count: int, workshop: Workshop) -> None:

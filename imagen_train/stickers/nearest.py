@@ -33,7 +33,6 @@ from .scene import STYLES, Scene, SceneSampler, placed_in_rows
 
 UNSIZED = dataclasses.replace(MIX, sized=0.0, gradient=0.0)
 RENAMED = dataclasses.replace(ASKED, synonym=1.0)
-SEEDS_APART = 1_000_000  # the first pictures of two rounds
 
 
 def asked_scenes(library: Library, count: int, seed: int, *, tier: int, held_out: bool = False) -> Asked:
@@ -50,6 +49,15 @@ def renamed_scenes(library: Library, count: int, seed: int, *, tier: int) -> Ask
     sampler = SceneSampler(library.vocabulary, library.available(tier), mix)
     sampler.things = [i for i in sampler.things if library.vocabulary[i].words]
     return _asked(sampler, count, Random(f"renamed {seed}"), library, RENAMED)
+
+
+def asked_sets(library: Library, count: int, tier: int) -> dict[str, Asked]:
+    """What a base is judged by: in training's colours, in colours never shown, and (half as many) by another word."""
+    return {
+        "shown": asked_scenes(library, count, TEST_SEED, tier=tier),
+        "unseen": asked_scenes(library, count, TEST_SEED, tier=tier, held_out=True),
+        "renamed": renamed_scenes(library, max(1, count // 2), TEST_SEED, tier=tier),
+    }
 
 
 def _asked(sampler: SceneSampler, count: int, rng: Random, library: Library, habits: Habits) -> Asked:
@@ -200,14 +208,13 @@ def evaluate_nearest(
     models_dir: Path,
     *,
     count: int = 512,
-    seeds: int = 1,
     tier: int = 1,
     settings: SamplingSettings | None = None,
     device: str = "cpu",
     pictures_out: Path | None = None,
 ) -> dict[str, object]:
     """What a base draws of `count` captions in training's colours, of as many in colours never shown ("unseen"), and of
-    half as many that call the thing by another word ("renamed"); `seeds` pictures of each caption.
+    half as many that call the thing by another word ("renamed").
 
     pictures_out: a PNG of the first 64, captions beside it.
     """
@@ -216,17 +223,10 @@ def evaluate_nearest(
     settings, library = settings.of(stage), open_library(drawings_folder())
     encoder = load_text_encoder(models_dir / ENCODER, device=device)
     things = library.available(tier)
-    sets = {
-        "shown": asked_scenes(library, count, TEST_SEED, tier=tier),
-        "unseen": asked_scenes(library, count, TEST_SEED, tier=tier, held_out=True),
-        "renamed": renamed_scenes(library, max(1, count // 2), TEST_SEED, tier=tier),
-    }
     figures: dict[str, object] = {"things": len(things)}
-    for name, wanted in sets.items():
-        firsts = [seed * SEEDS_APART for seed in range(seeds)]
-        drawn = torch.cat([draw_base(stage, encoder, wanted.texts, settings, first_seed=first) for first in firsts])
-        figures[name] = judged(drawn, Asked(wanted.captions * seeds, wanted.scenes * seeds), library, things)
+    for name, wanted in asked_sets(library, count, tier).items():
+        drawn = draw_base(stage, encoder, wanted.texts, settings)
+        figures[name] = judged(drawn, wanted, library, things)
         if name == "shown" and pictures_out is not None:
             write_sheet(pictures_out, drawn[:64], wanted.texts[:64])
-    told = {"count": count, "seeds": seeds, "settings": dataclasses.asdict(settings)}
-    return figures | told | {"training": stage.spec.training}
+    return figures | {"count": count, "settings": dataclasses.asdict(settings), "training": stage.spec.training}

@@ -36,7 +36,6 @@ class TrainableStage(ABC):
     batch_size: ClassVar[int]
     unit: ClassVar[str] = "pictures"  # what a batch is made of
     shipped: ClassVar[bool] = True  # else its file stays beside the training state
-    taught_by: ClassVar[str | None] = None  # another stage whose file it learns from in `imagen train mini`
     exports: ClassVar[bool] = False  # whether `export` works while the run goes on
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:  # noqa: B027

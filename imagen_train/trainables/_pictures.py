@@ -18,7 +18,8 @@ class PictureStage(TrainableStage):
     """Trained by a `StagePlan` (its settings), exported to a checkpoint that samples."""
 
     exports: ClassVar[bool] = True
-    begins_from: ClassVar[str | None] = None  # a file of the models folder, where no other weights are named
+    # Files of the models folder of which the first that is there is begun with, where no other weights are named.
+    begins_from: ClassVar[tuple[str, ...]] = ()
     encoder_folder: ClassVar[str] = "text_encoder"  # in the models folder, where no encoder is named
 
     @abstractmethod
@@ -40,9 +41,9 @@ class PictureStage(TrainableStage):
     def _train(self, options: TrainOptions, settings: StagePlan | None) -> Outcome:
         from ..stages import train_stage
 
-        begun = options.models_dir / self.begins_from if self.begins_from else None
-        if begun is not None and begun.is_file() and options.from_weights is None and not options.resume:
-            options = dataclasses.replace(options, from_weights=begun)
+        there = [path for name in self.begins_from if (path := options.models_dir / name).is_file()]
+        if there and options.from_weights is None:  # a run that goes on takes its own weights, and tells of these
+            options = dataclasses.replace(options, from_weights=there[0])
         result = train_stage(settings or self.plan(options), self._reading(options))
         return Outcome(seconds=result.state.seconds, interrupted=result.interrupted)
 

@@ -19,7 +19,6 @@ class Base64(PictureStage):
     about = "64 px pictures from text (needs t5 and pictures)"
     file = "base64.safetensors"
     batch_size = 64
-    taught_by = "teacher"
 
     def plan(self, options: TrainOptions) -> StagePlan:
         from ..plans import base64_plan
@@ -30,7 +29,7 @@ class Base64(PictureStage):
 class Things64First(PictureStage):
     name = "things64_first"
     about = "how things64 begins (needs `imagen data stickers`, pictures and things_text_encoder)"
-    file = "things64.safetensors"
+    file = "things64_first.safetensors"
     encoder_folder = "things_text_encoder"
     batch_size = 96
 
@@ -55,8 +54,11 @@ class Things64First(PictureStage):
 
 class Things64(Things64First):
     name = "things64"
-    about = "64 px pictures of named things, begun from the things64 in the models folder (needs pictures)"
-    begins_from = "things64.safetensors"
+    about = (
+        "64 px pictures of named things, begun from things64 or things64_first in the models folder (needs pictures)"
+    )
+    file = "things64.safetensors"
+    begins_from = ("things64.safetensors", "things64_first.safetensors")
 
     def plan(self, options: TrainOptions) -> StagePlan:
         from ..plans import things64_plan

@@ -17,7 +17,7 @@ class Inpaint(PictureStage):
     file = "things64_inpaint.safetensors"
     encoder_folder = "things_text_encoder"
     batch_size = 96
-    begins_from = "things64.safetensors"
+    begins_from = ("things64.safetensors",)
 
     def plan(self, options: TrainOptions) -> StagePlan:
         from ..plans import inpaint_plan

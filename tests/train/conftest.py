@@ -15,8 +15,6 @@ from imagen_core import load_checkpoint, save_checkpoint
 from imagen_core.unets import build_unet
 from imagen_train.classifier import FILE, Classifier, save_classifier
 from imagen_train.plans import base64_plan, sr256_plan
-from imagen_train.reader import FILE as READER_FILE
-from imagen_train.reader import Reader, save_reader
 from imagen_train.tasks import stage_spec
 from imagen_train.text_encoder import TextModel, TextModelConfig, export_encoder
 
@@ -31,7 +29,6 @@ def models(tmp_path_factory) -> Path:
     config = TextModelConfig(d_model=32, layers=1, heads=2, d_kv=16, d_ff=32)
     export_encoder(TextModel(config), config, folder / "text_encoder")
     save_classifier(Classifier().eval(), folder / FILE, {})
-    save_reader(Reader().eval(), folder / READER_FILE, {})
     for name, plan in (("base64", base64_plan(32)), ("sr256", sr256_plan())):
         small = {"channels": 16, "width": 32, "depth": 3, "per_head_channels": 16, "pooling_queries": 2}
         if name == "sr256":

@@ -1,37 +1,15 @@
-"""Do the three measurements run from files to figures, with counts, settings and the renders' own figures beside?"""
+"""Is super-resolution measured from files to figures, with counts, settings and its rivals beside?"""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 
 from imagen_train import data, evaluate
 from imagen_train.data import PictureKind
-from imagen_train.evaluate import SamplingSettings, evaluate_alignment, evaluate_frechet, evaluate_sr
-from imagen_train.plans import base64_plan, sr256_plan
+from imagen_train.evaluate import SamplingSettings, evaluate_sr
+from imagen_train.plans import sr256_plan
 
 FAST = SamplingSettings(steps=2, batch_size=4)
-
-
-def test_alignment(models, tmp_path):
-    sheet = tmp_path / "sheet.png"
-    figures = evaluate_alignment(models / "base64.safetensors", models, count=6, settings=FAST, pictures_out=sheet)
-    assert json.loads(json.dumps(figures)) == figures
-    assert set(figures["samples"]) == set(figures["renders"])
-    assert figures["samples"]["shape_1"]["n"] == figures["renders"]["shape_1"]["n"] == 6
-    assert (
-        figures["settings"]["steps"] == 2
-        and figures["settings"]["guidance_scale"] == base64_plan(32).defaults["guidance_scale"]
-    )
-    assert sheet.exists() and len(sheet.with_suffix(".txt").read_text().splitlines()) == 6
-
-
-def test_frechet_stands_beside_its_floor(models):
-    figures = evaluate_frechet(models / "base64.safetensors", models, count=6, reference=8, settings=FAST)
-    assert figures["frechet"] > 0 and figures["floor"] > 0 and (figures["count"], figures["reference"]) == (6, 8)
-    with pytest.raises(ValueError, match="at least 2"):
-        evaluate_frechet(models / "base64.safetensors", models, count=1, settings=FAST)
 
 
 def test_super_resolution_stands_beside_bicubic(models, tmp_path, monkeypatch):
