@@ -181,7 +181,6 @@ THINGS64 = "things64.safetensors"
 
 WINDOWS = 4  # of one large picture: drawing it costs more than cutting it
 
-
 KINDS: dict[str, PictureSource] = {
     kind.name: kind
     for kind in (
@@ -203,9 +202,6 @@ KINDS: dict[str, PictureSource] = {
             name="things64_wide_test", side=64, chunk=512, first_seed=700_000, tier=2, all_things=True, mix=WIDE
         ),
         DrawingKind(name="solids64", side=64, first_seed=4_000_000, mix=WIDE, only=tuple(SOLIDS)),
-        DrawingKind(name="things64", side=64),
-        DrawingKind(name="things64_held_out", side=64, chunk=512, first_seed=500_000, held_out=True),
-        DrawingKind(name="things64_test", side=64, chunk=512, first_seed=700_000, all_things=True),
         DrawingKind(name="things256", side=256, chunk=128, first_seed=1_000_000, tier=2),
         DrawingKind(
             name="things256_redrawn", side=256, chunk=128, first_seed=3_500_000, mix=FIRST, redrawn_by=THINGS64
