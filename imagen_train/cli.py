@@ -101,9 +101,7 @@ def _add_pictures(train: argparse._SubParsersAction) -> None:
 
 
 def _add_mini(train: argparse._SubParsersAction) -> None:
-    command = train.add_parser(
-        "mini", help="everything from nothing (needs `imagen data stickers`)"
-    )
+    command = train.add_parser("mini", help="everything from nothing (needs `imagen data stickers`)")
     add = command.add_argument
     add("--dry-run", action="store_true", help="measure the speed, say what it will cost, and stop")
     add("--scale", type=float, default=1.0, help="factor on every stage's steps (default: %(default)s)")
