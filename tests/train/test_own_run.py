@@ -151,7 +151,7 @@ def test_things64_is_named_and_begun_with(place):
     for name, weight in before.items():
         torch.testing.assert_close(after[name], weight, rtol=2e-3, atol=1e-6)  # kept in half precision
     path.write_text(told.replace("things64", "things46"))
-    with pytest.raises(ValueError, match="from_weights is 'things46'.* one of imagen-mini's: base64, things64"):
+    with pytest.raises(ValueError, match="from_weights is 'things46'.* one of imagen-mini's: things64"):
         read_run_config(path)
     path.write_text(told + '[diffusion]\npredict = "eps"\n')
     with pytest.raises(ValueError, match="predict is eps, and things64.safetensors predicts x_0"):
