@@ -76,3 +76,10 @@ def interruptible():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def denormals():
+    """A training run flushes denormal numbers in its whole process: what is tested afterwards has them back."""
+    yield
+    torch.set_flush_denormal(False)
