@@ -77,8 +77,7 @@ def page(what: Known) -> str:
     if what.scenes:
         asked.append(f"- **Scene**: {', '.join(what.scenes)}")
     asked.append(
-        f"- **Several**, in {what.mix.several:.0%} of what was learned from: two green turtles; "
-        f"**pairs**, in {what.mix.pair:.0%}: a fox to the left of a pear, a fox above a pear"
+        "- **Several**: two green turtles, up to five; **pairs**: a fox to the left of a pear, a fox above a pear"
     )
     return "\n".join([HEAD, *asked, "", f"## {len(what.things)} things", "", nouns(what), ""])
 

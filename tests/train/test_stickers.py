@@ -390,5 +390,5 @@ def test_the_lists_of_things_are_what_the_shipped_weights_learned():
     kind, unseen = data.KINDS[read_spec(WEIGHTS).training["pictures"]], hold_out(things()).things
     taught = {thing.noun for i, thing in enumerate(things()) if i not in unseen and thing.tier <= kind.tier}
     assert {thing.noun for thing in what.things} == taught and "spiral shell" not in taught
-    with pytest.raises(ValueError, match="base64.safetensors learned from .+, not from drawings"):
-        known(WEIGHTS.with_name("base64.safetensors"))
+    with pytest.raises(ValueError, match="sr1024.safetensors learned from .+, not from drawings"):
+        known(WEIGHTS.with_name("sr1024.safetensors"))
