@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from einops import rearrange, repeat
+from einops import repeat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -87,6 +87,14 @@ def grid_embedding(
 def _patches_of(x: Tensor, side: int, wanted: int) -> Tensor:
     """A picture in patches of `side` pixels (b c*side*side h/side w/side), in patches of `wanted` pixels."""
     return F.pixel_unshuffle(F.pixel_shuffle(x, side), wanted)
+
+
+def _own_parts(drawn: Tensor) -> Tensor:
+    """What each patch would draw of all four of its cell (b h w 4c) -> of each the part that is its own (b h/2 w/2 4c)."""
+    b, h, w, _ = drawn.shape
+    quarters = drawn.view(b, h // 2, 2, w // 2, 2, -1, 4)  # ..., which patch it is, c, which part is drawn
+    own = [quarters[:, :, part // 2, :, part % 2, :, part] for part in range(4)]  # each b h/2 w/2 c
+    return torch.stack(own, dim=-1).flatten(3)
 
 
 def _normed(x: Tensor) -> Tensor:
@@ -256,21 +264,10 @@ class UViT(PatchedUNet):
         """What the transformer adds to the patches (b c h w): four of them are one of its positions."""
         b, _, h, w = x.shape
         modulation = self.modulation(embedding).unflatten(1, (6, -1))  # b 6 width
-        tokens = _normed(self._run_blocks(self._merged(x, told), modulation, told))
+        cells = self.spread(_normed(self._run_blocks(self._merged(x, told), modulation, told)))  # b m 4c
         if self.config.split_cells:
-            return self._spread_patches(tokens.view(b, h, w, -1))
-        cells = self.spread(tokens)  # b m 4c
+            cells = _own_parts(cells.view(b, h, w, -1))
         return F.pixel_shuffle(cells.view(b, h // 2, w // 2, -1).permute(0, 3, 1, 2), 2)
-
-    def _spread_patches(self, tokens: Tensor) -> Tensor:
-        """Positions (b h w width), each a patch -> (b c h w): of what its cell would draw, the part that is its own."""
-        kept = rearrange(tokens, "b (h p) (w q) k -> (p q) (b h w) k", p=2, q=2)
-        weight = rearrange(self.spread.weight, "(c pq) k -> pq k c", pq=4).to(kept.dtype)
-        bias = rearrange(self.spread.bias, "(c pq) -> pq 1 c", pq=4).to(kept.dtype)
-        b, h, w, _ = tokens.shape
-        return rearrange(
-            torch.baddbmm(bias, kept, weight), "(p q) (b h w) c -> b c (h p) (w q)", p=2, b=b, h=h // 2, w=w // 2
-        )
 
     def _merged(self, x: Tensor, told: Signals) -> Tensor:
         """Patches (b c h w), four of them as one position, with where it lies: (b m width), or (b 4m width) when split."""
