@@ -47,6 +47,20 @@ def test_it_stops_when_asked_and_draws_again(server):
     assert server.run(base_prompt(seed=12)).end == "execution_success"
 
 
+def test_a_graph_of_0_1_draws_by_what_took_its_weights_place(server):
+    """ComfyUI checks that a value is in a node's list: a name that ships no longer has to count as listed."""
+    saved = json.loads((ROOT / "tests/saved_graphs/text_to_image_64_of_0_1.api.json").read_text(encoding="utf-8"))
+    named = [node["inputs"] for node in saved.values()]
+    assert {"imagen-mini/base64.safetensors", "imagen-mini/text_encoder"} <= {
+        value for inputs in named for value in inputs.values() if isinstance(value, str)
+    }
+    for inputs in named:
+        inputs |= {key: few for key, few in {"steps": 2, "batch_size": 1}.items() if key in inputs}
+    run = server.run(saved)
+    assert run.end == "execution_success", run.of("execution_error")
+    assert picture(server, run).std() > 1
+
+
 def test_freed_when_asked_and_loaded_again(server):
     before = server.run(base_prompt(seed=13))
     server.post("/free", {"unload_models": True, "free_memory": True})
