@@ -110,7 +110,7 @@ def things64_first_plan(text_dim: int) -> StagePlan:
         batch_size=96,
         optim=OptimConfig(muon_lr=0.01, adamw_lr=7.5e-4, newton_schulz_steps=4),
         loop=LoopConfig(decay_start=0.35),
-        defaults={"steps": 20, "sampler": "dpmpp_2m", "guidance_scale": 1.5, "thresholding": "static"},
+        defaults={"steps": 20, "sampler": "dpmpp_2m", "guidance_scale": 2.0, "thresholding": "static"},
     )
 
 

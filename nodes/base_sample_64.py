@@ -38,7 +38,7 @@ class ImagenBaseSample64:
                 "text": (_sockets.TEXT, {"tooltip": "The prompt, from Imagen Text Encode."}),
                 "seed": _sampling_inputs.seed_input(),
                 "steps": _sampling_inputs.steps_input(20),
-                "guidance_scale": _sampling_inputs.guidance_scale_input(1.5, scale_tip),
+                "guidance_scale": _sampling_inputs.guidance_scale_input(2.0, scale_tip),
                 "sampler": _sampling_inputs.sampler_input(),
                 "width": ("INT", {**side, "tooltip": side_tip}),
                 "height": (

@@ -201,9 +201,9 @@ def first(paths: Sequence[Path]) -> Image.Image:
 
 def thresholding_compared(run: Run) -> Image.Image:
     """At its high guidance scale, and in the first place at a moderate one."""
-    moderate = run("thresholding_compared", *(f"Base 64x64, {m}.guidance_scale=1.5" for m in METHODS))
+    moderate = run("thresholding_compared", *(f"Base 64x64, {m}.guidance_scale=2" for m in METHODS))
     rows = {path.name.split("_")[1]: path for path in run("thresholding_compared")}
-    shown = {"guidance 1.5": moderate[0], **{f"10, {method}": rows[method] for method in METHODS}}
+    shown = {"guidance 2": moderate[0], **{f"10, {method}": rows[method] for method in METHODS}}
     return in_four({label: read(path).convert("RGB") for label, path in shown.items()})
 
 

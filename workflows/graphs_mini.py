@@ -7,8 +7,8 @@ from made_up_thing import CAPTIONS
 
 DEFAULT_PROMPT = "a 3D emoji of a red fox on a pink background"
 ENCODER = "imagen-mini/things_text_encoder"
-GUIDANCE_SCALE = 1.5  # what things64 was tuned for
-REPAIR = 0.12  # the aug_level at which sr256 mends the edges of a drawing of 64 pixels
+GUIDANCE_SCALE = 2.0  # what things64 was tuned for
+REPAIR = 0.08  # the aug_level at which sr256 mends the edges of a drawing of 64 pixels
 HOW_TO_ASK = (
     "a STYLE of a COLOUR THING on a COLOUR background\nThings and styles it knows: the help page of Prompt. "
     "Synonyms are understood: puppy, automobile."
@@ -172,7 +172,7 @@ def thresholding_compared(graph: Graph) -> None:
     text = write_prompt(graph, "a 3D emoji of a robot on a gray background")
     graph.note(
         "Why dynamic thresholding was invented: at high guidance it alone keeps the picture.\n"
-        "Its price is a bright or coloured ground, which it draws grey: ask for a pink background, or for guidance 1.5."
+        "Its price is a bright or coloured ground, which it draws grey: ask for a pink background, or for guidance 2."
     )
     graph.section("Three ways to threshold")
     methods = ("none", "static", "dynamic")

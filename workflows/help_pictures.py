@@ -35,7 +35,7 @@ PROMPTS = (
     "a 3D emoji of a puppy on a green background",
     "a 3D emoji of a ladybug on a yellow background",
 )
-SCALES = (1.0, 1.5, 4.0, 15.0)
+SCALES = (1.0, 2.0, 4.0, 15.0)
 STRENGTHS = (0.0, 0.5, 1.0, 1.5)
 LEVELS = (0.0, 0.05, 0.1, 0.25)
 THUMB = 256  # pixels of a picture on the README's sheet

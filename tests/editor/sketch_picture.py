@@ -14,7 +14,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1]), str(HERE.parents[1] / "workflow
 from conftest import ROOT  # noqa: E402
 from editor_page import Editor  # noqa: E402
 from examples import PEN, apple  # noqa: E402
-from picture import photograph  # noqa: E402
+from picture import from_seed_1, photograph  # noqa: E402
 
 GRAPH = "sketch_to_picture"
 PAPER = 512  # pixels a side
@@ -30,13 +30,14 @@ PUT_IN_PLACE = """async (side) => {
     canvasNode.title = 'Draw here';
     app.graph.add(canvasNode);
     canvasNode.pos = [...before.pos];
-    window.room = [...before.size];
+    window.room = [before.size[0], 300];
     for (const [slot, output] of before.outputs.entries())
         for (const id of [...(output.links ?? [])]) {
             const link = app.graph.links[id];
             canvasNode.connect(slot, app.graph.getNodeById(link.target_id), link.target_slot);
         }
     app.graph.remove(before);
+    app.graph.remove(node('What you begin with'));  // the paper: what is drawn is its mask
     const chosen = canvasNode.widgets.find((w) => w.name === 'image');
     chosen.options.values = ['paper.png'];
     chosen.value = 'paper.png';
@@ -54,7 +55,7 @@ VIEW = """() => {
     node('Draw here').setSize(window.room);
     app.canvas.deselectAll();
     const ds = app.canvas.ds, box = app.canvas.canvas.getBoundingClientRect(), [x, y] = app.graph.nodes[0].pos;
-    ds.scale = 0.62;
+    ds.scale = 0.6;
     ds.offset = [(90 - box.left) / ds.scale - x, (150 - box.top) / ds.scale - y];
     app.canvas.setDirty(true, true);
 }"""
@@ -85,6 +86,7 @@ def draw_by_hand(editor: Editor) -> None:
 
 def sketched(editor: Editor) -> None:
     """Paper takes the example's place, and an apple is drawn on it."""
+    from_seed_1(editor)
     editor.js(PUT_IN_PLACE, PAPER)
     draw_by_hand(editor)
 
