@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 
 from imagen_core import resize
 from imagen_host.cli import main
@@ -44,20 +45,16 @@ def test_an_embedding_goes_from_prior_and_picture_to_the_base(built):
         assert (lay_out.__name__ in NAMES) == (lay_out in module.GRAPHS)
 
 
-def test_few_calls_are_drawn_without_guidance_behind_their_lora(built):
-    """A graph that waits for the LoRA that it loads."""
-    assert built
-    module, known = sys.modules["graphs_fewer"], sys.modules["build_workflows"].object_info()
-    for lay_out in [*module.WAITING, *module.GRAPHS]:
-        graph = sys.modules["build_workflows"].Graph(known)
-        lay_out(graph)
-        prompt = workflow_to_prompt(graph.to_json(lay_out.__name__, lay_out.__doc__), known)
-        by_class = {entry["class_type"]: entry["inputs"] for entry in prompt.values()}
-        drawn = by_class["ImagenBaseSample64"]
-        assert prompt[drawn["unet"][0]]["class_type"] == "ImagenLoadLoRA"
-        asked = {name: drawn[name] for name in ("guidance_scale", "steps", "sampler", "spacing")}
-        assert asked == {"guidance_scale": 1.0, "steps": module.CALLS, "sampler": "ddim", "spacing": "uniform"}
-        assert f"{lay_out.__name__}" not in NAMES
+def test_few_calls_are_drawn_without_guidance_behind_their_lora():
+    prompt = read("api/text_to_image_fast.json")
+    drawn = next(entry["inputs"] for entry in prompt.values() if entry["class_type"] == "ImagenBaseSample64")
+    lora = prompt[drawn["unet"][0]]
+    assert lora["class_type"] == "ImagenLoadLoRA" and lora["inputs"]["strength"] == 1.0
+    with safe_open(ROOT / "models" / lora["inputs"]["lora_name"], "pt") as file:
+        said = json.loads(file.metadata()["defaults"])
+    asked = {name: drawn[name] for name in ("guidance_scale", "steps", "sampler", "spacing")}
+    assert asked == {"guidance_scale": 1.0, "steps": 4, "sampler": "ddim", "spacing": "uniform"}
+    assert {name: asked[name] for name in said} == said, "as its file says that it wants to be drawn with"
 
 
 def read(name):
@@ -171,6 +168,7 @@ def drawn_by(imagen, target, *changes):
 QUICK = {
     "text_to_image_64": ["ImagenBaseSample64.steps=2", "ImagenBaseSample64.batch_size=1"],
     "text_to_image_1024": ["Base 64x64.steps=2", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
+    "text_to_image_fast": ["Super resolution 256.steps=1"],
     "text_to_image_app": ["Base 64x64.steps=1", "Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
     "super_resolve_photo": ["Super resolution 256.steps=1", "Super resolution 1024.steps=1"],
     "super_resolve_photo_4096": ["Super resolution 1024.factor=1", "Super resolution 1024.steps=1",

@@ -284,9 +284,11 @@ def lost_in_a_vae() -> Image.Image:
 
 
 PROMPT = "a 3D emoji of a red fox on a pink background"
+PARROT = ("Prompt.text=a 3D emoji of a parrot on a green background", "Base 64x64.seed=1")
 LESS = "Super resolution 4096.factor=2"  # 2048 pixels are more than a thumbnail shows
 COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
     "text_to_image_1024": stickers,
+    "text_to_image_fast": lambda run: first(run("text_to_image_fast", *PARROT)),
     "text_to_image_app": lambda run: app(first(run("text_to_image_1024")), PROMPT),
     "super_resolve_photo": lambda run: bands(
         shrunk(opened(INPUT / "example.png"), 64), first(run("super_resolve_photo"))
