@@ -88,6 +88,9 @@ NOT_ON_THE_FLOOR = {
     "subgraph_with_a_primitive_node",
     "widgets_fed_by_nodes",  # where it calls a constant by the title it had then
 }
+# It looks among ComfyUI's own loaders for every node with a widget called lora_name; the embedded host has none of these, and
+# no node is made. In ComfyUI it is, and the newest looks otherwise.
+NOT_MADE_ON_THE_FLOOR = {"text_to_image_fast"}
 CHANGING_NOTHING = {"reroutes", "widgets_fed_by_a_muted_node", "widgets_fed_by_a_bypassed_node"}
 ASK = """async ([graph, body]) => {
     const tab = app.extensionManager.workflow.activeWorkflow;
@@ -122,10 +125,10 @@ def shipped(name):
     return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def test_every_shipped_workflow(editor, object_info):
+def test_every_shipped_workflow(editor, object_info, version):
     names = editor.js("async () => Object.values(await (await fetch('/workflow_templates')).json())[0]")
     assert len(names) >= 5
-    for name in names:
+    for name in set(names) - (NOT_MADE_ON_THE_FLOOR if version == "floor" else set()):
         prompt = check(editor, object_info, shipped(name))
         assert prompt == json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8")), name
 
