@@ -88,8 +88,8 @@ NOT_ON_THE_FLOOR = {
     "subgraph_with_a_primitive_node",
     "widgets_fed_by_nodes",  # where it calls a constant by the title it had then
 }
-# It looks among ComfyUI's own loaders for every node with a widget called lora_name; the embedded host has none of these, and
-# no node is made. In ComfyUI it is, and the newest looks otherwise.
+# It looks among ComfyUI's own loaders for every node with a widget called lora_name; the embedded host has none of these,
+# and no node is made. In ComfyUI it is, and the newest looks otherwise.
 NOT_MADE_ON_THE_FLOOR = {"text_to_image_fast"}
 CHANGING_NOTHING = {"reroutes", "widgets_fed_by_a_muted_node", "widgets_fed_by_a_bypassed_node"}
 ASK = """async ([graph, body]) => {
