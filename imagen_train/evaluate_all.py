@@ -236,15 +236,8 @@ def things(m: Measurement) -> dict[str, object]:
     """
     known, figures = m.library.available(KINDS[TRAINED_ON].tier), {}
     for name, wanted in asked_sets(m.library, m.count, KINDS[TRAINED_ON].tier).items():
-        rounds = []
-        for seed in range(m.seeds):
-            if not m.stopped:
-                rounds.append(m.drawn(wanted.texts, f"{name} {seed + 1}/{m.seeds}", seed * 1_000_000))
-        pictures = torch.cat(rounds)
-        again = [Asked(wanted.captions[: len(each)], wanted.scenes[: len(each)]) for each in rounds]
-        scenes = [scene for each in again for scene in each.scenes]
-        told = Asked([caption for each in again for caption in each.captions], scenes)
-        figures[name] = judged(pictures, told, m.library, known) | {"pictures": len(pictures)}
+        pictures, answered = _rounds(m, name, wanted)
+        figures[name] = judged(pictures, answered, m.library, known) | {"pictures": len(pictures)}
         if m.stopped:
             break
     reached = {
@@ -254,6 +247,18 @@ def things(m: Measurement) -> dict[str, object]:
     }
     told = {"things": len(known), "prompts": m.count, "settings": dataclasses.asdict(m.settings)}
     return {**figures, **told, "asked": THINGS_ASKED, "reached": reached}
+
+
+def _rounds(m: Measurement, name: str, wanted: Asked) -> tuple[Tensor, Asked]:
+    """`seeds` pictures (b 3 64 64) of each caption, or what there is when a person presses Ctrl-C, and what they answer."""
+    pictures, answered = [], Asked([], [])
+    for seed in range(m.seeds):
+        pictures.append(m.drawn(wanted.texts, f"{name} {seed + 1}/{m.seeds}", seed * 1_000_000))
+        part = wanted.first(len(pictures[-1]))
+        answered = Asked(answered.captions + part.captions, answered.scenes + part.scenes)
+        if m.stopped:
+            break
+    return torch.cat(pictures), answered
 
 
 def frechet(m: Measurement) -> dict[str, object]:
@@ -292,7 +297,7 @@ def copying(m: Measurement) -> dict[str, object]:
     kind = KINDS[TRAINED_ON]
     shown = {"tier": kind.tier, "mix": kind.mix}
     known = to_float(batch(m.library, min(COPIES_AMONG, 8 * m.frechet_count), kind.first_seed, **shown)[0])
-    renders = rendered(m.library, Asked(wanted.captions[: len(pictures)], wanted.scenes[: len(pictures)]))
+    renders = rendered(m.library, wanted.first(len(pictures)))
     return {
         "drawn": _quantiles(nearest_of(pictures, known)),
         "renders": _quantiles(nearest_of(renders, known)),

@@ -45,6 +45,10 @@ class Asked:
     def texts(self) -> list[str]:
         return [caption.text for caption in self.captions]
 
+    def first(self, count: int) -> Asked:
+        """The first so many of them."""
+        return Asked(self.captions[:count], self.scenes[:count])
+
 
 def asked(
     library: Library, count: int, seed: int, *, tier: int, held_out: bool = False, habits: Habits = ASKED
