@@ -70,7 +70,7 @@ def test_prompt_changes_and_the_cascade_grows_stage_by_stage(editor):
         values = [data["value"] for data in heard.of("progress") if data["node"] == number]
         assert values == [1, 2, 3, 4], stage
         previews = [data["nodeId"] for data in heard.of("b_preview_with_metadata")]
-        assert previews.count(number) == 4, stage
+        assert 1 <= previews.count(number) <= 4, stage  # an unsent preview gives way to a newer one
     assert editor.pictures("Save Image") == [1024] and editor.pictures("64x64") == [64]
     assert editor.js("() => app.graph.nodes.map((n) => [n.title, ...n.size])") == sizes, "a node grew over another"
     editor.shot("done")
