@@ -40,6 +40,7 @@ PICTURES = (
     "things64_wide",
     "things64_wide_held_out",
     "things64_wide_test",
+    "things64_crowded",
     "solids64",
     "things256",
     "things256_redrawn",

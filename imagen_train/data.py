@@ -28,6 +28,7 @@ from .scenes import SceneBatch, sample_scenes
 from .scenes.renderer import render
 from .scenes.textures import sample_textures
 from .scenes.vocabulary import LAYOUTS as SCENE_LAYOUTS
+from .stickers.mixes import CROWDED, FIRST, WIDE
 from .stickers.scene import LAYOUTS, Mix, Scene
 from .stickers.solids import SOLIDS
 from .windows import detailed_window, liveliness, lively_windows, turned
@@ -163,20 +164,6 @@ class DrawingKind:
         return open_library(folder) if self.side <= 64 else open_vectors(folder / "packages", side=self.side)
 
 
-# What a network sees first: one style, and a thing is always as large, in the same place, and looks the same way.
-FIRST = Mix(
-    styles=("3d",),
-    **{"several": 0.03, "pair": 0.03, "recolored": 0.35, "scenery": 0.08, "gradient": 0.12, "sized": 0.04},
-    **{"flipped": 0.0, "loose": 0.0},
-)
-
-# What it sees next: every style, half of it 3D; more often several or two things, always in one place.
-WIDE = Mix(
-    styles=("3d", "3d", "flat", "cartoon"),
-    **{"several": 0.08, "pair": 0.14, "recolored": 0.35, "scenery": 0.1, "gradient": 0.12, "sized": 0.02},
-    **{"flipped": 0.0, "loose": 0.0},
-)
-
 THINGS64 = "things64.safetensors"
 
 WINDOWS = 4  # of one large picture: drawing it costs more than cutting it
@@ -201,6 +188,7 @@ KINDS: dict[str, PictureSource] = {
         DrawingKind(
             name="things64_wide_test", side=64, chunk=512, first_seed=700_000, tier=2, all_things=True, mix=WIDE
         ),
+        DrawingKind(name="things64_crowded", side=64, first_seed=5_000_000, tier=2, mix=CROWDED),
         DrawingKind(name="solids64", side=64, first_seed=4_000_000, mix=WIDE, only=tuple(SOLIDS)),
         DrawingKind(name="things256", side=256, chunk=128, first_seed=1_000_000, tier=2),
         DrawingKind(

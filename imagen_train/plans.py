@@ -51,6 +51,8 @@ class StagePlan:
     layout_weights: dict[str, float] = field(default_factory=dict)  # what its error counts, 1 where not named
     route: float = 0.0  # of a U-ViT's positions, around all its blocks but two while training (arXiv 2501.04765) ...
     route_until: float = 0.8  # ... in this part of the run
+    read_weight: float = 0.0  # of the error of what a `TextReader` says lies on either side, beside the picture's ...
+    read_until: float = 0.7  # ... in this part of the run
     teach_at: str = "transformer.2"  # the module whose output learns a teacher's feature map, where there is a teacher
     teach_width: int | None = None  # channels of that output; None: the network's `width`
     teach_weight: float = 0.05
@@ -123,10 +125,10 @@ def things64_plan(text_dim: int) -> StagePlan:
     return dataclasses.replace(
         plan,
         file="things64",
-        pictures="things64_wide",
+        pictures="things64_crowded",
         held_out="things64_wide_held_out",
-        unet=dataclasses.replace(plan.unet, split_cells=True, finest_channels=48, finest_blocks=2),
-        layout_rates={"several": 1.6, "pair": 2.0},
+        unet=dataclasses.replace(plan.unet, split_cells=True, finest_channels=48, finest_blocks=2, text_blocks=2),
+        read_weight=0.02,
     )
 
 
@@ -136,7 +138,7 @@ def inpaint_plan(text_dim: int) -> StagePlan:
     return dataclasses.replace(
         plan,
         file="things64_inpaint",
-        layout_rates={},
+        read_weight=0.0,
         unet=dataclasses.replace(plan.unet, repaints=True),
         optim=dataclasses.replace(plan.optim, muon_lr=0.005, adamw_lr=4e-4),
     )

@@ -29,7 +29,10 @@ from .loop import Preview
 from .metrics import bicubic, psnr
 from .options import TrainOptions
 from .plans import StagePlan
+from .reading import Answers, Reading
 from .sheets import grid
+from .stickers.colors import COLORS
+from .stickers.names import things
 from .teaching import Teaching
 
 if TYPE_CHECKING:
@@ -132,6 +135,11 @@ class BaseTask(_StageTask):
             self.texts = CaptionEmbeds(self.cache, encoder, encoder_name(options.encoder))
         self._take_in()
         self.teaching: Teaching | None = None
+        self.reading: Reading | None = None
+        if plan.read_weight:
+            if options.teacher is not None:
+                raise ValueError("read_weight and a teacher each bring weights of their own: set one of the two")
+            self.helper = self.reading = Reading(plan.unet.text_embed_dim, things=len(things()), colors=len(COLORS))
         if options.teacher is not None:
             self.helper = self.teaching = Teaching(
                 load_classifier(options.teacher), plan.teach_width or plan.unet.width
@@ -168,15 +176,27 @@ class BaseTask(_StageTask):
         dropped = torch.rand(self.batch_size, generator=generator) < self.plan.null_fraction
         x_0 = self._mirrored(self.cache.pictures(indices).to(self.device), generator)
         times, noise = self._time_and_noise(x_0.shape, generator, progress)
-        cond = model.encode_text(_to(self.texts.of(indices, dropped), self.device))
+        cond, misread = self._told(model, indices, dropped, progress)
         cond = self._shown_besides(model, x_0, cond, times, noise, generator)
         if self.plan.route:
             model.routed = self.plan.route if progress < self.plan.route_until else 0.0
         if self.teaching is None or progress >= self.plan.teach_until:
-            return self._loss(model, x_0, cond, times, noise, weight)
+            return self._loss(model, x_0, cond, times, noise, weight) + misread
         with self.teaching.listening(model.get_submodule(self.plan.teach_at)):
             loss = self._loss(model, x_0, cond, times, noise, weight)
         return loss + self.plan.teach_weight * self.teaching.distance(x_0)
+
+    def _told(
+        self, model: nn.Module, indices: list[int], dropped: Tensor, progress: float
+    ) -> tuple[Signals, Tensor | float]:
+        """What the captions tell the network, and how badly its own reader understood them, where the plan asks that."""
+        text = _to(self.texts.of(indices, dropped), self.device)
+        if self.reading is None or progress >= self.plan.read_until:
+            return model.encode_text(text), 0.0
+        with self.reading.listening(model.text_reader):
+            cond = model.encode_text(text)
+        answers = Answers.of(self.cache.labels, indices, len(COLORS), dropped).to(self.device)
+        return cond, self.plan.read_weight * self.reading.loss(answers)
 
     def _shown_besides(
         self, model: nn.Module, x_0: Tensor, cond: Signals, times: Tensor, noise: Tensor, generator: torch.Generator
@@ -218,7 +238,17 @@ class BaseTask(_StageTask):
             height=height,
             width=width,
         )
-        return Preview(picture=grid(drawn, columns=6, scale=2), figures=self._errors(model))
+        return Preview(picture=grid(drawn, columns=6, scale=2), figures={**self._errors(model), **self._read(model)})
+
+    def _read(self, model: nn.Module, count: int = 256) -> dict[str, float]:
+        """Share of what held-out captions say lies on a side that is read right; nothing where that is not learned."""
+        if self.reading is None or self.held_out is None:
+            return {}
+        rows = self.held_out.alike(count)
+        text = _to(self.texts.encoder.encode([self.held_out.captions[i] for i in rows]), self.device)
+        with self.reading.listening(model.text_reader):
+            model.encode_text(text)
+        return {"read": self.reading.right(Answers.of(self.held_out.labels, rows, len(COLORS)).to(self.device))}
 
     def _shown_of(self, x_0: Tensor) -> Signals:
         """What the stem sees besides of the held-out pictures whose errors are taken."""

@@ -198,8 +198,12 @@ class PatchedUNet(UNet):
         """
         embeds, mask = self._readable(text)
         # LayerNorm on text "helps considerably" (appendix F); its scale and bias would fold into the projections.
-        tokens = F.layer_norm(embeds, (self.text_dim,))
+        tokens = self._understood(F.layer_norm(embeds, (self.text_dim,)), mask)
         return Signals(vector=self.text_pooling(tokens, mask), tokens=self._projected(tokens, mask))
+
+    def _understood(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """What the layers read of a prompt's normed tokens (b l d), mask (b l): those, where a network adds nothing."""
+        return tokens
 
     def _readable(self, text: TextEmbeds) -> tuple[Tensor, Tensor]:
         """The prompt's (b l d) in the network's dtype (ids as they are), its mask (b l); ValueError for none for it."""

@@ -25,9 +25,11 @@ class TextBlock(nn.Module):
         self.query, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.wider, self.narrower = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (b l k) -> (b l k). mask (b l) bool: which tokens may be read; None: all."""
         q, k, v = split_heads(self.query(self.attention_norm(x)), 3, self.heads)  # b n l k/n
-        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))  # b l k
+        readable = None if mask is None else mask[:, None, None, :]
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v, readable).transpose(1, 2).flatten(2))  # b l k
         return x + self.narrower(F.gelu(self.wider(self.mlp_norm(x))))
 
 

@@ -22,6 +22,7 @@ from ._base import UNetConfig
 from .attention import attend, head_count, split_heads, zeroed
 from .blocks import ConvBlock, PatchedUNet, channel_norm, conv3, embeddings_of, keep_skip, silu
 from .fine_level import FineLevel
+from .text_reader import TextReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class UViTConfig(UNetConfig):
     finest_blocks: int = 2  # residual blocks of it
     # Whether each patch is a position of the transformer, beside the three it shares a cell with, and not the cell whole.
     split_cells: bool = False
+    text_blocks: int = 0  # of a `TextReader`, which tells the tokens of each other before anything reads them; 0: none
+    text_block_width: int = 192  # of those blocks
     # The stem also sees the x_0 that the network believed in at the step before (Bit Diffusion, arXiv 2208.04202, section
     # 3.2), cut to [-1, 1]; zeros where there was none.
     self_conditioning: bool = False
@@ -196,6 +199,12 @@ class UViT(PatchedUNet):
         self.head = zeroed(conv3(channels, config.out_channels * patch))
         self.fine = self._fine_level("fine", patch=config.patch_size, features=channels)
         self.finest = self._fine_level("finest", patch=config.patch_size // 2, features=config.fine_channels)
+        self.text_reader = None
+        if config.text_blocks and config.text_embed_dim is not None:
+            self.text_reader = TextReader(config.text_embed_dim, config.text_block_width, config.text_blocks)
+
+    def _understood(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        return tokens if self.text_reader is None else self.text_reader(tokens, mask)
 
     def _fine_level(self, name: str, *, patch: int, features: int) -> FineLevel | None:
         """The level whose settings are `<name>_channels` and `<name>_blocks`; None for no channels."""

@@ -17,11 +17,12 @@ from torch import Tensor
 from imagen_core.text.loading import load_text_encoder
 
 from ..classifier import Classifier
-from ..data import WIDE, drawings_folder
+from ..data import drawings_folder
 from ..evaluate import SamplingSettings, draw_base
 from ..metrics import Figure
 from .captions import Caption, Habits, write_caption
 from .judge import FILE, TEST_SEED, load_things_judge
+from .mixes import WIDE
 from .pictures import Library, labels, open_library, paint
 from .redraw import ENCODER
 from .scene import Scene, SceneSampler

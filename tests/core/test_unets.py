@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from imagen_core.conditioning import Signals, TextEmbeds, joined, part_of, repeated
 from imagen_core.unets import (
@@ -78,6 +79,8 @@ CONFIGS = {
         finest_channels=4,
         finest_blocks=1,
         split_cells=True,
+        text_blocks=2,
+        text_block_width=64,
     ),
     "efficient, joined attention (F.2)": EfficientUNetConfig(
         channels=(8, 16),
@@ -396,6 +399,25 @@ def test_a_network_grows_a_second_fine_level_without_forgetting():
     close(change, torch.arange(12.0).view(3, 2, 2).repeat(len(change), 1, *(side // 2 for side in change.shape[-2:])))
     with pytest.raises(ValueError, match="finest_channels follow a fine level"):
         dataclasses.replace(grown, fine_channels=0)
+
+
+def test_a_network_begins_to_reread_its_prompt_without_forgetting():
+    grown = CONFIGS["u_vit, split cells, two fine levels"]
+    old = randomised(dataclasses.replace(grown, text_blocks=0))
+    new = build_unet(grown).eval().requires_grad_(False)
+    missing, unexpected = new.load_state_dict(old.state_dict(), strict=False)
+    assert not unexpected and {key.split(".")[0] for key in missing} == {"text_reader"}
+    assert torch.equal(run(new, make_text()), run(old, make_text()))
+
+
+def test_a_rereading_network_tells_tokens_by_their_order_and_looks_at_no_padding():
+    unet = randomised(CONFIGS["u_vit, split cells, two fine levels"])
+    text = make_text(batch=1, real=(4,))
+    turned = dataclasses.replace(text, embeds=text.embeds.roll(1, 1))
+    said = {name: unet.encode_text(each).tokens.keys_values[0][0] for name, each in (("a", text), ("b", turned))}
+    assert (said["a"].roll(1, 2) - said["b"]).abs().max() > 1e-3  # without it, the same keys in another order
+    longer = TextEmbeds(embeds=F.pad(text.embeds, (0, 0, 0, 3), value=9.0), mask=F.pad(text.mask, (0, 3)))
+    close(unet.encode_text(longer).tokens.keys_values[0][0][:, :, : text.embeds.shape[1]], said["a"])
 
 
 def test_a_network_whose_cells_are_split_draws_as_before_where_nothing_is_mixed():

@@ -18,16 +18,17 @@ from imagen_train.data import DrawingKind, PictureKind
 from imagen_train.options import default_models_dir
 from imagen_train.plans import sr256_plan, sr1024_plan, things64_first_plan, things64_plan
 from imagen_train.recipe import Recipe, Workshop, run_recipe
+from imagen_train.stickers.mixes import CROWDED, FIRST, WIDE
 from imagen_train.trainables import TRAINABLES
 
 TINY_KINDS = [
     PictureKind(name="base64", side=64, chunk=4),
     PictureKind(name="base64_held_out", side=64, chunk=4, held_out=True),
     PictureKind(name="base64_pairs", side=64, chunk=2048, held_out=True, first_seed=500_000),
-    DrawingKind(name="things64_first", side=64, chunk=4, mix=data.FIRST),
-    DrawingKind(name="things64_first_held_out", side=64, chunk=4, held_out=True, mix=data.FIRST),
-    DrawingKind(name="things64_wide", side=64, chunk=4, tier=2, mix=data.WIDE),
-    DrawingKind(name="things64_wide_held_out", side=64, chunk=4, tier=2, held_out=True, mix=data.WIDE),
+    DrawingKind(name="things64_first", side=64, chunk=4, mix=FIRST),
+    DrawingKind(name="things64_first_held_out", side=64, chunk=4, held_out=True, mix=FIRST),
+    DrawingKind(name="things64_crowded", side=64, chunk=4, tier=2, mix=CROWDED),
+    DrawingKind(name="things64_wide_held_out", side=64, chunk=4, tier=2, held_out=True, mix=WIDE),
     PictureKind(name="full256", side=64, chunk=2),
     PictureKind(name="full256_held_out", side=64, chunk=2, held_out=True),
     PictureKind(name="textures256", side=64, chunk=5, textures=True),

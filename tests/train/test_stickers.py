@@ -29,6 +29,7 @@ from imagen_train.stickers.captions import write_caption
 from imagen_train.stickers.colors import COLORS, HUES, lab_to_rgb, recolor, rgb_to_lab
 from imagen_train.stickers.evaluate import Asked, asked, judged, rendered, share
 from imagen_train.stickers.known import WEIGHTS, known, pages
+from imagen_train.stickers.mixes import FIRST
 from imagen_train.stickers.names import regular_plural, things, with_article
 from imagen_train.stickers.packages import digest, obtain
 from imagen_train.stickers.pictures import batch, build, described, labels, open_library, paint
@@ -276,7 +277,7 @@ def test_windows_are_cut_where_the_detail_is():
 
 def test_pictures_drawn_anew_by_the_base_are_cut_and_turned_with_the_true_ones(shop, tmp_path, monkeypatch):
     monkeypatch.setenv("IMAGEN_TRAINING_DIR", str(shop[1].parent))
-    kind = data.DrawingKind(name="tiny", side=256, chunk=2, mix=data.FIRST, redrawn_by=data.THINGS64)
+    kind = data.DrawingKind(name="tiny", side=256, chunk=2, mix=FIRST, redrawn_by=data.THINGS64)
     data.render_pictures(kind, 2, tmp_path)
     cache = data.PictureCache(tmp_path, kind)
     cut = cache.crops(8, 128, torch.Generator().manual_seed(3))
@@ -356,7 +357,7 @@ def test_renamed_things_are_asked_for_by_another_word_and_judged_as_the_same_thi
 
 def test_captions_hold_where_the_right_render_is_nearest_and_segments_lie_where_things_do(shop, tmp_path, monkeypatch):
     monkeypatch.setenv("IMAGEN_TRAINING_DIR", str(shop[1].parent))
-    kind = data.DrawingKind(name="tiny", side=64, chunk=6, mix=data.FIRST)
+    kind = data.DrawingKind(name="tiny", side=64, chunk=6, mix=FIRST)
     data.render_pictures(kind, 6, tmp_path)
     cache = data.PictureCache(tmp_path, kind)
     cases = Cases.of(cache, 6)
@@ -377,7 +378,7 @@ def test_captions_hold_where_the_right_render_is_nearest_and_segments_lie_where_
 
 def test_what_is_not_loose_stands_always_in_one_place():
     vocabulary = things()
-    sampler = SceneSampler(vocabulary, list(range(len(vocabulary))), dataclasses.replace(data.FIRST, sized=0.0))
+    sampler = SceneSampler(vocabulary, list(range(len(vocabulary))), dataclasses.replace(FIRST, sized=0.0))
     scenes = [sampler.sample(Random(seed)) for seed in range(60)]
     singles = {dataclasses.replace(s.placed[0], thing=0, color=None) for s in scenes if s.layout == "one"}
     assert singles == {Placed(0, None, 0.5, 0.5, 0.79, False)} and {s.style for s in scenes} == {"3d"}
