@@ -16,6 +16,7 @@ from benchmarks.claims._page import PAGE, in_page
 from benchmarks.claims._plot import Panel, panels_svg
 from benchmarks.claims.augmentation import INPUTS
 from benchmarks.claims.efficient_unet import NETWORKS
+from benchmarks.claims.spaces import SIDE, SMALL, schedule_of, steepness, transformer
 from benchmarks.claims.text_encoders import WordTable
 from benchmarks.claims.thresholding import clipped, figures, saturation
 from imagen_core.conditioning import TextEmbeds
@@ -104,6 +105,31 @@ def test_words_only_knows_a_word_wherever_it_stands():
 def test_the_three_unets_are_equally_large():
     sizes = {name: sum(p.numel() for p in make(32).parameters()) for name, make in NETWORKS.items()}
     assert max(sizes.values()) / min(sizes.values()) < 1.05, sizes
+
+
+@pytest.mark.parametrize("side, channels", [(SIDE, 3), (SMALL, 3), (SIDE // 8, 4)])
+def test_every_way_to_256_px_has_the_same_transformer(side, channels):
+    network = transformer(side, channels, 8, 32, 0)
+    parts = [name for name, _ in network.transformer.named_parameters()]
+    assert len(parts) > 20 and network.multiple * 8 == side, "64 positions"
+    assert sum(p.numel() for p in network.transformer.parameters()) == sum(
+        p.numel() for p in transformer(SMALL, 3, 8, 32, 0).transformer.parameters()
+    )
+
+
+def test_a_picture_enlarged_four_times_is_as_noisy_to_the_eye():
+    """The mean of 16 pixels has a sixteenth of their noise, so that much more noise is laid on each."""
+    times = torch.tensor([0.3, 0.5, 0.7])
+    (small_alpha, small_sigma), (alpha, sigma) = (schedule_of(side).alpha_sigma(times) for side in (SMALL, SIDE))
+    torch.testing.assert_close(
+        (sigma / alpha) ** 2, 16 * (small_sigma / small_alpha) ** 2, rtol=0.06, atol=0
+    )  # ends differ
+
+
+def test_steepness_counts_edges():
+    step = torch.ones(1, 3, 8, 8)
+    step[..., :4] = -1
+    assert steepness(step) == pytest.approx(2 / 7 / 2) and steepness(torch.zeros(1, 3, 8, 8)) == 0
 
 
 def test_what_is_said_of_colours():
