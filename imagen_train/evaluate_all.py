@@ -43,7 +43,7 @@ from .stickers.pictures import Library, batch, open_library
 from .stickers.redraw import ENCODER
 
 STAGES = ("things64", "sr256", "sr1024")
-TRAINED_ON = "things64_wide"  # the set of pictures that things64 last learned
+TRAINED_ON = "things64_crowded"  # the set of pictures that things64 last learned
 PROMPT = "a 3D emoji of a red fox on a pink background"
 # What things64 was asked to reach (issue 13), by the set of captions: shares of right answers.
 THINGS_ASKED = {

@@ -41,11 +41,12 @@ from .stickers.words import build_tokenizer
 
 FOLDER = "clip"  # under the models folder: config.json, model.safetensors, tokenizer.json
 EMBED_DIM = 128
+PLACES_STD = 2.0  # deviation of the vision tower's places at first
 START_SCALE, MOST_SCALE = 1 / 0.07, 100.0  # of exp(logit_scale), section 2.5
 MARKS = 2  # ids behind the tokenizer's own: a text's start and its end
 POSITIONS = 26  # the longest caption has 23 words, beside them one unknown and two marks
 RETRIEVAL = 1000  # different held-out pictures among which each must be found
-SHOWN, HELD_OUT, TEST = "things64_wide", "things64_wide_held_out", "things64_wide_test"
+SHOWN, HELD_OUT, TEST = "things64_crowded", "things64_wide_held_out", "things64_wide_test"
 HELD_OUT_PICTURES, TEST_PICTURES = 16_384, 4096
 PAIRS, UNSEEN = 0.5, 0.1  # of a batch: pairs, as they are and exchanged; colours that are never shown to the base
 CONTRASTED = 0.3  # of a batch, from its middle: with a wrong caption beside
@@ -65,12 +66,16 @@ def clip_config(words: int) -> ClipConfig:
 
 
 def fresh_network(config: ClipConfig) -> ClipNetwork:
-    """Random weights: as torch makes layers, tables and tokens with a deviation of .02, the scale at 1/.07."""
+    """Random weights: as torch makes layers, tables and tokens with a deviation of .02, the scale at 1/.07.
+
+    But for the vision tower's places: patches come out of their layer at about 3, and beside that .02 is never heard.
+    """
     network = ClipNetwork(config)
     for module in network.modules():
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
     nn.init.normal_(network.vision_model.embeddings.class_embedding, std=0.02)
+    nn.init.normal_(network.vision_model.embeddings.position_embedding.weight, std=PLACES_STD)
     nn.init.constant_(network.logit_scale, math.log(START_SCALE))
     return network
 

@@ -16,7 +16,7 @@ from PIL import Image
 pytest.importorskip("resvg_py")
 
 from imagen_core import find_clips, load_clip
-from imagen_core.clip.model import Clip
+from imagen_core.clip.model import Clip, normalised
 from imagen_core.text.tokenizer import load_tokenizer
 from imagen_train import mini_clip
 from imagen_train.data import KINDS, PictureCache, render_pictures, to_float
@@ -77,6 +77,16 @@ def test_it_learns_which_caption_is_whose(task):
     assert after["among"] == len(set(task.shown.cache.captions))
     assert after["caption_of_picture"] > 3 * max(before["caption_of_picture"], 1 / after["among"])
     assert after["swaps"] == sum(swapped(s, what) is not None for s in task.shown.scenes for what in SWAPS)
+
+
+def test_places_are_heard_beside_patches(task):
+    """Else which of two things is left is lost before the first layer."""
+    embeddings = fresh_network(clip_config(task.tokenizer.size)).vision_model.embeddings
+    pixels = normalised(task.shown.at(torch.arange(8)).pixels)
+    there = embeddings(pixels)[:, 1:]
+    place = embeddings.position_embedding.weight[1:]
+    share = place.square().mean() / (there - place).square().mean()
+    assert 0.1 < share < 10
 
 
 def test_a_pair_stands_in_the_batch_twice_and_every_caption_is_true_of_its_own(task):
