@@ -180,6 +180,7 @@ def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
     text.add_argument(
         "--encoder", type=folder, default=default_models_dir() / "things_text_encoder", help="its folder or file"
     )
+    text.add_argument("--base", type=file_there, help="a base that reads it: does it know left from right?")
     text.set_defaults(handler=_evaluate_text)
 
 
@@ -316,7 +317,7 @@ def _evaluate_control(args: argparse.Namespace) -> int:
 def _evaluate_text(args: argparse.Namespace) -> int:
     from .stickers.text_probe import probe
 
-    _say(probe(args.encoder))
+    _say(probe(args.encoder, args.base))
     return 0
 
 
