@@ -23,6 +23,7 @@ from torch import Tensor
 from imagen_core.super_resolution import resize
 from imagen_core.whole_files import whole, write
 
+from .identities import KINDS as IDENTITIES
 from .options import default_models_dir, default_state_root
 from .scenes import SceneBatch, sample_scenes
 from .scenes.renderer import render
@@ -199,6 +200,7 @@ KINDS: dict[str, PictureSource] = {
         DrawingKind(
             name="things1024_held_out", side=1024, window=256, chunk=32, first_seed=2_500_000, tier=2, held_out=True
         ),
+        *IDENTITIES,
     )
 }
 
