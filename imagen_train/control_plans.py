@@ -25,6 +25,9 @@ PICTURES = {
 # A copy of trained weights learns at a quarter of the rate at which the network itself was made.
 COPY_RATES = OptimConfig(muon_lr=0.005, adamw_lr=1e-3)
 COPIED = 3  # of imagen-mini's six blocks: PixArt-delta (2401.05252, section 4) copies the first half too
+KNOWN_BY = (
+    2  # blocks that an identity's copy has: what it reads is less than a prompt says, and its file stays below 8 MB
+)
 FINE_WIDTH = 32  # of what reads the hint for a base's fine level, as wide as that of imagen-mini's
 FRESH_RATES = OptimConfig(muon_lr=0.01, adamw_lr=1e-3)
 

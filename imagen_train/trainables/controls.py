@@ -132,7 +132,7 @@ class Identity(_Control):
             type=file_there,
             help="in its place, what your own encoder says of the pictures: a .safetensors with a tensor embeds (n e)",
         )
-        add("--depth", type=int, help="blocks of a transformer that are copied (default: the first three)")
+        add("--depth", type=int, help="blocks of a transformer that are copied (default: the first two)")
 
     def plan(self, args: argparse.Namespace) -> ControlPlan:
         from ..control_plans import identity_plan

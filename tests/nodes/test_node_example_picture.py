@@ -26,7 +26,8 @@ def names():
 
 def test_a_fresh_machine_has_the_packs_pictures(folder):
     assert names() == [
-        f"imagen-nodes/{name}.png" for name in ("example", "example_identity", "example_inpaint", "example_sketch", "zibble")
+        f"imagen-nodes/{name}.png"
+        for name in ("example", "example_identity", "example_inpaint", "example_sketch", "zibble")
     ]
     for name in names()[:3]:
         assert Node.VALIDATE_INPUTS(name) is True
