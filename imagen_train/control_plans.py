@@ -81,7 +81,7 @@ def image_prompt_plan(base: Path, clip: Path | None = None) -> ControlPlan:
 
 
 def identity_plan(
-    base: Path, code: Path | None, embeds: Path | None = None, *, depth: int | None = COPIED
+    base: Path, code: Path | None, embeds: Path | None = None, *, depth: int | None = KNOWN_BY
 ) -> ControlPlan:
     """An identity: by the encoder that `imagen train identity_code` made, or by what another one says of the pictures."""
     known = {"channels": (), "code": embeds_width(embeds)} if embeds is not None else {}
