@@ -25,6 +25,7 @@ from imagen_core.whole_files import whole, write
 
 from .identities import KINDS as IDENTITIES
 from .options import default_models_dir, default_state_root
+from .rendered import Rendered
 from .scenes import SceneBatch, sample_scenes
 from .scenes.renderer import render
 from .scenes.textures import sample_textures
@@ -37,18 +38,6 @@ from .windows import detailed_window, liveliness, lively_windows, turned
 if TYPE_CHECKING:
     from .stickers.pictures import Library
     from .stickers.vectors import VectorLibrary
-
-
-class Rendered(NamedTuple):
-    """One chunk: pixels (n h w 3) uint8, n captions ("" for none), and n numbers a label.
-
-    small: (n h/4 w/4 3) uint8, the pictures as a base drew them; None where they are shrunk by area.
-    """
-
-    pixels: np.ndarray
-    captions: list[str]
-    labels: dict[str, list[int]]
-    small: np.ndarray | None = None
 
 
 class PictureSource(Protocol):

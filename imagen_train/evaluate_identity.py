@@ -36,8 +36,9 @@ from .caption_files import encoder_for
 from .data import to_float
 from .evaluate import SamplingSettings
 from .evaluate_control import figure
-from .identities import HELD_OUT, POSE, Sight, paint, sight_of
+from .identities import HELD_OUT, Sight, paint, sight_of
 from .identity_code import codes_of, load_identity_code, verification
+from .identity_labels import POSE
 from .metrics import Figure
 from .sheets import grid, write_picture
 from .stickers import backdrops

@@ -2,27 +2,21 @@
 
 Their captions say the backdrop and nothing of the figure: there are no words for it.
 
-Shapes: n pictures of a set, b of a batch, s their side.
+Shapes: n pictures of a set, s their side.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from imagen_core import draw_key_points
-
+from .rendered import Rendered
 from .stickers import backdrops
 from .stickers.captions import unnamed_caption
 from .stickers.figures import Figure, Pose, as_pixels, figure_of, laid
-
-if TYPE_CHECKING:
-    from .data import PictureCache, Rendered
 
 HELD_OUT = 1_000_000  # the first number of those that nothing is trained on
 EACH = 4  # pictures of an individual in a chunk
@@ -93,8 +87,6 @@ class IdentityKind:
         return [sight_of(self.first + index * each + place // EACH, rng) for place in range(self.chunk)]
 
     def rendered(self, index: int) -> Rendered:
-        from .data import Rendered
-
         sights, rng = self.sights(index), Random(f"identities said {self.first} {index}")
         labels = [sight.labels() for sight in sights]
         return Rendered(
@@ -108,37 +100,3 @@ KINDS = (
     IdentityKind(name="identities64"),
     IdentityKind(name="identities64_held_out", chunk=512, first=HELD_OUT),
 )
-POSE = ("x", "y", "angle", "size")
-
-
-@dataclass(frozen=True)
-class Identities:
-    """A set's pictures by who they show, and how each stands; x, y and size in shares of the side (n,)."""
-
-    identity: Tensor  # (n,)
-    pose: dict[str, Tensor]  # of POSE, each (n,)
-    alike: dict[int, list[int]]  # the pictures of each individual
-
-    @staticmethod
-    def of(cache: PictureCache) -> Identities:
-        """ValueError for pictures of which it is not known who is shown, and how."""
-        if missing := [name for name in ("identity", *POSE) if name not in cache.labels]:
-            raise ValueError(
-                f"the pictures {cache.kind.name} have no labels {', '.join(missing)}, which say who is shown and how it "
-                "stands: name such as do, identities64"
-            )
-        identity = torch.tensor(cache.labels["identity"])
-        pose = {name: torch.tensor(cache.labels[name]) / (1.0 if name == "angle" else PARTS) for name in POSE}
-        alike: dict[int, list[int]] = {}
-        for picture, who in enumerate(identity.tolist()):
-            alike.setdefault(who, []).append(picture)
-        return Identities(identity, pose, alike)
-
-    def other(self, picture: int, rng: Random) -> int:
-        """Another picture of the same individual, if there is one."""
-        others = [each for each in self.alike[int(self.identity[picture])] if each != picture]
-        return rng.choice(others) if others else picture
-
-    def key_points(self, pictures: list[int], height: int, width: int) -> Tensor:
-        """How these stand, as pictures (b 3 h w) of their key points."""
-        return draw_key_points(*(self.pose[name][pictures] for name in POSE), height=height, width=width)

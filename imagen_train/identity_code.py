@@ -20,7 +20,7 @@ from imagen_core.adapters.code_encoder import CodeEncoder
 
 from .classifier import shaken
 from .data import KINDS, PictureCache, render_pictures
-from .identities import Identities
+from .identity_labels import Identities
 from .judge_files import load_judge, save_judge
 from .loop import LoopConfig, Preview, train
 from .options import TrainOptions

@@ -20,9 +20,9 @@ from imagen_core.conditioning import Signals
 from .classifier import shaken
 from .control_plans import ControlPlan
 from .controls import SHOWN, ControlTask
-from .identities import Identities
 from .identity_code import verification
 from .identity_embeds import read_embeds
+from .identity_labels import Identities
 from .loop import Preview
 from .options import TrainOptions
 from .sheets import grid

@@ -31,7 +31,7 @@ from imagen_train.evaluate_identity import (
     pose_off,
     shown,
 )
-from imagen_train.identities import EACH, HELD_OUT, Identities, IdentityKind, Sight, paint, sight_of
+from imagen_train.identities import EACH, HELD_OUT, IdentityKind, Sight, paint, sight_of
 from imagen_train.identity_code import (
     fresh_encoder,
     info_nce,
@@ -40,6 +40,7 @@ from imagen_train.identity_code import (
     train_identity_code,
     verification,
 )
+from imagen_train.identity_labels import Identities
 from imagen_train.judge_files import save_judge
 from imagen_train.loop import LoopConfig, train
 from imagen_train.optim import OptimConfig
