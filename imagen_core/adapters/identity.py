@@ -126,8 +126,12 @@ class Identity(Adapter):
         beside = (Tokens(keys_values=self.layers.read(tokens, given.weight_type)),) if given.beside else ()
         if given.key_points is None:
             return Signals(beside=beside)
-        asked = dataclasses.replace(given, picture=given.key_points, text=self._text(tokens))
-        return self.net.told(asked) + Signals(beside=beside)
+        # Of the tokens as a prompt its layers read what they read of words. Nothing goes beside the time: pooled, what is no
+        # words is so far from any prompt that the copy has known that its blocks put out a thousand times as much.
+        read = self.net.copy.encode_text(self._text(tokens)).tokens
+        base = dataclasses.replace(given.base, vector=None)
+        asked = dataclasses.replace(given, picture=given.key_points, text=None, base=base)
+        return self.net.told(asked) + Signals(tokens=read, beside=beside)
 
     def _tokens(self, given: Given) -> Tensor:
         """(b l d), zeros where a reference is not told: then nothing is read, and the IdentityNet reads a null prompt."""

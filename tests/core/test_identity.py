@@ -91,7 +91,8 @@ def test_the_net_is_a_controlnet_whose_prompt_is_the_tokens(name):
     tokens = network.code_tokens(network.encoder(PALETTE.expand(2, -1, -1, -1)))
     text = TextEmbeds(embeds=network.as_text(tokens), mask=torch.ones(2, tokens.shape[1], dtype=torch.bool))
     kind = torch.zeros(2, dtype=torch.long)
-    wanted = alone.at(x_t, time, alone.told(Given(picture=key_points, kind=kind, text=text, base=picture))).features
+    told = alone.told(Given(picture=key_points, kind=kind, base=picture))
+    wanted = alone.at(x_t, time, told + Signals(tokens=alone.copy.encode_text(text).tokens)).features
     for words in (make_text(), make_text(seed=9), None):
         found = network.at(x_t, time, given_of(network, key_points=key_points, text=words, base=picture)).features
         assert found.keys() == wanted.keys() and all(torch.equal(found[n], wanted[n]) for n in wanted)
@@ -106,7 +107,9 @@ def test_the_null_branch_reads_nothing_and_its_net_a_null_prompt(base, identity)
         assert torch.equal(base.unet(x_t, time, words + network.at(x_t, time, null)), base.unet(x_t, time, words))
     kind, key_points = torch.zeros(2, dtype=torch.long), points(2, 16)
     nothing = TextEmbeds(embeds=torch.zeros(2, 2, make_text().embeds.shape[2]), mask=torch.ones(2, 2, dtype=torch.bool))
-    wanted = network.net.at(x_t, time, network.net.told(Given(picture=key_points, kind=kind, text=nothing))).features
+    read = network.net.copy.encode_text(nothing).tokens
+    told = network.net.told(Given(picture=key_points, kind=kind)) + Signals(tokens=read)
+    wanted = network.net.at(x_t, time, told).features
     found = network.at(x_t, time, given_of(network, null=True, key_points=key_points)).features
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
