@@ -95,8 +95,10 @@ def identity_plan(
         pictures=SHOWN,
         code=None if embeds is not None else code,
         embeds=embeds,
+        batch_size=48,
         eight_bits=True,
         optim=FRESH_RATES,
+        loop=LoopConfig(warmup_steps=50, decay_start=0.4, ema_half_life=60.0),
     )
 
 

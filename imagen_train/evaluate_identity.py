@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -43,12 +42,13 @@ from .metrics import Figure
 from .sheets import grid, write_picture
 from .stickers import backdrops
 from .stickers.captions import unnamed_caption
-from .stickers.figures import Pose, drawn
+from .stickers.colors import Array
+from .stickers.figures import Pose, drawn, figure_of, laid
 
 FIRST = HELD_OUT + 500_000  # of the individuals that are asked for; no preview shows them
 AMONG = 32  # individuals from whose renders the right one is told
 COARSE, REACH = 4, 24  # pixels of 64: the grid on which a drawn figure is looked for, and how far off
-TURNS = 12  # directions in which it may face
+TURNS, FINEST = 12, 3  # directions in which it may face; of those, how many are looked at pixel by pixel
 RIM = 5  # pixels of 64 at a picture's border, by which its backdrop is judged
 WAYS = {"none": None, "tokens": (1.0, 0.0), "net": (0.0, 1.0), "both": (1.0, 1.0)}  # ip_weight, cn_strength
 
@@ -106,32 +106,44 @@ class Drawer:
 def nearest_of(picture: Tensor, sight: Sight) -> bool:
     """Whether of AMONG individuals' renders in the asked scene the right one's is nearest to a picture (3 s s)."""
     rng = Random(sight.identity)
-    others = [
-        dataclasses.replace(sight, identity=rng.randrange(FIRST + 10**6, FIRST + 10**7)) for _ in range(AMONG - 1)
-    ]
-    renders = shown([sight, *others], picture.shape[-1])
-    return int((renders - picture).square().mean((1, 2, 3)).argmin()) == 0
+    who = [sight.identity, *(rng.randrange(FIRST + 10**6, FIRST + 10**7) for _ in range(AMONG - 1))]
+    rgb, behind = _rgb(picture), _behind(sight, picture.shape[-1])
+    off = [float(np.square(laid(behind, figure_of(each), sight.pose) - rgb).mean()) for each in who]
+    return int(np.argmin(off)) == 0
+
+
+def _rgb(picture: Tensor) -> Array:
+    """(3 s s) in [-1, 1] -> (s s 3) in [0, 1]."""
+    return (picture.permute(1, 2, 0).numpy() + 1) / 2
+
+
+def _behind(sight: Sight, side: int) -> Array:
+    return backdrops.paint(sight.backdrop, side, sight.seed, gradient=sight.gradient)
 
 
 def pose_off(picture: Tensor, sight: Sight) -> tuple[float, float]:
     """How far a picture's (3 s s) figure lies from where it was asked for (pixels of 64), and is turned (degrees).
 
-    It is looked for as the render of the right individual that fits best, on a grid and then around the best of it.
+    It is looked for as the render of the right individual that fits best: in all directions on a coarse grid, at half
+    the size, and then pixel by pixel around the best places of the directions that fit best.
     """
     side = picture.shape[-1]
-    scale, rgb = side / 64, (picture.permute(1, 2, 0) + 1) / 2
-    behind = torch.from_numpy(backdrops.paint(sight.backdrop, side, sight.seed, gradient=sight.gradient)).float()
-    far, step = round(REACH * scale), max(1, round(COARSE * scale))
-    found: list[tuple[float, int, int, float]] = []
+    far, step = round(REACH * side / 64), max(2, round(COARSE * side / 64))
+    rgb, behind = (torch.from_numpy(each).float().permute(2, 0, 1) for each in (_rgb(picture), _behind(sight, side)))
+    grid_ = range(-(far // 2), far // 2 + 1, step // 2)
+    found: list[tuple[float, int, int, float, Tensor]] = []
     for turn in range(TURNS):
         degrees = 360.0 * turn / TURNS
-        pose = dataclasses.replace(sight.pose, angle=sight.pose.angle + degrees)
-        layers = _layers(sight, pose, side)
-        _, y, x = _best(rgb, behind, layers, range(-far, far + 1, step), range(-far, far + 1, step))
-        fine = _best(rgb, behind, layers, range(y - step, y + step + 1), range(x - step, x + step + 1))
-        found.append((*fine, min(degrees, 360.0 - degrees)))
-    _, y, x, degrees = min(found)
-    return float(np.hypot(y, x)) / scale, degrees
+        layers = _layers(sight, dataclasses.replace(sight.pose, angle=sight.pose.angle + degrees), side)
+        small = (F.avg_pool2d(each, 2) for each in (rgb, behind, layers))
+        off, y, x = _best(*small, grid_, grid_)
+        found.append((off, 2 * y, 2 * x, min(degrees, 360.0 - degrees), layers))
+    fine = []
+    for _, y, x, degrees, layers in sorted(found, key=lambda each: each[0])[:FINEST]:
+        around = (range(at - step, at + step + 1) for at in (y, x))
+        fine.append((*_best(rgb, behind, layers, *around), degrees))
+    _, y, x, degrees = min(fine)
+    return float(np.hypot(y, x)) * 64 / side, degrees
 
 
 def _layers(sight: Sight, pose: Pose, side: int) -> Tensor:
@@ -141,16 +153,15 @@ def _layers(sight: Sight, pose: Pose, side: int) -> Tensor:
 
 
 def _best(picture: Tensor, behind: Tensor, layers: Tensor, rows: range, columns: range) -> tuple[float, int, int]:
-    """The least mean squared difference, and at which offset of the figure it is."""
-    side = picture.shape[0]
+    """The least mean squared difference of a picture (3 s s), and at which offset of the figure it is."""
+    side = picture.shape[-1]
     most = max(*map(abs, rows), *map(abs, columns))
     wide = F.pad(layers, (most,) * 4)
     offsets = [(y, x) for y in rows for x in columns]
     moved = torch.stack(
         [wide[:, most - y : most - y + side, most - x : most - x + side] for y, x in offsets]
     )  # o 4 s s
-    moved = moved.permute(0, 2, 3, 1)
-    off = (behind * (1 - moved[..., 3:]) + moved[..., :3] - picture).square().mean((1, 2, 3))
+    off = (behind * (1 - moved[:, 3:]) + moved[:, :3] - picture).square().mean((1, 2, 3))
     return (off.min().item(), *offsets[int(off.argmin())])
 
 
@@ -161,7 +172,7 @@ def backdrop_holds(picture: Tensor, sight: Sight) -> bool:
     inside = np.s_[rim:-rim, rim:-rim]
     outside = np.ones((side, side), bool)
     outside[inside] = False
-    rgb = (picture.permute(1, 2, 0).numpy() + 1) / 2
+    rgb = _rgb(picture)
 
     def off(name: str) -> float:
         behind = backdrops.paint(name, side, sight.seed, gradient=sight.gradient and name == sight.backdrop)
@@ -170,23 +181,26 @@ def backdrop_holds(picture: Tensor, sight: Sight) -> bool:
     return min(backdrops.NAMES, key=off) == sight.backdrop
 
 
-def judged(
-    encoder: Callable[[Tensor], Tensor], references: Tensor, asked: Asked, sets: list[Tensor]
-) -> dict[str, object]:
-    """All figures of pictures (b 3 s s), a set a scene. references: what the encoder says of those (n e)."""
-    known = [verification(references, encoder(pictures)) for pictures in sets]
+def recognised(encoder: nn.Module, references: Tensor, sets: list[Tensor]) -> dict[str, object]:
+    """`verification` of pictures, a set (n 3 s s) a scene, by references (n 3 s s): means over scenes, and each one's auc."""
+    known = codes_of(encoder, references)
+    each = [verification(known, codes_of(encoder, pictures)) for pictures in sets]
+    means = {name: sum(one[name] for one in each) / len(each) for name in each[0]}
+    return means | {"auc_by_scene": [one["auc"] for one in each]}
+
+
+def judged(asked: Asked, sets: list[Tensor]) -> dict[str, Figure]:
+    """What no network judges of pictures, a set (n 3 s s) a scene."""
     pairs = [
         pair for pictures, scene in zip(sets, asked.scenes, strict=True) for pair in zip(pictures, scene, strict=True)
     ]
     off = torch.tensor([pose_off(*pair) for pair in pairs])
-    figures: dict[str, Figure] = {
+    return {
         "nearest": figure(torch.tensor([nearest_of(*pair) for pair in pairs]).float()),
         "centre_off": figure(off[:, 0]),
         "angle_off": figure(off[:, 1]),
         "backdrop": figure(torch.tensor([backdrop_holds(*pair) for pair in pairs]).float()),
     }
-    means = {name: sum(each[name] for each in known) / len(known) for name in known[0]}
-    return means | {"auc_by_scene": [each["auc"] for each in known]} | figures
 
 
 def evaluate_identity(
@@ -201,16 +215,16 @@ def evaluate_identity(
     device: str = "cpu",
     pictures_out: Path | None = None,
 ) -> dict[str, object]:
-    """`judged` of what is drawn in each of WAYS, and of renders. ValueError where the files do not fit.
+    """`recognised` and `judged` of what is drawn in each of WAYS, and of renders. ValueError where the files do not fit.
 
-    code: an encoder of `imagen train identity_code` by which codes are compared; None: the identity's own. pictures_out: a
-    PNG of eight individuals, rows: reference, key points, and each way's picture of the first scene.
+    code: another encoder of `imagen train identity_code`, by which codes are compared besides the identity's own, as
+    "by_other_code". pictures_out: a PNG of eight individuals, rows: reference, key points, and each way's picture of the first scene.
     """
     settings = settings or SamplingSettings()
     stage = settings.load(base, device)
     loaded = load_adapter(identity, device=device, dtype=stage.dtype)
     loaded.check_fits(stage)
-    judge = _judge(loaded, identity, code)
+    own, other = _own_encoder(loaded, identity), None if code is None else load_identity_code(code)
     side, asked = stage.spec.native_side, Asked.of(count, scenes)
     drawer = Drawer(
         stage=stage,
@@ -229,25 +243,26 @@ def evaluate_identity(
         for name, way in WAYS.items()
     }
     sets["renders"] = [shown(scene, side) for scene in asked.scenes]
-    codes = codes_of(judge, references)
-    figures = {
-        name: judged(lambda pictures: codes_of(judge, pictures), codes, asked, each) for name, each in sets.items()
-    }
+    figures = {name: recognised(own, references, each) | judged(asked, each) for name, each in sets.items()}
+    if other is not None:
+        for name, each in sets.items():
+            figures[name]["by_other_code"] = recognised(other, references, each)
     if pictures_out is not None:
         _write(pictures_out, references, asked, sets)
     about = {"count": count, "scenes": scenes, "among": AMONG, "base": base.name, "identity": identity.name}
-    judged_by = {"code": "its own" if code is None else code.name}
-    return {**figures, "asked": about | judged_by, "settings": dataclasses.asdict(drawer.settings)}
+    if code is not None:
+        about["other_code"] = code.name
+    return {**figures, "asked": about, "settings": dataclasses.asdict(drawer.settings)}
 
 
-def _judge(loaded: LoadedAdapter, identity: Path, code: Path | None) -> nn.Module:
+def _own_encoder(loaded: LoadedAdapter, identity: Path) -> nn.Module:
     """What makes codes of pictures."""
     network = loaded.network
     if not network.takes_key_points or not network.reads_pictures:
         raise ValueError(
             f"{identity} is no identity that sees pictures itself: name one that imagen train identity --code made"
         )
-    return copy.deepcopy(network.encoder).float() if code is None else load_identity_code(code)
+    return copy.deepcopy(network.encoder).float()
 
 
 def _write(path: Path, references: Tensor, asked: Asked, sets: dict[str, list[Tensor]], most: int = 8) -> None:

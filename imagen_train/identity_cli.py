@@ -19,9 +19,7 @@ def add_identity_command(commands: argparse._SubParsersAction) -> None:
     add("--base", type=file_there, default=models / "things64.safetensors", help="the base's checkpoint")
     add("--identity", type=file_there, default=models / "identity.safetensors", help="what imagen train identity made")
     add("--models-dir", type=folder_there, default=models, help="folder with the base's text encoder")
-    add(
-        "--code", type=file_there, help="an identity_code.safetensors by which to compare (default: the identity's own)"
-    )
+    add("--code", type=file_there, help="an identity_code.safetensors of another seed: are codes alike by it, too?")
     add("--count", type=int, default=64, help="individuals (default: %(default)s)")
     add("--scenes", type=int, default=2, help="pictures of each, in each way (default: %(default)s)")
     add("--pictures", type=folder, help="write the first eight individuals' pictures as one PNG")

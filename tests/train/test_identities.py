@@ -257,6 +257,7 @@ def test_one_command_makes_a_file_and_one_measures_it(models, code, options, cap
         assert any(key.endswith(".weight_scale") for key in file.keys())  # noqa: SIM118
     capsys.readouterr()
     asked = ["--identity", str(out / "identity.safetensors"), "--models-dir", str(out), "--count", "2", "--scenes", "1"]
+    asked += ["--code", str(code)]
     args = parser.parse_args(
         ["evaluate", "identity", "--base", str(base), *asked, "--steps", "1", "--pictures", str(tmp_path / "sheet.png")]
     )
@@ -264,8 +265,10 @@ def test_one_command_makes_a_file_and_one_measures_it(models, code, options, cap
     figures = json.loads(capsys.readouterr().out)
     assert set(figures) == {*WAYS, "renders", "asked", "settings"} and (tmp_path / "sheet.png").stat().st_size > 0
     assert set(figures["both"]) == {
-        "auc", "found", "same", "others", "auc_by_scene", "nearest", "centre_off", "angle_off", "backdrop",
+        "auc", "found", "same", "others", "auc_by_scene", "nearest", "centre_off", "angle_off", "backdrop", "by_other_code",
     }  # fmt: skip
+    other = figures["renders"]["by_other_code"]  # the same but for the eight bits in which the file keeps it
+    assert other["same"] == pytest.approx(figures["renders"]["same"], abs=0.02)
     with pytest.raises(ValueError, match="give one"):
         both = ["--embeds", str(code), "--code", str(code)]
         args = parser.parse_args(["train", "identity", "--base", str(base), *both, "--max-steps", "1"])
