@@ -182,7 +182,7 @@ def backdrop_holds(picture: Tensor, sight: Sight) -> bool:
 
 
 def recognised(encoder: nn.Module, references: Tensor, sets: list[Tensor]) -> dict[str, object]:
-    """`verification` of pictures, a set (n 3 s s) a scene, by references (n 3 s s): means over scenes, and each one's auc."""
+    """`verification` of pictures, a set (n 3 s s) a scene, by references (n 3 s s): means over scenes."""
     known = codes_of(encoder, references)
     each = [verification(known, codes_of(encoder, pictures)) for pictures in sets]
     means = {name: sum(one[name] for one in each) / len(each) for name in each[0]}
@@ -218,7 +218,8 @@ def evaluate_identity(
     """`recognised` and `judged` of what is drawn in each of WAYS, and of renders. ValueError where the files do not fit.
 
     code: another encoder of `imagen train identity_code`, by which codes are compared besides the identity's own, as
-    "by_other_code". pictures_out: a PNG of eight individuals, rows: reference, key points, and each way's picture of the first scene.
+    "by_other_code". pictures_out: a PNG of eight individuals, rows: reference, key points, and each way's picture of
+    the first scene.
     """
     settings = settings or SamplingSettings()
     stage = settings.load(base, device)
