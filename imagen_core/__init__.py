@@ -35,6 +35,7 @@ from .inpainting import InitImage
 from .inspection import inspect_checkpoint
 from .interpolation import End, interpolate
 from .inversion import invert
+from .key_points import draw_key_points
 from .lora import LoraSettings, draw_class, find_loras, fit_lora, read_lora, save_lora, with_lora
 from .noise import BatchNoise
 from .predictions import prediction_of

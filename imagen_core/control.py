@@ -19,6 +19,7 @@ from .adapters._layer_weights import layer_weights
 from .checkpoints.adapter_files import LoadedAdapter
 from .conditioning import Signals, TextEmbeds
 from .hints import FITS, fitted, kind_of, resizing_of
+from .key_points import check_key_points
 from .progress import check_interval
 from .steering import Steering
 
@@ -43,16 +44,30 @@ class Control:
     fit: str = "pad"  # what happens where the hint has other proportions than the picture; see `fitted`
     combine: str | None = None  # of an image prompt, how several references become one (of COMBINE); None: one an image
     weight_type: str = LINEAR  # of an image prompt, how much it counts in which layer: one of WEIGHT_TYPES
+    # (k 3 h w) of any size: of an identity, how it is to stand; None: as words and noise say. `strength` is then of what is
+    # read beside the text alone
+    key_points: Tensor | None = None
+    key_points_strength: float = 1.0  # of what follows them; 0 is off
 
     def __post_init__(self) -> None:
         check_interval(self.start, self.end)
-        if not 0.0 <= self.strength <= 10.0:
-            raise ValueError(f"a control of strength {self.strength}: expected 0 (off) to 10, 1 is as it was trained")
+        for strength in (self.strength, self.key_points_strength):
+            if not 0.0 <= strength <= 10.0:
+                raise ValueError(f"a control of strength {strength}: expected 0 (off) to 10, 1 is as it was trained")
         if self.fit not in FITS:
             raise ValueError(f"a hint is fitted by {', '.join(FITS)}, and not by {self.fit!r}")
         if self.combine is not None and self.combine not in COMBINE:
             raise ValueError(f"references are combined by {', '.join(COMBINE)}, and not by {self.combine!r}")
         layer_weights(self.weight_type, 1)
+
+    @property
+    def works(self) -> bool:
+        """Whether it is not off."""
+        return self.strength > 0.0 or self._follows_key_points
+
+    @property
+    def _follows_key_points(self) -> bool:
+        return self.key_points is not None and self.key_points_strength > 0.0
 
     def steering(
         self,
@@ -77,7 +92,7 @@ class Control:
             raise ValueError("several hints are not combined into one: give one, or one a picture")
         if self.combine is None:
             one_each("hint" if takes_hint else "reference", self.picture, batch)
-        self._check_reads()
+        self.adapter.network.check_reads(self.picture)
         kind = kind_of(self.picture, kinds, self.kind)
         picture = self.picture
         if takes_hint:
@@ -86,27 +101,27 @@ class Control:
         which = torch.full((batch,), kinds.index(kind), device=picture.device)
         if self.combine is None:
             picture = picture.expand(batch, *picture.shape[1:])
-        return Given(picture=picture, kind=which, combine=self.combine, weight_type=self.weight_type)
+        return Given(
+            picture=picture,
+            kind=which,
+            combine=self.combine,
+            weight_type=self.weight_type,
+            key_points=self._key_points(batch, size),
+            beside=self.strength > 0.0,
+        )
 
-    def _check_reads(self) -> None:
-        """ValueError for a picture where embeddings are read, or embeddings of a CLIP that is not the adapter's."""
-        network = self.adapter.network
-        if self.picture.ndim != 2:
-            if not network.reads_pictures:
-                raise ValueError(
-                    f"this image prompt reads CLIP embeddings, {network.reads_embeds} wide, and no pictures: connect "
-                    "image_embed, or the clip_vision_output of the CLIP that it was trained with"
-                )
-        elif network.reads_embeds is None:
-            raise ValueError(
-                "this one sees pictures itself and reads no CLIP embeddings: connect a picture, or load an image prompt "
-                "that imagen train image_prompt --clip made"
-            )
-        elif self.picture.shape[1] != network.reads_embeds:
-            raise ValueError(
-                f"these CLIP embeddings are {self.picture.shape[1]} wide, and this image prompt reads those of the CLIP "
-                f"that it was trained with, {network.reads_embeds} wide: make them with that CLIP, or connect a picture"
-            )
+    def _key_points(self, batch: int, size: tuple[int, int]) -> Tensor | None:
+        """(b 3 h w) at the size that is drawn, where it follows any. ValueError where there can be none."""
+        if self.key_points is None:
+            return None
+        if not self.adapter.network.takes_key_points:
+            raise ValueError("this control follows no key points: leave them out, or load an identity")
+        one_each("picture of key points", self.key_points, batch, many="pictures of key points")
+        check_key_points(self.key_points)
+        if not self._follows_key_points:
+            return None
+        fitting = fitted(self.key_points, size, how=self.fit)
+        return fitting.to(self.adapter.device, torch.float32).expand(batch, -1, -1, -1)
 
     def _branch(
         self, stage: Stage, branch: str, text: TextEmbeds | None, told: Signals, given: Given, size: tuple[int, int]
@@ -115,11 +130,14 @@ class Control:
             device = self.adapter.device
             text = TextEmbeds(embeds=text.embeds.to(device), mask=text.mask.to(device))
         batch, null = len(given.kind), branch == "null"
-        strength = self.strength if self.apply_to_null or not null else 0.0
+        on = 1.0 if self.apply_to_null or not null else 0.0
+        strengths = [self.strength] if given.key_points is None else [self.strength, self.key_points_strength]
+        strength, *feature_strength = (torch.full((batch,), on * each, device=stage.device) for each in strengths)
         return Steering(
             adapter=self.adapter.network,
             told=self.adapter.network.told(dataclasses.replace(given, text=text, base=told, null=null)),
-            strength=torch.full((batch,), strength, device=stage.device),
+            strength=strength,
+            feature_strength=feature_strength[0] if feature_strength else None,
             mask=None if self.mask is None else self._mask(stage, batch, size),
             start=self.start,
             end=self.end,
@@ -132,10 +150,11 @@ class Control:
         return mask.to(stage.device).expand(batch, -1, -1, -1)
 
 
-def one_each(what: str, given: Tensor, batch: int) -> None:
+def one_each(what: str, given: Tensor, batch: int, many: str | None = None) -> None:
     """ValueError unless there is one of them, or one an image."""
     if len(given) not in (1, batch):
-        raise ValueError(f"{len(given)} {what}s for {batch} pictures: give one {what}, or one a picture")
+        found = many or f"{what}s"
+        raise ValueError(f"{len(given)} {found} for {batch} pictures: give one {what}, or one a picture")
 
 
 def controlled(
@@ -148,7 +167,7 @@ def controlled(
 ) -> Mapping[str, Signals]:
     """`told` by branch, with what the controls that are on add to it; itself without any."""
     for control in controls:
-        if control.strength > 0.0:
+        if control.works:
             steering = control.steering(stage, stage.texts(prompt), told, batch, size)
             told = {branch: signals + Signals(steering=(steering[branch],)) for branch, signals in told.items()}
     return told

@@ -24,6 +24,7 @@ class Steering:
     adapter: nn.Module  # at(x_t, time, told) -> Signals
     told: Signals  # what the adapter said of its hint and prompt, once for all calls
     strength: Tensor  # (b,), by which what it says is multiplied
+    feature_strength: Tensor | None = None  # (b,), by which features are in its place; None: by the same
     mask: Tensor | None = None  # (b 1 h w) in [0, 1]: where it steers
     start: float = 0.0  # the part of the way from noise (0) to picture (1) on which it steers
     end: float = 1.0
@@ -40,7 +41,9 @@ class Steering:
         if set(factors) == {1.0}:
             return self
         each = torch.tensor(factors, device=self.strength.device, dtype=self.strength.dtype)
-        return dataclasses.replace(self, strength=self.strength * each.repeat(len(self.strength) // len(each)))
+        each = each.repeat(len(self.strength) // len(each))
+        features = None if self.feature_strength is None else self.feature_strength * each
+        return dataclasses.replace(self, strength=self.strength * each, feature_strength=features)
 
     def cropped(self, window: Window) -> Steering:
         """The same where only a part of the picture is drawn."""
@@ -64,7 +67,8 @@ class Steering:
 
     def _weighed(self, feature: Tensor) -> Tensor:
         """In float32, in which several strong controls of a network in float16 add up without overflowing."""
-        weight = self.strength.float().view(-1, *[1] * (feature.ndim - 1))
+        strength = self.strength if self.feature_strength is None else self.feature_strength
+        weight = strength.float().view(-1, *[1] * (feature.ndim - 1))
         if self.mask is not None:
             weight = weight * self._mask_for(feature)
         return feature.float() * weight

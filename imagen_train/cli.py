@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from .data_cli import add_data_commands
 from .fewer_cli import add_fewer_command
+from .identity_cli import add_identity_command
 from .inpaint_cli import add_inpaint_command
 from .judging_cli import add_judging_commands
 from .options import (
@@ -47,6 +48,8 @@ PICTURES = (
     "things256_held_out",
     "things1024",
     "things1024_held_out",
+    "identities64",
+    "identities64_held_out",
 )
 PARTS = ("files", "seconds", "photographs", "super_resolution", "things", "frechet", "copying")
 
@@ -76,6 +79,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     _add_evaluate_things(commands)
     _add_evaluate_control(commands)
     add_unclip_command(commands)
+    add_identity_command(commands)
     add_inpaint_command(commands)
     add_fewer_command(commands)
     add_judging_commands(commands)

@@ -11,6 +11,8 @@ from imagen_core.adapters import AdapterConfig, clip_prompt_config
 from imagen_core.clip.loading import open_clip
 
 from .data import KINDS
+from .identity_code import SHOWN, load_identity_code
+from .identity_embeds import embeds_width
 from .loop import LoopConfig
 from .optim import OptimConfig
 
@@ -23,6 +25,9 @@ PICTURES = {
 # A copy of trained weights learns at a quarter of the rate at which the network itself was made.
 COPY_RATES = OptimConfig(muon_lr=0.005, adamw_lr=1e-3)
 COPIED = 3  # of imagen-mini's six blocks: PixArt-delta (2401.05252, section 4) copies the first half too
+KNOWN_BY = (
+    2  # blocks that an identity's copy has: what it reads is less than a prompt says, and its file stays below 8 MB
+)
 FINE_WIDTH = 32  # of what reads the hint for a base's fine level, as wide as that of imagen-mini's
 FRESH_RATES = OptimConfig(muon_lr=0.01, adamw_lr=1e-3)
 
@@ -39,6 +44,8 @@ class ControlPlan:
     text_encoder: Path | None = None  # its folder; None: found by the base's width, see `encoder_for`
     folder: Path | None = None  # of one's own pictures with captions, instead; see `own_pictures`
     clip: Path | None = None  # of an image prompt, the CLIP by which it sees; None: it learns to see itself
+    code: Path | None = None  # of an identity, the encoder by which it knows; see `identity_code`
+    embeds: Path | None = None  # or what another encoder says of the pictures; see `identity_embeds`
     crop: int = 64  # side of what an enlarging stage is trained on
     batch_size: int = 64
     null_fraction: float = 0.5  # captions dropped, so that the hint alone says something (2302.05543, section 3.3)
@@ -71,6 +78,28 @@ def image_prompt_plan(base: Path, clip: Path | None = None) -> ControlPlan:
         return ControlPlan(base=base, adapter="image_prompt", config=config, optim=FRESH_RATES)
     config = clip_prompt_config(open_clip(clip)[0])
     return ControlPlan(base=base, adapter="clip_prompt", config=config, clip=clip, optim=FRESH_RATES)
+
+
+def identity_plan(
+    base: Path, code: Path | None, embeds: Path | None = None, *, depth: int | None = KNOWN_BY
+) -> ControlPlan:
+    """An identity: by the encoder that `imagen train identity_code` made, or by what another one says of the pictures."""
+    known = {"channels": (), "code": embeds_width(embeds)} if embeds is not None else {}
+    if embeds is None:
+        load_identity_code(code)  # found out now, not after the base is loaded
+    config = ADAPTERS["identity"].config_cls(depth=depth, fine_width=FINE_WIDTH, **known)
+    return ControlPlan(
+        base=base,
+        adapter="identity",
+        config=config,
+        pictures=SHOWN,
+        code=None if embeds is not None else code,
+        embeds=embeds,
+        batch_size=48,
+        eight_bits=True,
+        optim=FRESH_RATES,
+        loop=LoopConfig(warmup_steps=50, decay_start=0.4, ema_half_life=60.0),
+    )
 
 
 def _known(hints: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from imagen_core.text.reading import TextReading
 
 from .control_plans import ControlPlan, with_pictures
 from .controls import ControlTask, start_adapter
+from .identity_task import IdentityTask
 from .image_prompts import ImagePromptTask
 from .loop import RunState, TrainResult, train
 from .options import TrainOptions
@@ -20,9 +21,11 @@ from .parallel import rank
 
 
 def task_of(plan: ControlPlan, stage: Stage, options: TrainOptions) -> ControlTask:
-    """What is learned: to follow a hint, or to show what a reference shows."""
+    """What is learned: to follow a hint, to show what a reference shows, or who it shows."""
     if ADAPTERS[plan.adapter].takes_hint:
         return ControlTask(plan, stage, options)
+    if ADAPTERS[plan.adapter].takes_key_points:
+        return IdentityTask(plan, stage, options)
     return ImagePromptTask(plan, stage, options)
 
 
@@ -58,5 +61,5 @@ def _training(plan: ControlPlan, state: RunState, options: TrainOptions, picture
         "seed": options.seed,
         "batch_size": options.batch_size or plan.batch_size,
         "optim": dataclasses.asdict(plan.optim),
-        **({} if plan.clip is None else {"clip": plan.clip.name}),
+        **{name: path.name for name in ("clip", "code", "embeds") if (path := getattr(plan, name)) is not None},
     }

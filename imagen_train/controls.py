@@ -37,6 +37,7 @@ from .caption_files import CaptionEmbeds, encoder_for, encoder_name
 from .control_plans import ControlPlan
 from .data import KINDS, PictureCache
 from .following import followed
+from .identity_code import load_identity_code
 from .loop import Preview
 from .options import TrainOptions
 from .own_pictures import collection_of
@@ -218,4 +219,6 @@ def _started(plan: ControlPlan, stage: Stage, options: TrainOptions) -> Adapter:
         return loaded.network.requires_grad_(True)
     torch.manual_seed(options.seed)
     network = build_adapter(plan.adapter, plan.config, stage.spec.unet_config).begin_as(stage.unet)
+    if plan.code is not None:
+        return network.knowing_by(load_identity_code(plan.code))
     return network if plan.clip is None else network.seeing_as(load_clip(plan.clip, towers=("vision",)))

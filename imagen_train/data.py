@@ -23,7 +23,9 @@ from torch import Tensor
 from imagen_core.super_resolution import resize
 from imagen_core.whole_files import whole, write
 
+from .identities import KINDS as IDENTITIES
 from .options import default_models_dir, default_state_root
+from .rendered import Rendered
 from .scenes import SceneBatch, sample_scenes
 from .scenes.renderer import render
 from .scenes.textures import sample_textures
@@ -36,18 +38,6 @@ from .windows import detailed_window, liveliness, lively_windows, turned
 if TYPE_CHECKING:
     from .stickers.pictures import Library
     from .stickers.vectors import VectorLibrary
-
-
-class Rendered(NamedTuple):
-    """One chunk: pixels (n h w 3) uint8, n captions ("" for none), and n numbers a label.
-
-    small: (n h/4 w/4 3) uint8, the pictures as a base drew them; None where they are shrunk by area.
-    """
-
-    pixels: np.ndarray
-    captions: list[str]
-    labels: dict[str, list[int]]
-    small: np.ndarray | None = None
 
 
 class PictureSource(Protocol):
@@ -199,6 +189,7 @@ KINDS: dict[str, PictureSource] = {
         DrawingKind(
             name="things1024_held_out", side=1024, window=256, chunk=32, first_seed=2_500_000, tier=2, held_out=True
         ),
+        *IDENTITIES,
     )
 }
 

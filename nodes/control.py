@@ -127,6 +127,8 @@ class ImagenControl:
             apply_to_null=apply_to_null,
             fit=fit,
         )
+        if control_net.network.takes_key_points:
+            raise ValueError("this file is an identity and follows no hint: connect it to Imagen Identity")
         if not control_net.network.takes_hint:
             raise ValueError("this file is an image prompt and follows no hint: connect it to Imagen Image Prompt")
         return ((*previous, control),)

@@ -112,6 +112,8 @@ class ImagenImagePrompt:
             weight_type=weight_type,
             combine=None if combine_embeds == EACH else combine_embeds,
         )
+        if image_prompt.network.takes_key_points:
+            raise ValueError("this file is an identity: connect it to Imagen Identity, or load an image prompt")
         if image_prompt.network.takes_hint:
             raise ValueError(
                 f"this file is a {image_prompt.spec.name} and follows hints: connect it to Imagen Control, or load an image "

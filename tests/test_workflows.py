@@ -45,6 +45,25 @@ def test_an_embedding_goes_from_prior_and_picture_to_the_base(built):
         assert (lay_out.__name__ in NAMES) == (lay_out in module.GRAPHS)
 
 
+def test_one_individual_is_asked_for_in_every_scene(built):
+    """The graph can be laid out and run, but for its file: the same picture and identity, other words and key points."""
+    assert built
+    module, known = sys.modules["graphs_identity"], sys.modules["build_workflows"].object_info()
+    for lay_out in [*module.WAITING, *module.GRAPHS]:
+        graph = sys.modules["build_workflows"].Graph(known)
+        lay_out(graph)
+        prompt = workflow_to_prompt(graph.to_json(lay_out.__name__, lay_out.__doc__), known)
+        told = [entry["inputs"] for entry in prompt.values() if entry["class_type"] == "ImagenIdentity"]
+        drawn = [entry["inputs"] for entry in prompt.values() if entry["class_type"] == "ImagenBaseSample64"]
+        assert len(told) == len(drawn) == len(module.SCENES)
+        assert len({(tuple(each["image"]), tuple(each["identity"])) for each in told}) == 1
+        assert {prompt[each["key_points"][0]]["class_type"] for each in told} == {"ImagenKeyPoints"}
+        assert {prompt[each["control"][0]]["class_type"] for each in drawn} == {"ImagenIdentity"}
+        assert {prompt[each["text"][0]]["inputs"]["text"] for each in drawn} == {w for w, _ in module.SCENES.values()}
+        assert (ROOT / "input" / prompt[told[0]["image"][0]]["inputs"]["image"].rpartition("/")[2]).is_file()
+        assert (lay_out.__name__ in NAMES) == (lay_out in module.GRAPHS)
+
+
 def test_few_calls_are_drawn_without_guidance_behind_their_lora():
     prompt = read("api/text_to_image_fast.json")
     drawn = next(entry["inputs"] for entry in prompt.values() if entry["class_type"] == "ImagenBaseSample64")

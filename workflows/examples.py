@@ -1,4 +1,4 @@
-"""Which pictures do graphs begin with that want one? Writes input/example.png, example_inpaint.png and example_sketch.png.
+"""Which pictures do graphs begin with that want one? Writes input/example.png and example_{inpaint,sketch,identity}.png.
 
     python workflows/examples.py [--packages DIR]
 
@@ -13,13 +13,16 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from imagen_host.whole_files import whole  # noqa: E402
+from imagen_train.identities import HELD_OUT  # noqa: E402
 from imagen_train.options import default_state_root  # noqa: E402
+from imagen_train.stickers.figures import Pose, as_pixels, figure_of, laid  # noqa: E402
 from imagen_train.stickers.pictures import paint  # noqa: E402
 from imagen_train.stickers.scene import Placed, Scene  # noqa: E402
 from imagen_train.stickers.vectors import VectorLibrary, open_vectors  # noqa: E402
@@ -27,6 +30,7 @@ from imagen_train.stickers.vectors import VectorLibrary, open_vectors  # noqa: E
 SIDE = 384  # pixels
 HOLE = (68, 68, 316, 316)  # left, top, right, bottom of what is to be repainted
 FOX = (("fox", 0.5, 0.52, 0.76),)  # noun, centre x and y, longer side, as fractions of the picture
+WHO = HELD_OUT + 20  # the number of a made-up figure
 PEN = 0.05  # of a stroke's width, as a fraction of the picture
 KEPT = (
     ("fox", 0.5, 0.5, 0.6),
@@ -83,6 +87,12 @@ def sketch(strokes: list[list[tuple[float, float]]]) -> Image.Image:
     return paper
 
 
+def somebody() -> Image.Image:
+    """A made-up figure that no identity was trained on, on white."""
+    behind = np.ones((SIDE, SIDE, 3), np.float32)
+    return Image.fromarray(as_pixels(laid(behind, figure_of(WHO), Pose(0.5, 0.5, -60.0, 0.78))))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--packages", type=Path, default=default_state_root() / "stickers" / "packages")
@@ -91,6 +101,7 @@ def main() -> None:
         ("example", composed(FOX, library)),
         ("example_inpaint", with_hole(composed(KEPT, library))),
         ("example_sketch", sketch(apple())),
+        ("example_identity", somebody()),
     ):
         with whole(ROOT / "input" / f"{name}.png") as draft:
             picture.save(draft, "PNG", optimize=True)

@@ -41,6 +41,10 @@ class Given:
     weight_type: str = LINEAR  # how much a reference counts in which layer: a key of WEIGHT_TYPES
     # (b 2) bool, in training: whether an image's reference is more than its embedding, and goes beside the time as well
     counting: Tensor | None = None
+    # (b 3 h w) in [-1, 1], for an adapter that `takes_key_points`: how what the reference shows is to stand; None: anyhow
+    key_points: Tensor | None = None
+    beside: bool = True  # of such an adapter, whether its reference is read beside the text
+    known: Tensor | None = None  # (b,) bool, in training: whose reference it is told; None: all
 
 
 class Adapter(ABC, nn.Module):
@@ -52,6 +56,7 @@ class Adapter(ABC, nn.Module):
     name: ClassVar[str]
     config_cls: ClassVar[type[AdapterConfig]]
     takes_hint: ClassVar[bool] = True  # a picture laid over what is drawn; else one that is read as a whole
+    takes_key_points: ClassVar[bool] = False  # besides its reference, where what that shows is to stand
     frozen: ClassVar[tuple[str, ...]] = ()  # parts of it that training leaves as they are
     config: Any
     base: UNetConfig
@@ -69,6 +74,25 @@ class Adapter(ABC, nn.Module):
     def reads_pictures(self) -> bool:
         """Whether it can be given a picture; else it takes embeddings alone."""
         return True
+
+    def check_reads(self, picture: Tensor) -> None:
+        """ValueError for a picture (k 3 h w) where embeddings are read, or embeddings (k e) of a CLIP not its own."""
+        if picture.ndim != 2:
+            if not self.reads_pictures:
+                raise ValueError(
+                    f"this image prompt reads CLIP embeddings, {self.reads_embeds} wide, and no pictures: connect "
+                    "image_embed, or the clip_vision_output of the CLIP that it was trained with"
+                )
+        elif self.reads_embeds is None:
+            raise ValueError(
+                "this one sees pictures itself and reads no CLIP embeddings: connect a picture, or load an image prompt "
+                "that imagen train image_prompt --clip made"
+            )
+        elif picture.shape[1] != self.reads_embeds:
+            raise ValueError(
+                f"these CLIP embeddings are {picture.shape[1]} wide, and this image prompt reads those of the CLIP "
+                f"that it was trained with, {self.reads_embeds} wide: make them with that CLIP, or connect a picture"
+            )
 
     def begin_as(self, network: UNet) -> Adapter:
         """Before training, with what it takes over of the network that it is to steer: nothing. Returns itself."""

@@ -1,4 +1,4 @@
-"""Trainables: what makes a frozen stage follow a hint (ControlNet, T2I-Adapter) or a reference (image prompt)."""
+"""Trainables: what makes a frozen stage follow a hint (ControlNet, T2I-Adapter) or a reference (image prompt, identity)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from ..options import TrainOptions, file_there, folder, folder_there
+from ..options import TrainOptions, default_state_root, file_there, folder, folder_there
 from ._base import Outcome, TrainableStage
 
 if TYPE_CHECKING:
@@ -110,3 +110,35 @@ class ImagePrompt(_Control):
         from ..control_plans import image_prompt_plan
 
         return image_prompt_plan(args.base, args.clip)
+
+
+class Identity(_Control):
+    name = "identity"
+    about = (
+        "an identity for a base: an individual that words cannot name, and how it stands (needs --base and pictures)"
+    )
+    file = "identity.safetensors"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        super().add_options(parser)
+        add = parser.add_argument
+        add(
+            "--code",
+            type=file_there,
+            help="the encoder that knows individuals (default: what train identity_code left)",
+        )
+        add(
+            "--embeds",
+            type=file_there,
+            help="in its place, what your own encoder says of the pictures: a .safetensors with a tensor embeds (n e)",
+        )
+        add("--depth", type=int, help="blocks of a transformer that are copied (default: the first two)")
+
+    def plan(self, args: argparse.Namespace) -> ControlPlan:
+        from ..control_plans import identity_plan
+
+        if args.code and args.embeds:
+            raise ValueError("--code and --embeds both say by what individuals are known: give one")
+        code = args.code or default_state_root() / "identity_code" / "identity_code.safetensors"
+        depth = {} if args.depth is None else {"depth": args.depth}
+        return identity_plan(args.base, code, args.embeds, **depth)

@@ -74,7 +74,7 @@ class ImagenControlNet(ControlBase):
         """What steers at sigma_ve = t, for x_noisy (n*b c h w): of the controls before this one, and of this one."""
         previous = self.previous_controlnet
         before = previous and previous.get_control(x_noisy, t, cond, batched_number, transformer_options)
-        if self.strength == 0.0:
+        if not dataclasses.replace(self.control, strength=self.strength).works:
             return before
         model = self._model()
         said = self._steering(model, x_noisy, cond, transformer_options)
