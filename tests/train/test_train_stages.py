@@ -310,7 +310,8 @@ def test_psnr_and_grid():
     assert bicubic(shrink(torch.zeros(1, 3, 16, 16))).shape == (1, 3, 16, 16)
 
 
-STEERING = ("control", "adapter", "image_prompt", "distill", "identity")  # they begin with a base, which has to be named
+# They begin with a base, which has to be named.
+STEERING = ("control", "adapter", "image_prompt", "distill", "identity")
 
 
 def test_commands_parse_and_render(folder, tmp_path, capsys):
