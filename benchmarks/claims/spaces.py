@@ -21,7 +21,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imagen_core.autoencoders.tiny import TinyAutoencoder
@@ -125,6 +125,20 @@ def _floats(pixels: Tensor) -> Tensor:
     return pixels.float().div_(127.5).sub_(1.0)
 
 
+def error(
+    network: nn.Module, x_0: Tensor, told: Signals, schedule: CosineSchedule, power: float, random: torch.Generator
+) -> Tensor:
+    """The loss of x_0 (b c h w) at times u^power, see `StagePlan.time_power`."""
+    return diffusion_loss(
+        lambda x_t, time: network(x_t, time, told),
+        x_0,
+        schedule=schedule,
+        prediction_type="x_0",
+        times=draw_times(len(x_0), random, power=power),
+        noise=torch.randn(x_0.shape, generator=random),
+    )
+
+
 def drawing_loss(exam: Exam, pictures: Callable[[list[int]], Tensor], schedule: CosineSchedule) -> Callable:
     """Of a network that reads captions; pictures: those of these numbers, in the space that it draws in."""
 
@@ -132,14 +146,7 @@ def drawing_loss(exam: Exam, pictures: Callable[[list[int]], Tensor], schedule: 
         rows = torch.randint(len(exam.large), (BATCH,), generator=random).tolist()
         told = network.encode_text(exam.texts.of(rows, torch.rand(BATCH, generator=random) < DROPPED))
         x_0 = pictures(rows)
-        return diffusion_loss(
-            lambda x_t, time: network(x_t, time, told),
-            x_0,
-            schedule=schedule,
-            prediction_type="x_0",
-            times=draw_times(BATCH, random, power=0.75),
-            noise=torch.randn(x_0.shape, generator=random),
-        )
+        return error(network, x_0, told, schedule, 0.75, random)
 
     return loss
 
@@ -152,14 +159,7 @@ def enlarging_loss(exam: Exam) -> Callable:
         y, x = (4 * int(n) for n in torch.randint((SIDE - CROP) // 4 + 1, (2,), generator=random))
         x_0 = _floats(exam.large[rows, :, y : y + CROP, x : x + CROP])
         told = Signals(pixels=resize(shrink(x_0), (CROP, CROP)), aug_level=torch.zeros(ENLARGED))
-        return diffusion_loss(
-            lambda x_t, time: network(x_t, time, told),
-            x_0,
-            schedule=schedule_of(SMALL),
-            prediction_type="x_0",
-            times=draw_times(ENLARGED, random, power=1.0),
-            noise=torch.randn(x_0.shape, generator=random),
-        )
+        return error(network, x_0, told, schedule_of(SMALL), 1.0, random)
 
     return loss
 
