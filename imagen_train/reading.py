@@ -10,8 +10,8 @@ Shapes: b captions, l text tokens, d text width, n attention heads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imagen_core.unets.attention import split_heads
+
+from .listening import listening
 
 SIDES = ("left", "right", "above", "below")
 WIDTH, HEADS = 256, 4
@@ -70,18 +72,13 @@ class Reading(nn.Module):
             self.thing, self.color = nn.Linear(WIDTH, things), nn.Linear(WIDTH, colors + 1)  # the last: its own colour
         self._heard: tuple[Tensor, Tensor] | None = None
 
-    @contextmanager
-    def listening(self, reader: nn.Module) -> Iterator[None]:
+    def listening(self, reader: nn.Module) -> AbstractContextManager[None]:
         """Remember what the base's `TextReader` puts out, and of which tokens."""
 
-        def hear(module: nn.Module, args: tuple[Tensor, Tensor], output: Tensor) -> None:
-            self._heard = output, args[1]
+        def hear(given: tuple[Tensor, ...], output: Tensor) -> None:
+            self._heard = output, given[1]
 
-        handle = reader.register_forward_hook(hear)
-        try:
-            yield
-        finally:
-            handle.remove()
+        return listening(reader, hear)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """tokens (b l d), mask (b l) -> logits of things (b 4 things), of colours (b 4 colors + 1)."""

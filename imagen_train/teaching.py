@@ -9,14 +9,14 @@ Shapes: b pictures, m positions of the denoiser's tokens, d their width, h w of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .classifier import Classifier
+from .listening import listening
 
 
 class Teaching(nn.Module):
@@ -28,18 +28,13 @@ class Teaching(nn.Module):
         self._teacher = [teacher.requires_grad_(False).eval()]  # in a list: neither saved nor moved as our own weights
         self._heard: Tensor | None = None
 
-    @contextmanager
-    def listening(self, block: nn.Module) -> Iterator[None]:
+    def listening(self, block: nn.Module) -> AbstractContextManager[None]:
         """Remember what `block` puts out: tokens (b m d) of a square, or a feature map (b d h w)."""
 
-        def hear(module: nn.Module, args: tuple, output: Tensor) -> None:
+        def hear(given: tuple[Tensor, ...], output: Tensor) -> None:
             self._heard = output
 
-        handle = block.register_forward_hook(hear)
-        try:
-            yield
-        finally:
-            handle.remove()
+        return listening(block, hear)
 
     def distance(self, x_0: Tensor) -> Tensor:
         """One minus the mean cosine between projected positions and the teacher's map of the picture x_0 (b 3 H W)."""
