@@ -145,31 +145,31 @@ def inpaint_plan(text_dim: int) -> StagePlan:
 
 
 def sr256_plan() -> StagePlan:
-    """64 -> 256 px, trained on 64 px crops; adds to the bilinearly grown picture; reads no text."""
+    """64 -> 256 px, trained on 64 px crops of drawings; adds to the bilinearly grown picture; reads no text."""
     return StagePlan(
         stage="sr256",
-        pictures="full256",
-        held_out="full256_held_out",
+        pictures="things256",
+        held_out="things256_held_out",
         crop=64,
         unet=_enlarger(patch_size=4, channels=(64, 96)),
         batch_size=16,
         max_aug_level=0.3,
-        mixture={"textures256": 0.5},
+        mixture={"full256": 0.15, "textures256": 0.15},
         defaults={"steps": 4, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.04},
     )
 
 
 def sr1024_plan() -> StagePlan:
-    """256 -> 1024 px, trained on 128 px crops; 8x8 stem, so that a step sees 128x128 cells."""
+    """256 -> 1024 px, trained on 128 px crops of drawings; 8x8 stem, so that a step sees 128x128 cells."""
     return StagePlan(
         stage="sr1024",
-        pictures="window1024",
-        held_out="window1024_held_out",
+        pictures="things1024",
+        held_out="things1024_held_out",
         crop=128,
         unet=_enlarger(patch_size=8, channels=(96, 96)),
         batch_size=16,
         max_aug_level=0.3,
-        mixture={"textures256": 0.5},
+        mixture={"window1024": 0.1, "textures256": 0.15},
         defaults={"steps": 2, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.0},
     )
 

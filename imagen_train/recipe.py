@@ -45,8 +45,8 @@ class Recipe:
             **{"base64": 98_304, "base64_held_out": 4096, "base64_pairs": 4096},
             **{"things64_first": 131_072, "things64_first_held_out": 1024},
             **{"things64_crowded": 190_464, "things64_wide_held_out": 1024},
-            **{"full256": 2048, "full256_held_out": 32, "textures256": 1920},
-            **{"window1024": 2048, "window1024_held_out": 32},
+            **{"things256": 4096, "things256_held_out": 32, "things1024": 4096, "things1024_held_out": 32},
+            **{"full256": 512, "window1024": 512, "textures256": 960},
         }
     )
     steps: dict[str, int] = field(

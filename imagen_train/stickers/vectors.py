@@ -38,6 +38,7 @@ def _rendered(drawing: Drawing, size: int) -> np.ndarray:
     return render(drawing, size, supersample=1 if size > 128 else 2)
 
 
+@lru_cache(maxsize=2)  # reading the packages costs more than drawing a chunk of pictures
 def open_vectors(
     packages: Path,
     *,

@@ -29,11 +29,13 @@ TINY_KINDS = [
     DrawingKind(name="things64_first_held_out", side=64, chunk=4, held_out=True, mix=FIRST),
     DrawingKind(name="things64_crowded", side=64, chunk=4, tier=2, mix=CROWDED),
     DrawingKind(name="things64_wide_held_out", side=64, chunk=4, tier=2, held_out=True, mix=WIDE),
+    DrawingKind(name="things256", side=64, chunk=2),
+    DrawingKind(name="things256_held_out", side=64, chunk=2, held_out=True),
+    DrawingKind(name="things1024", side=64, chunk=2),
+    DrawingKind(name="things1024_held_out", side=64, chunk=2, held_out=True),
     PictureKind(name="full256", side=64, chunk=2),
-    PictureKind(name="full256_held_out", side=64, chunk=2, held_out=True),
     PictureKind(name="textures256", side=64, chunk=5, textures=True),
     PictureKind(name="window1024", side=128, window=64, chunk=2),
-    PictureKind(name="window1024_held_out", side=128, window=64, chunk=2, held_out=True),
 ]
 
 
@@ -74,7 +76,7 @@ def test_stopped_in_the_middle_it_goes_on_and_finishes(recipe, shop):
     state = shop.root / "things64"
     threading.Thread(target=_interrupt_when, args=(state,), daemon=True).start()
     assert not run_recipe(recipe, shop, say=said.append)
-    assert "in all about" in said[0] and "render full256" in said[0] and said[-1].startswith("stopped and saved")
+    assert "in all about" in said[0] and "render things256" in said[0] and said[-1].startswith("stopped and saved")
     assert not shop.finished("things64").exists() and (state / "state.safetensors").exists()
     before = shop.finished("classifier").stat().st_mtime_ns
 

@@ -80,6 +80,8 @@ def _plan(stage: str) -> StagePlan:
         unet = dataclasses.replace(plan.unet, **TINY_BASE)
     else:
         plan = {"sr256": sr256_plan, "sr1024": sr1024_plan}[stage]()
+        large = {"sr256": "full256", "sr1024": "window1024"}[stage]  # scenes, which need no drawings
+        plan = dataclasses.replace(plan, pictures=large, held_out=f"{large}_held_out", mixture={"textures256": 0.5})
         unet = dataclasses.replace(plan.unet, channels=(16, 16), num_res_blocks=(1, 1))
     return dataclasses.replace(plan, unet=unet, crop=min(plan.crop, 64), batch_size=2)
 
