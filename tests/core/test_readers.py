@@ -1,7 +1,7 @@
 """Does every reader take its own files and no others, and is every wrong file named in one line?
 
-What a file of each format looks like is said in tests/core/stored/NAME.py: `shapes()` -> shapes by key, and the metadata; a format
-that needs other files beside it has `write_beside(folder)` too.
+What a file of each format looks like says tests/core/stored/NAME.py: `shapes()` -> shapes by key, and the metadata; a
+format that needs other files beside it has `write_beside(folder)` too.
 """
 
 import importlib.util
