@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,13 +65,19 @@ def fingerprint(stage: Stage) -> Fingerprint:
     for name, layer in eight_bit_layers(stage.unet).items():  # looked at as the numbers that they are
         state[f"{name}.{WEIGHT}"] = layer.weight
         del state[f"{name}.{SCALE}"]
-    shapes = sorted((name, tuple(tensor.shape)) for name, tensor in state.items())
-    matrices = [name for name, shape in shapes if len(shape) > 1]
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    return fingerprint_of(stage.spec.stage, shapes, state.__getitem__)
+
+
+def fingerprint_of(stage: str, shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], Tensor]) -> Fingerprint:
+    """The fingerprint of a network that is not loaded: what is looked at of it is asked of `read`, by name."""
+    ordered = sorted(shapes.items())
+    matrices = [name for name, shape in ordered if len(shape) > 1]
     probed = {matrices[i * len(matrices) // PROBES]: None for i in range(PROBES)} if matrices else {}
     return Fingerprint(
-        stage=stage.spec.stage,
-        layout=hashlib.sha256(repr(shapes).encode()).hexdigest()[:16],
-        weights=tuple(round(_projection(state[name]), 4) for name in probed),
+        stage=stage,
+        layout=hashlib.sha256(repr(ordered).encode()).hexdigest()[:16],
+        weights=tuple(round(_projection(read(name)), 4) for name in probed),
     )
 
 
@@ -87,7 +94,11 @@ def check_fits(base: Fingerprint, stage: Stage, sidecar: str) -> None:
 
     A fine-tuned base fits what was made for its parent; a network of another shape, or of another training, does not.
     """
-    found = fingerprint(stage)
+    check_same(base, fingerprint(stage), sidecar)
+
+
+def check_same(base: Fingerprint, found: Fingerprint, sidecar: str) -> None:
+    """`check_fits` of a stage whose fingerprint is known."""
     if base.layout != found.layout:
         other = "" if base.stage == found.stage else f"a {base.stage} stage, and this is {found.stage}"
         raise ValueError(f"{sidecar} was made for {other or 'another network'}: load it beside its own base")

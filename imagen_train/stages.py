@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import platform
 from pathlib import Path
@@ -10,8 +11,10 @@ import torch
 from torch import nn
 
 from imagen_core import load_checkpoint, load_text_encoder, save_checkpoint
+from imagen_core.checkpoints.readers.change import save_change
 from imagen_core.unets import build_unet
 
+from .changes import as_change, base_of, change_of, check_base, go_on_from
 from .data import PictureCache
 from .inpainting import InpaintTask, with_wider_stems
 from .loop import RunState, TrainResult, load_state, train
@@ -41,6 +44,23 @@ def start_network(plan: StagePlan, options: TrainOptions) -> tuple[nn.Module, Ru
     return network, RunState(images=spec.training.get("images", 0))
 
 
+def start_change(plan: StagePlan, options: TrainOptions) -> tuple[nn.Module, RunState]:
+    """A network that learns as a change of `--from-weights`, or goes on from where those are a change themselves."""
+    base, before = base_of(options)
+    check_base(base, options)
+    network, state = start_network(plan, dataclasses.replace(options, from_weights=base))
+    as_change(network, load_checkpoint(base)[0].state_dict(), plan.lora_rank, seed=options.seed)
+    if before is None:
+        return network, state
+    go_on_from(network, before)
+    return network, RunState(images=before.spec.training.get("images", 0))
+
+
+def begin(plan: StagePlan, options: TrainOptions) -> tuple[nn.Module, RunState]:
+    """What a plan's run begins with."""
+    return start_network(plan, options) if plan.lora_rank is None else start_change(plan, options)
+
+
 def export(plan: StagePlan, model: nn.Module, state: RunState, options: TrainOptions, pictures: int) -> Path:
     """Write the averaged weights to the models folder, with how they were made."""
     training = {
@@ -56,18 +76,28 @@ def export(plan: StagePlan, model: nn.Module, state: RunState, options: TrainOpt
         "from_weights": options.from_weights.name if options.from_weights else None,
         "teacher": options.teacher is not None,
         "optim": dataclasses.asdict(plan.optim),
+        **({} if plan.lora_rank is None else {"rank": plan.lora_rank}),
     }
     options.models_dir.mkdir(parents=True, exist_ok=True)
     path = options.models_dir / f"{plan.file or plan.stage}.safetensors"
-    dtype = torch.int8 if plan.eight_bits else torch.float16
-    save_checkpoint(path, model.cpu(), spec=stage_spec(plan, training), dtype=dtype)
+    spec = stage_spec(plan, training)
+    if plan.lora_rank is None:
+        save_checkpoint(path, model.cpu(), spec=spec, dtype=torch.int8 if plan.eight_bits else torch.float16)
+    else:
+        save_change(path, change_of(model.cpu(), base_of(options)[0], spec))
     path.chmod(0o644)
     return path
 
 
+def _changing(plan: StagePlan, options: TrainOptions) -> nn.Module:
+    """A network to fill with a change that a run has saved."""
+    return start_change(plan, dataclasses.replace(options, resume=True))[0]
+
+
 def export_saved(plan: StagePlan, options: TrainOptions) -> Path:
     """Export what a run has saved in its state directory, finished or not; the run may still be going on."""
-    model, average = build_unet(plan.unet), build_unet(plan.unet)
+    model = build_unet(plan.unet) if plan.lora_rank is None else _changing(plan, options)
+    average = copy.deepcopy(model)
     state = load_state(options.state_dir, model, average, None)
     return export(plan, average, state, options, len(PictureCache(options.cache_dir, plan.pictures)))
 
@@ -86,7 +116,7 @@ def train_stage(plan: StagePlan, options: TrainOptions) -> TrainResult:
     Stopped by a signal, it is saved but not exported: `imagen train export` does that.
     """
     task = task_of(plan, options)
-    network, start = start_network(plan, options)
+    network, start = begin(plan, options)
     result = train(network, task, options, optim=plan.optim, config=plan.loop, start=start)
     if options.export and not result.interrupted and rank() == 0:
         export(plan, result.model, result.state, options, len(task.cache))

@@ -45,6 +45,24 @@ def test_an_embedding_goes_from_prior_and_picture_to_the_base(built):
         assert (lay_out.__name__ in NAMES) == (lay_out in module.GRAPHS)
 
 
+def test_a_hole_is_filled_by_weights_that_see_the_rest(built):
+    """The graph can be laid out and run, but for its file: the picture and mask of mini_inpaint, without RePaint."""
+    assert built
+    module, known = sys.modules["graphs_mini"], sys.modules["build_workflows"].object_info()
+    told = {}
+    for lay_out in (module.mini_inpaint, module.mini_inpaint_trained):
+        graph = sys.modules["build_workflows"].Graph(known)
+        lay_out(graph)
+        prompt = workflow_to_prompt(graph.to_json(lay_out.__name__, lay_out.__doc__), known)
+        drawn = next(entry["inputs"] for entry in prompt.values() if entry["class_type"] == "ImagenBaseSample64")
+        told[lay_out] = drawn | {name: prompt[drawn[name][0]]["inputs"] for name in ("unet", "init_image", "mask")}
+        assert (lay_out.__name__ in NAMES) == (lay_out in module.GRAPHS)
+    repaint, trained = told.values()
+    assert trained["unet"]["checkpoint"] == "imagen-mini/things64_inpaint.safetensors"
+    assert trained["mask"] == repaint["mask"] and trained["init_image"] == repaint["init_image"]
+    assert trained["resample"] == 1 < repaint["resample"]
+
+
 def test_one_individual_is_asked_for_in_every_scene(built):
     """The graph can be laid out and run, but for its file: the same picture and identity, other words and key points."""
     assert built

@@ -223,22 +223,44 @@ def mini_img2img(graph: Graph) -> None:
     graph.app = {"Your picture": ("image",), "Prompt": ("text",), "Base 64x64": ("strength",)}
 
 
-def mini_inpaint(graph: Graph) -> None:
-    """The masked part of a picture redrawn in the words of a prompt; the rest stays as it was, in full detail."""
-    text = write_prompt(graph, "a 3D emoji of a panda on a yellow background")
-    graph.note(
-        f"The mask is where the picture is transparent. {YOUR_OWN}\n"
-        "To paint a mask: right-click Load Image, Open in MaskEditor.\n"
-        "resample makes new and old fit together (RePaint); time grows with it."
-    )
-    base, sr256 = load(graph, "things64", "sr256")
+def _hole(graph: Graph) -> dict[str, object]:
+    """A column with a picture and its mask, as both samplers take them."""
     graph.column("Your picture and mask")
     photo = example(graph, "example_inpaint.png")
-    hole = {"init_image": photo["image"], "mask": photo["mask"], "strength": 1.0}
+    return {"init_image": photo["image"], "mask": photo["mask"], "strength": 1.0}
+
+
+PAINTED_OVER = "a 3D emoji of a panda on a yellow background"  # what is drawn into the hole
+ABOUT_MASKS = (
+    f"The mask is where the picture is transparent. {YOUR_OWN}\n"
+    "To paint a mask: right-click Load Image, Open in MaskEditor.\n"
+)
+
+
+def mini_inpaint(graph: Graph) -> None:
+    """The masked part of a picture redrawn in the words of a prompt; the rest stays as it was, in full detail."""
+    text = write_prompt(graph, PAINTED_OVER)
+    graph.note(f"{ABOUT_MASKS}resample makes new and old fit together (RePaint); time grows with it.")
+    base, sr256 = load(graph, "things64", "sr256")
+    hole = _hole(graph)
     drawn = draw(graph, base, text, **hole, sampler="ddpm", steps=25, resample=3)
     save(graph, enlarge(graph, sr256, drawn, 256, **hole, aug_level=REPAIR, steps=4), "mini_inpaint")
 
 
+def mini_inpaint_trained(graph: Graph) -> None:
+    """The same hole filled by weights that are shown what stays, each step drawn once."""
+    text = write_prompt(graph, PAINTED_OVER)
+    graph.note(
+        f"{ABOUT_MASKS}things64_inpaint sees the rest of the picture at its stem. Its file is a change of "
+        "things64.safetensors, which has to lie beside it."
+    )
+    base, sr256 = load(graph, "things64_inpaint", "sr256")
+    hole = _hole(graph)
+    drawn = draw(graph, base, text, **hole)
+    save(graph, enlarge(graph, sr256, drawn, 256, **hole, aug_level=REPAIR, steps=4), "mini_inpaint_trained")
+
+
+WAITING = [mini_inpaint_trained]  # for things64_inpaint of imagen-mini: then it joins GRAPHS
 GRAPHS = (
     text_to_image_64,
     text_to_image_1024,

@@ -65,7 +65,8 @@ def load_any(
         network = built_empty(reading.build, path)
         key_map = reading.key_map(network)
         network = in_eight_bits(network, dtype) if eight_bits else network
-        load_weights(network, stored.weights, key_map, path, dtype)
+        with reading.weights_of(stored) as weights:
+            load_weights(network, weights, key_map, path, dtype)
     return network.eval(), reading.spec
 
 

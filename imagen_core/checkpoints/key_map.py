@@ -80,7 +80,7 @@ def load_weights(network: nn.Module, weights: Weights, key_map: KeyMap, path: Pa
 
     Raises ValueError naming `path` and the key for missing, unexpected and quantised weights and for wrong shapes.
     """
-    _check_keys(path, weights, key_map.values())
+    check_keys(path, weights, key_map.values())
     small = eight_bit_layers(network)
     ready = {}
     for key, entry in key_map.items():
@@ -101,7 +101,8 @@ def as_parameter(tensor: Tensor) -> Tensor:
     return aligned(tensor.contiguous(memory_format=layout))
 
 
-def _check_keys(path: Path, weights: Weights, entries: Iterable[Entry]) -> None:
+def check_keys(path: Path, weights: Weights, entries: Iterable[Entry]) -> None:
+    """Raise ValueError naming `path` and a key that is missing, unexpected or of another shape."""
     expected = {key: shape for entry in entries for key, shape in entry.parts.items()}
     stored = weights.shapes
     lacking, unexpected = expected.keys() - stored.keys(), stored.keys() - expected.keys()

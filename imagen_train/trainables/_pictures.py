@@ -41,13 +41,18 @@ class PictureStage(TrainableStage):
     def _train(self, options: TrainOptions, settings: StagePlan | None) -> Outcome:
         from ..stages import train_stage
 
-        there = [path for name in self.begins_from if (path := options.models_dir / name).is_file()]
-        if there and options.from_weights is None:  # a run that goes on takes its own weights, and tells of these
-            options = dataclasses.replace(options, from_weights=there[0])
+        options = self._begun(options)
         result = train_stage(settings or self.plan(options), self._reading(options))
         return Outcome(seconds=result.state.seconds, interrupted=result.interrupted)
+
+    def _begun(self, options: TrainOptions) -> TrainOptions:
+        """The options with the weights that it begins with, where none are named: a run that goes on tells of these."""
+        there = [path for name in self.begins_from if (path := options.models_dir / name).is_file()]
+        if there and options.from_weights is None:
+            return dataclasses.replace(options, from_weights=there[0])
+        return options
 
     def export(self, options: TrainOptions) -> Path:
         from ..stages import export_saved
 
-        return export_saved(self.plan(options), self._reading(options))
+        return export_saved(self.plan(options), self._reading(self._begun(options)))

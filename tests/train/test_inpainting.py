@@ -1,4 +1,7 @@
-"""Does a network that repaints begin as its base, see what sampling shows it, learn in holes alone, and keep the rest?"""
+"""Does a network that repaints begin as its base, see what sampling shows it, learn in holes alone, and keep the rest?
+
+It learns, and is kept, as a change of that base.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from imagen_core import Draw, InitImage, Prompt, TextEmbeds, load_stage, sample_base
+from imagen_core import Draw, InitImage, Prompt, TextEmbeds, load_stage, read_spec, sample_base
+from imagen_core.checkpoints.readers.change import read_change
 from imagen_core.conditioning import Signals
 from imagen_core.unets import UViTConfig, build_unet
 from imagen_train import data
+from imagen_train.changes import changed_layers
 from imagen_train.data import Rendered, render_pictures
 from imagen_train.evaluate_inpaint import HOLES, seam
 from imagen_train.inpainting import InpaintTask, random_holes, seen, with_wider_stems
 from imagen_train.options import TrainOptions
 from imagen_train.plans import inpaint_plan
-from imagen_train.stages import task_of, train_stage
+from imagen_train.stages import export_saved, start_change, task_of, train_stage
 
 TINY = {"patch_size": 4, "channels": 16, "width": 32, "depth": 2, "per_head_channels": 16, "text_embed_dim": 32}
 TINY |= {"fine_channels": 8, "fine_blocks": 1}
@@ -108,20 +113,83 @@ def test_errors_outside_of_holes_are_none(plan, options):
         task_of(dataclasses.replace(plan, prediction_type="v"), options)
 
 
-def test_it_is_trained_from_its_base_exported_and_keeps_what_the_mask_leaves(plan, options, tmp_path):
-    from_base = dataclasses.replace(plan, unet=dataclasses.replace(plan.unet, repaints=False), file="base")
+@pytest.fixture
+def based(plan, options, tmp_path):
+    """Options under which a plan begins from base.safetensors, exports beside it, and reads by the encoder of `models`."""
     ours = dataclasses.replace(options, models_dir=tmp_path, export=True, text_encoder=options.encoder)
+    from_base = dataclasses.replace(
+        plan, unet=dataclasses.replace(plan.unet, repaints=False), file="base", lora_rank=None
+    )
     train_stage(from_base, dataclasses.replace(ours, state_dir=tmp_path / "a"))
-    begun = dataclasses.replace(ours, state_dir=tmp_path / "b", from_weights=tmp_path / "base.safetensors")
-    result = train_stage(plan, begun)
-    task = task_of(plan, begun)
-    assert task.preview(result.model).figures.keys() == {"hole_mse", "mse_0.9", "mse_0.6", "mse_0.3"}
-    stage = load_stage(tmp_path / "things64_inpaint.safetensors")
-    assert stage.spec.inputs == ("text", "known", "mask")
+    return dataclasses.replace(ours, state_dir=tmp_path / "b", from_weights=tmp_path / "base.safetensors")
+
+
+def drawn_by(path):
+    """A picture with a hole in its middle, filled; the picture and its mask."""
     picture, mask = torch.rand(1, 3, 32, 32) * 2 - 1, HOLES["middle"](1, 32)
     prompt = Prompt(text=TextEmbeds(embeds=torch.randn(1, 3, 32), mask=torch.ones(1, 3, dtype=torch.bool)))
-    drawn = sample_base(
-        stage, prompt, Draw(seeds=(0,), steps=2, init=InitImage(pixels=picture, mask=mask)), height=32, width=32
-    )
+    draw = Draw(seeds=(0,), steps=2, init=InitImage(pixels=picture, mask=mask))
+    return sample_base(load_stage(path), prompt, draw, height=32, width=32), picture, mask
+
+
+@pytest.mark.parametrize("lora_rank", [4, None])
+def test_it_is_trained_from_its_base_exported_and_keeps_what_the_mask_leaves(plan, based, tmp_path, lora_rank):
+    plan = dataclasses.replace(plan, lora_rank=lora_rank)
+    result = train_stage(plan, based)
+    assert task_of(plan, based).preview(result.model).figures.keys() == {"hole_mse", "mse_0.9", "mse_0.6", "mse_0.3"}
+    path = tmp_path / "things64_inpaint.safetensors"
+    assert read_spec(path).inputs == ("text", "known", "mask")
+    drawn, picture, mask = drawn_by(path)
     assert torch.equal(drawn * (1 - mask), picture * (1 - mask))
     assert (drawn - picture).abs().max() > 0.1
+
+
+def test_what_is_exported_is_a_change_that_draws_as_what_was_trained(plan, based, tmp_path):
+    plan = dataclasses.replace(plan, lora_rank=4)
+    trained = train_stage(plan, based).model
+    path = tmp_path / "things64_inpaint.safetensors"
+    change, merged = read_change(path), load_stage(path).unet.state_dict()
+    layers = changed_layers(trained)
+    assert change.base == "base.safetensors" and change.factors.keys() == layers.keys() and layers
+    assert {"stem.weight", "fine.stem.weight"} <= change.whole.keys()
+    assert change.spec.training["rank"] == 4 and change.spec.training["images"] == 8
+    for name, layer in layers.items():
+        assert layer.change.up.abs().max() > 0.0, name
+        torch.testing.assert_close(merged[f"{name}.weight"], layer.weight, atol=1e-3, rtol=1e-2)
+    assert not any("before" in key for key in trained.state_dict())
+    assert path.stat().st_size < (tmp_path / "base.safetensors").stat().st_size
+
+
+def test_it_begins_as_its_base_and_goes_on_from_itself(plan, based, tmp_path):
+    plan = dataclasses.replace(plan, lora_rank=4)
+    base = load_stage(tmp_path / "base.safetensors").unet
+    network, state = start_change(plan, based)
+    x_t, time = torch.randn(2, 3, 32, 32), torch.tensor([300.0, 900.0])
+    shown = seen(torch.rand(2, 3, 32, 32), HOLES["middle"](2, 32))
+    torch.testing.assert_close(
+        network(x_t, time, told(network) + shown), base(x_t, time, told(base)), atol=1e-5, rtol=1e-5
+    )
+    assert state.images == 4
+    whole = train_stage(plan, dataclasses.replace(based, state_dir=tmp_path / "whole", max_steps=3))
+    train_stage(plan, dataclasses.replace(based, max_steps=1))
+    rest = train_stage(plan, dataclasses.replace(based, max_steps=3, resume=True))
+    assert rest.state.step == 3
+    for key, tensor in whole.model.state_dict().items():
+        torch.testing.assert_close(rest.model.state_dict()[key], tensor, atol=1e-2, rtol=1e-2)
+    path = export_saved(plan, dataclasses.replace(based, max_steps=1))
+    again, state = start_change(plan, dataclasses.replace(based, from_weights=path, state_dir=tmp_path / "c"))
+    up = rest.model.get_submodule("transformer.0.mlp.0").change.up
+    torch.testing.assert_close(again.get_submodule("transformer.0.mlp.0").change.up, up, atol=1e-3, rtol=1e-2)
+    assert state.images == rest.state.images
+    with pytest.raises(ValueError, match="is of another rank, or of another network"):
+        start_change(dataclasses.replace(plan, lora_rank=3), dataclasses.replace(based, from_weights=path))
+
+
+def test_a_change_of_nothing_or_away_from_its_base_is_refused_before_it_is_trained(plan, based, lively, tmp_path):
+    with pytest.raises(ValueError, match="a change of a stage, and none is there: name one with --from-weights"):
+        train_stage(plan, dataclasses.replace(based, from_weights=None))
+    with pytest.raises(ValueError, match="kept as a change of base.safetensors and read beside it, and .* has none"):
+        train_stage(plan, dataclasses.replace(based, models_dir=tmp_path / "elsewhere", text_encoder=based.encoder))
+    train_stage(plan, dataclasses.replace(based, max_steps=1))
+    with pytest.raises(ValueError, match="holds a change of another stage than .*this run was made for"):
+        train_stage(plan, dataclasses.replace(based, from_weights=lively, resume=True, export=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..key_map import KeyMap, same_keys
 from ..plausible import check_settings, in_short
 from ..stage_spec import StageSpec
 from ..stored import Stored
+from ..weights import Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,12 @@ class Reading:
     build: Callable[[], nn.Module]  # the network, freshly made; it is called under the meta device
     key_map: Callable[[nn.Module], KeyMap] = same_keys  # of that network; it may ask `weights.shapes`
     naming: str | None = None  # which of several namings the file uses, for `imagen inspect`
+    # Opens what the network is filled from, where that is more than the checkpoint's own file.
+    weights: Callable[[], AbstractContextManager[Weights]] | None = None
+
+    def weights_of(self, stored: Stored) -> AbstractContextManager[Weights]:
+        """What the network is filled from: the checkpoint's own weights, where nothing else is said."""
+        return nullcontext(stored.weights) if self.weights is None else self.weights()
 
 
 def stage_reading(

@@ -52,7 +52,7 @@ class NativeReader(Reader):
     def read(self, stored: Stored) -> Reading:
         check_version(stored, FORMAT_VERSION)
         try:
-            spec = _metadata_to_spec(stored.metadata)
+            spec = metadata_to_spec(stored.metadata)
             check_schedule(spec.schedule_config)
             return stage_reading(stored, spec, partial(_key_map, stored.shapes))
         except (ValueError, TypeError, ArithmeticError) as error:
@@ -87,10 +87,11 @@ def save_checkpoint(
     tensors = {key: value.detach().cpu() for key, value in unet.state_dict().items()}
     stored = in_eight_bits(tensors) if dtype == torch.int8 else {key: part.to(dtype) for key, part in tensors.items()}
     with whole(path) as draft:
-        write_safetensors(draft, {key: part.contiguous() for key, part in stored.items()}, _spec_to_metadata(spec))
+        write_safetensors(draft, {key: part.contiguous() for key, part in stored.items()}, spec_to_metadata(spec))
 
 
-def _spec_to_metadata(spec: StageSpec) -> dict[str, str]:
+def spec_to_metadata(spec: StageSpec) -> dict[str, str]:
+    """What a stage's file says beside its weights."""
     later = {name: getattr(spec, name) for name in LATER_FIELDS}
     second = (
         {} if spec.text == _text_of_version_1(spec.unet_config) else {"text": json.dumps(reading_to_dict(spec.text))}
@@ -116,16 +117,17 @@ def _text_of_version_1(config: UNetConfig) -> TextReading:
     return AS_DEEPFLOYD if isinstance(config, DeepFloydUNetConfig) else TextReading()
 
 
-def _metadata_to_spec(metadata: dict[str, str]) -> StageSpec:
+def metadata_to_spec(metadata: dict[str, str]) -> StageSpec:
+    """Inverse of `spec_to_metadata`. ValueError naming the entry that is wrong."""
     config = unet_config_from_dict(_json_entry(metadata, "unet", dict))
     told = reading_from_dict(_json_entry(metadata, "text", dict)) if "text" in metadata else _text_of_version_1(config)
     spec = StageSpec(
-        stage=_entry(metadata, "stage"),
+        stage=entry(metadata, "stage"),
         unet_config=config,
         text=told,
         space=space_from_config(_json_entry(metadata, "space", dict)) if "space" in metadata else StageSpec.space,
         schedule_config=_json_entry(metadata, "schedule", dict),
-        prediction_type=_entry(metadata, "prediction_type"),
+        prediction_type=entry(metadata, "prediction_type"),
         learned_variance=_json_entry(metadata, "learned_variance", bool),
         defaults=_json_entry(metadata, "defaults", dict),
         training=_json_entry(metadata, "training", dict),
@@ -144,14 +146,15 @@ def _metadata_to_spec(metadata: dict[str, str]) -> StageSpec:
     return spec
 
 
-def _entry(metadata: dict[str, str], key: str) -> str:
+def entry(metadata: dict[str, str], key: str) -> str:
+    """One string of a file's metadata. ValueError where it is not there."""
     if key not in metadata:
         raise ValueError(f"metadata lacks {key!r}: download the file again")
     return metadata[key]
 
 
 def _json_entry(metadata: dict[str, str], key: str, kind: type) -> Any:
-    value = parsed(_entry(metadata, key), f"metadata {key!r}")
+    value = parsed(entry(metadata, key), f"metadata {key!r}")
     if not isinstance(value, kind):
         raise ValueError(f"metadata {key!r} is {value!r}, expected a {kind.__name__}: download the file again")
     for name in ("kind", "name"):  # what a registry is asked for

@@ -3,7 +3,7 @@
 import torch
 
 from imagen_core import StageSpec
-from imagen_core.checkpoints.readers.native import _spec_to_metadata
+from imagen_core.checkpoints.readers.native import spec_to_metadata
 from imagen_core.unets import BaseUNetConfig, build_unet
 
 CONFIG = BaseUNetConfig(
@@ -21,4 +21,4 @@ def shapes():
     spec = StageSpec(stage="base64", unet_config=CONFIG, schedule_config={"name": "cosine"}, prediction_type="x_0")
     with torch.device("meta"):
         state = build_unet(CONFIG).state_dict()
-    return {key: tuple(tensor.shape) for key, tensor in state.items()}, _spec_to_metadata(spec)
+    return {key: tuple(tensor.shape) for key, tensor in state.items()}, spec_to_metadata(spec)
