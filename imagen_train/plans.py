@@ -144,6 +144,8 @@ def inpaint_plan(text_dim: int) -> StagePlan:
     return dataclasses.replace(
         plan,
         file="things64_inpaint",
+        pictures="things64_wide",
+        held_out="things64_wide_held_out",
         read_weight=0.0,
         unet=dataclasses.replace(plan.unet, repaints=True),
         optim=dataclasses.replace(plan.optim, muon_lr=0.005, adamw_lr=1e-3),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 class Inpaint(PictureStage):
     name = "inpaint"
-    about = "things64 that repaints, as a change of the one in the models folder (needs pictures of things64_crowded)"
+    about = "things64 that repaints, as a change of the one in the models folder (needs pictures of things64_wide)"
     file = "things64_inpaint.safetensors"
     encoder_folder = "things_text_encoder"
     batch_size = 96
