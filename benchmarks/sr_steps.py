@@ -13,7 +13,7 @@ import argparse
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,23 +87,22 @@ def in_steps(stage: Stage, settings: SamplingSettings, steps: int) -> Enlarger:
     )
 
 
-def rows_of(stage: str, options: argparse.Namespace) -> list[list[str]]:
-    """Bicubic, then every level and number of steps; a stage's own number of steps stands among them, marked."""
+def rows_of(stage: str, options: argparse.Namespace) -> Iterator[list[str]]:
+    """Bicubic, then for every level the stage's own number of steps, marked, and the others; each when it is known."""
     judge = load_classifier(options.models_dir / CLASSIFIER_FILE)
     loaded = SamplingSettings(dtype=options.dtype).load(options.models_dir / f"{stage}.safetensors", "cpu")
     wanted = SamplingSettings(dtype=options.dtype).of(loaded)
     truth = held_out(stage, options.count)
     small = spoiled(shrink(truth), options.spoil)
     rival = Figures.of(lambda picture, _: bicubic(picture), small, truth, judge)
-    rows = [[stage, "", "bicubic", *rival.cells(rival)]]
+    yield [stage, "", "bicubic", *rival.cells(rival)]
     for level in options.levels or [wanted.aug_level]:
         settings = dataclasses.replace(wanted, aug_level=level)
-        counts: Sequence[int] = sorted({*options.steps, wanted.steps})
-        found = {n: Figures.of(in_steps(loaded, settings, n), small, truth, judge) for n in counts}
-        for n, figures in found.items():
-            name = f"{n} (its own)" if n == wanted.steps else str(n)
-            rows.append([stage, f"{level:g}", name, *figures.cells(found[wanted.steps])])
-    return rows
+        own = Figures.of(in_steps(loaded, settings, wanted.steps), small, truth, judge)
+        yield [stage, f"{level:g}", f"{wanted.steps} (its own)", *own.cells(own)]
+        for n in sorted({*options.steps} - {wanted.steps}):
+            found = Figures.of(in_steps(loaded, settings, n), small, truth, judge)
+            yield [stage, f"{level:g}", str(n), *found.cells(own)]
 
 
 def main() -> None:
@@ -119,7 +118,8 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"| {' | '.join(HEADINGS)} |\n|{' --- |' * len(HEADINGS)}", flush=True)
     for stage in options.stages:
-        print("\n".join(f"| {' | '.join(row)} |" for row in rows_of(stage, options)), flush=True)
+        for row in rows_of(stage, options):
+            print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":
