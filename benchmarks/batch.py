@@ -1,24 +1,33 @@
-"""How fast does `imagen batch` draw the 64 px graph on 1 and 2 workers, does memory stay flat, and what does a loop cost?
+"""How fast does `imagen batch` draw the 64 px graph on 1 and 2 workers, does memory stay flat, and what do loops cost?
 
-    python benchmarks/batch.py --jobs 1000 --workers 1 2 --steps 20 --loop 3
+    python benchmarks/batch.py --jobs 1000 --workers 1 2 --steps 20
+    python benchmarks/batch.py --workers --naive 20 --turns 3              (only the loops beside a batch of 20)
 
 The rate is that between the first tenth of the jobs and the last, so that loading does not count; memory is the resident
-size of all workers at those two moments. The loop is `imagen run` once a picture, as one would write it by hand. Prints
-Markdown.
+size of all workers at those two moments. The naive loops are what one writes by hand: a process of `imagen run` a
+picture; and one server that stays, a POST a picture, which is waited for and fetched, as `comfy run` and its like do
+(the first picture, which loads, is not counted). They and a batch of as many jobs on one worker take turns; a ratio is
+the median of the turns' own, with their range. Prints Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import csv
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
+import aiohttp
 import psutil
+from serve_load import prompt_of, started
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = "text_to_image_64"
@@ -60,7 +69,7 @@ def done_in(ledger: Path) -> int:
 
 def batch(folder: Path, jobs: int, workers: int, steps: int) -> tuple[float, float, float, float]:
     """Pictures a second, seconds in all, and MiB of the workers early and late."""
-    out = folder / f"out{workers}"
+    out = Path(tempfile.mkdtemp(dir=folder))  # a new one: what is done in an old one is not drawn again
     arguments = [WORKFLOW, str(folder / "jobs.csv"), "--out", str(out), "--workers", str(workers), *settings(steps)]
     start = time.perf_counter()
     process = psutil.Popen(command("batch", *arguments, "--quiet"), env=SURROUNDINGS, stdout=subprocess.DEVNULL)
@@ -77,7 +86,7 @@ def batch(folder: Path, jobs: int, workers: int, steps: int) -> tuple[float, flo
     return (last - first) / (late - early), time.perf_counter() - start, memory, memory_late
 
 
-def loop(folder: Path, count: int, steps: int) -> float:
+def process_loop(folder: Path, count: int, steps: int) -> float:
     """Pictures a second of a loop over `imagen run`."""
     start = time.perf_counter()
     for seed in range(count):
@@ -87,27 +96,105 @@ def loop(folder: Path, count: int, steps: int) -> float:
     return count / (time.perf_counter() - start)
 
 
+def server_loop(folder: Path, count: int, steps: int) -> float:
+    """Pictures a second of a loop that posts to one server, begun for it."""
+    with tempfile.TemporaryDirectory(dir=folder) as place, started(place, SURROUNDINGS) as (server, _):
+        return asyncio.run(posted(server, folder, count, steps))
+
+
+async def posted(server: str, folder: Path, count: int, steps: int) -> float:
+    """One picture after another: queue it, listen until it is over, fetch it, write it. The first is not counted."""
+    client = "naive"
+    async with (
+        aiohttp.ClientSession(server) as http,
+        http.ws_connect(f"/ws?clientId={client}", max_msg_size=0) as socket,
+    ):
+        start = 0.0
+        for seed in range(count + 1):
+            if seed == 1:
+                start = time.perf_counter()
+            prompt = prompt_of(seed, steps)
+            for node in prompt.values():
+                if node["class_type"] == "ImagenTextEncode":
+                    node["inputs"]["text"] = THINGS[seed % len(THINGS)]
+            async with http.post("/prompt", json={"prompt": prompt, "client_id": client}) as answer:
+                answer.raise_for_status()
+            async with http.get("/view", params=await saved(socket)) as answer:
+                answer.raise_for_status()
+                (folder / f"posted_{seed}.png").write_bytes(await answer.read())
+        return count / (time.perf_counter() - start)
+
+
+async def saved(socket: aiohttp.ClientWebSocketResponse) -> dict:
+    """The picture of the prompt that is being drawn, once it is over. RuntimeError: it failed."""
+    picture = None
+    async for message in socket:
+        event = message.json() if message.type == aiohttp.WSMsgType.TEXT else {"type": "preview"}
+        if event["type"] == "executed" and event["data"]["output"]:
+            picture = event["data"]["output"]["images"][0]
+        elif event["type"] == "execution_success":
+            return picture
+        elif event["type"] in ("execution_error", "execution_interrupted"):
+            raise RuntimeError(f"the server did not draw: {event['data']}")
+    raise RuntimeError("the server closed the connection")
+
+
+def beside_loops(folder: Path, count: int, steps: int, turns: int) -> None:
+    """A batch on one worker and both loops, by turns: rates, and how many times as fast the batch is."""
+    ways = {
+        "`imagen batch`, 1 worker": lambda: batch(folder, count, 1, steps)[0],
+        "one server, a POST a picture": lambda: server_loop(folder, count, steps),
+        "a process of `imagen run` a picture": lambda: process_loop(folder, count, steps),
+    }
+    write_jobs(folder / "jobs.csv", count)
+    found = [[with_processor_seconds(measure) for measure in ways.values()] for _ in range(turns)]
+    print("\n| way | pictures/s | s a picture | the batch is | CPU s a picture, start included |")
+    print("| --- | --- | --- | --- | --- |")
+    for i, name in enumerate(ways):
+        rate, processor = (median(turn[i][figure] for turn in found) for figure in (0, 1))
+        ratios = [turn[0][0] / turn[i][0] for turn in found]
+        beside = f"{median(ratios):.2f}x as fast ({min(ratios):.2f} to {max(ratios):.2f})" if i else ""
+        print(f"| {name} | {rate:.3f} | {1 / rate:.3f} | {beside} | {processor / count:.2f} |")
+
+
+def with_processor_seconds(measure: Callable[[], float]) -> tuple[float, float]:
+    """The rate, and the CPU seconds of all processes that were begun for it and have ended."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    rate = measure()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return rate, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def many_jobs(folder: Path, options: argparse.Namespace) -> None:
+    """All jobs once for each number of workers: rate and memory."""
+    write_jobs(folder / "jobs.csv", options.jobs)
+    print("| | pictures/s | beside the first | seconds in all | MiB of workers, at a tenth and at the end |")
+    print("| --- | --- | --- | --- | --- |", flush=True)
+    first = None
+    for workers in options.workers:
+        rate, seconds, early, late = batch(folder, options.jobs, workers, options.steps)
+        first = first or rate
+        memory = f"{early:,.0f} and {late:,.0f}"
+        print(f"| {workers} workers | {rate:.3f} | {rate / first:.2f}x | {seconds:.0f} | {memory} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="none named: only the loops")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--loop", type=int, default=3, help="runs of the loop; 0: none")
+    parser.add_argument(
+        "--naive", type=int, default=10, metavar="N", help="jobs of each naive loop; 0: none, else 4 or more"
+    )
+    parser.add_argument("--turns", type=int, default=3, help="of the loops (default: %(default)s)")
     options = parser.parse_args()
+    if 0 < options.naive < 4:
+        parser.error("--naive is for 4 jobs or more: of fewer no rate can be told")
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        write_jobs(folder / "jobs.csv", options.jobs)
-        print("| | pictures/s | beside the first | seconds in all | MiB of workers, at a tenth and at the end |")
-        print("| --- | --- | --- | --- | --- |", flush=True)
-        first = None
-        for workers in options.workers:
-            rate, seconds, early, late = batch(folder, options.jobs, workers, options.steps)
-            first = first or rate
-            memory = f"{early:,.0f} and {late:,.0f}"
-            print(f"| {workers} workers | {rate:.3f} | {rate / first:.2f}x | {seconds:.0f} | {memory} |", flush=True)
-        if options.loop:
-            rate = loop(folder, options.loop, options.steps)
-            print(f"| a loop of `imagen run` | {rate:.3f} | {rate / first:.2f}x | | |")
+        if options.workers:
+            many_jobs(Path(place), options)
+        if options.naive:
+            beside_loops(Path(place), options.naive, options.steps, options.turns)
 
 
 if __name__ == "__main__":

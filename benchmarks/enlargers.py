@@ -94,6 +94,13 @@ class Row:
         ]
 
 
+def held_out(stage: str, count: int) -> Tensor:
+    """So many drawings that no stage has learned from, (b 3 256 256), rendered the first time."""
+    kind, cache_dir = KINDS[PICTURES[stage]], default_state_root() / "cache"
+    render_pictures(kind, count, cache_dir)
+    return PictureCache(cache_dir, kind).pictures(range(count))
+
+
 def enlarged(name: str, enlarge: Enlarger, small: Tensor) -> Row:
     """Every picture of small (b 3 h w) by itself, as all rivals take them."""
     began = time.perf_counter()
@@ -126,10 +133,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    kind = KINDS[PICTURES[args.stage]]
-    cache_dir = default_state_root() / "cache"
-    render_pictures(kind, args.count, cache_dir)
-    truth = PictureCache(cache_dir, kind).pictures(range(args.count))
+    truth = held_out(args.stage, args.count)
     small, judge = shrink(truth), load_classifier(args.models_dir / CLASSIFIER_FILE)
     ways = enlargers(args.models_dir / f"{args.stage}.safetensors", args.levels, args.rivals, args.dtype)
     rows = [enlarged(name, enlarge, small) for name, enlarge in ways.items()]

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -31,11 +31,11 @@ MEBIBYTE = 2**20
 
 
 @contextlib.contextmanager
-def started(folder: str) -> Iterator[tuple[str, psutil.Process]]:
-    """A server in `folder`, ended afterwards."""
+def started(folder: str, surroundings: Mapping[str, str] = os.environ) -> Iterator[tuple[str, psutil.Process]]:
+    """A server in `folder`, with these environment variables, ended afterwards."""
     (Path(folder) / "index.html").write_text("<!doctype html>")  # no editor is needed for this
     command = [sys.executable, "-m", "imagen_host", "serve", "--no-open", "--port", "0", "--frontend", "."]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**surroundings, "PYTHONPATH": str(ROOT)}
     process = psutil.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         yield re.search(r"http://\S+", process.stdout.readline())[0], process
