@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from .data_cli import add_data_commands
 from .fewer_cli import add_fewer_command
 from .identity_cli import add_identity_command
+from .image_prompt_cli import add_image_prompt_command
 from .inpaint_cli import add_inpaint_command
 from .judging_cli import add_judging_commands
 from .options import (
@@ -79,6 +80,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     _add_evaluate_things(commands)
     _add_evaluate_control(commands)
     add_unclip_command(commands)
+    add_image_prompt_command(commands)
     add_identity_command(commands)
     add_inpaint_command(commands)
     add_fewer_command(commands)
