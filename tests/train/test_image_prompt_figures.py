@@ -63,7 +63,10 @@ def test_how_many_there_are_is_told_of_one_and_of_several(drawings):
 
 
 def test_one_command_says_it_all_and_refuses_what_is_no_image_prompt(lively, models, drawings, capsys):
-    stage, options = load_stage(lively), TrainOptions(state_dir=drawings, cache_dir=drawings, models_dir=models, max_steps=1)
+    stage, options = (
+        load_stage(lively),
+        TrainOptions(state_dir=drawings, cache_dir=drawings, models_dir=models, max_steps=1),
+    )
     files = {}
     for plan in (image_prompt_plan(lively), adapter_plan(lively, ("edges",))):
         network = start_adapter(plan, stage, options)
