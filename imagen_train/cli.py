@@ -25,6 +25,7 @@ from .options import (
     train_options,
 )
 from .own_cli import add_own_commands
+from .reference_cli import add_reference_command
 from .trainables import TRAINABLES
 from .unclip_cli import add_unclip_command
 
@@ -83,6 +84,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     add_image_prompt_command(commands)
     add_identity_command(commands)
     add_inpaint_command(commands)
+    add_reference_command(commands)
     add_fewer_command(commands)
     add_judging_commands(commands)
     sheet = commands.add_parser("sheet", help="draw unpicked pictures at 256 and 1024 px as contact sheets")
