@@ -366,24 +366,6 @@ class PictureCache:
             chosen.append(turned(liveliest, way))
         return _paired(to_float(np.stack(chosen)), drawn)
 
-    def crop_pairs(
-        self, count: int, side: int, generator: torch.Generator, *, apart: bool = False, grid: int = 4
-    ) -> tuple[Tensor, Tensor]:
-        """`count` crops (b 3 s s), and of each another crop of the same picture, turned at random.
-
-        apart: the two share no pixel, where the picture is large enough; else they may overlap.
-        """
-        pairs = []
-        for index in torch.randint(len(self), (count,), generator=generator).tolist():
-            picture = self._picture(index)
-            offsets = _offsets(picture.shape[:2], side, 8, grid, generator).tolist()
-            (y, x), *others = sorted(offsets, key=lambda at: -liveliness(_cut(picture, *at, side)))
-            far = [at for at in others if max(abs(at[0] - y), abs(at[1] - x)) >= side] if apart else others[:1]
-            way = int(torch.randint(8, (), generator=generator))
-            other = max(others, key=lambda at: max(abs(at[0] - y), abs(at[1] - x))) if not far else far[0]
-            pairs.append((_cut(picture, y, x, side), turned(_cut(picture, *other, side), way)))
-        return tuple(to_float(np.stack(each)) for each in zip(*pairs, strict=True))
-
 
 class Crops(NamedTuple):
     """Parts (b 3 s s) of pictures, and the same parts four times smaller (b 3 s/4 s/4); float32 in [-1, 1]."""

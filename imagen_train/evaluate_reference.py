@@ -22,7 +22,7 @@ from .data import PictureCache
 from .evaluate import SamplingSettings
 from .evaluate_control import figure, held_out_of
 from .metrics import Figure, bicubic, feature_distance, psnr
-from .references import SEED
+from .references import SEED, crop_pairs
 from .tasks import shrink
 
 Measures = dict[str, Callable[[Tensor, Tensor], Tensor]]  # each of pictures and of what they should be: (b,)
@@ -88,7 +88,7 @@ def evaluate_reference(
         raise ValueError(f"{reference} is a {adapter.spec.name}: name what imagen train reference made")
     adapter.check_fits(stage)
     cache, generator = PictureCache(cache_dir, pictures or held_out_of(stage.spec)), torch.Generator().manual_seed(SEED)
-    truth, other = cache.crop_pairs(count, side, generator, apart=True)
+    truth, other = crop_pairs(cache, count, side, generator, apart=True)
     enlarger = Enlarger(stage=stage, adapter=adapter, settings=settings.of(stage))
     classifier = load_classifier(models_dir / FILE)
     measures = {"psnr": psnr, "feature_distance": lambda a, b: feature_distance(classifier, a, b)}

@@ -9,6 +9,9 @@ Shapes: b crops, s their side.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,13 +22,49 @@ from imagen_core.super_resolution import augment
 
 from .classifier import shaken
 from .controls import SHOWN, ControlTask
+from .data import PictureCache, to_float
 from .loop import Preview
 from .metrics import psnr
 from .sheets import grid
 from .tasks import shrink, shrunk_and_grown
+from .windows import liveliness, turned
 
+TRIES, GRID = 8, 4  # crops that are tried of a picture; pixels between which they may begin
 STRANGE = 0.2  # of references: another picture's
 SEED = 900_000  # of the crops that previews and figures show
+
+
+def crop_pairs(
+    cache: PictureCache, count: int, side: int, generator: torch.Generator, *, apart: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`count` crops (b 3 s s), and of each another crop of the same picture, turned at random.
+
+    apart: the other is the farthest of those tried, and shares no pixel where the picture is large enough; else it may.
+    """
+    pairs = []
+    for index in torch.randint(len(cache), (count,), generator=generator).tolist():
+        chunk, place = cache.place(index)
+        picture = cache.chunks[chunk][place]
+        crop, *others = _tried(picture, side, generator)
+        other = max(others, key=lambda each: max(abs(each.y - crop.y), abs(each.x - crop.x))) if apart else others[0]
+        way = int(torch.randint(8, (), generator=generator))
+        pairs.append((crop.pixels, turned(other.pixels, way)))
+    large, references = (to_float(np.stack(each)) for each in zip(*pairs, strict=True))
+    return large, references
+
+
+class _Crop(NamedTuple):
+    pixels: np.ndarray  # (s s 3)
+    y: int
+    x: int
+
+
+def _tried(picture: np.ndarray, side: int, generator: torch.Generator) -> list[_Crop]:
+    """TRIES crops of a picture (h w 3), the liveliest first."""
+    steps = [(length - side) // GRID + 1 for length in picture.shape[:2]]
+    places = torch.rand(TRIES, 2, generator=generator) * torch.tensor(steps)
+    found = [_Crop(picture[y : y + side, x : x + side], y, x) for y, x in (places.long() * GRID).tolist()]
+    return sorted(found, key=lambda each: -liveliness(each.pixels))
 
 
 class ReferenceTask(ControlTask):
@@ -35,7 +74,7 @@ class ReferenceTask(ControlTask):
 
     def _enlarging(self, generator: torch.Generator) -> tuple[Tensor, None, Signals]:
         """Crops, and the same small, grown back and noised; their references are kept for `_given`."""
-        x_0, other = self.cache.crop_pairs(self.batch_size, self.plan.crop, generator)
+        x_0, other = crop_pairs(self.cache, self.batch_size, self.plan.crop, generator)
         strange = torch.rand(len(other), generator=generator) < STRANGE
         other = torch.where(strange[:, None, None, None], other.roll(1, 0), other)
         self.references = shaken(other, generator, reach=2).to(self.device)
@@ -53,7 +92,7 @@ class ReferenceTask(ControlTask):
 
     def preview(self, model: Adapter) -> Preview:
         """Rows: held-out crops, their references, and what is enlarged by these and without. Figures: PSNR of both."""
-        crops = self.shown.crop_pairs(SHOWN, self.plan.crop, torch.Generator().manual_seed(SEED))
+        crops = crop_pairs(self.shown, SHOWN, self.plan.crop, torch.Generator().manual_seed(SEED))
         truth, other = (each.to(self.device) for each in crops)
         loaded = LoadedAdapter(network=model, spec=AdapterSpec.of(model, self.stage))
         drawn = {

@@ -164,6 +164,22 @@ def test_an_image_prompt_reads_several_references_by_layer(base):
         draw(base, control=make(reference, two, **settings)[0])
 
 
+def test_a_reference_goes_into_super_resolution():
+    stage = tiny_stage("sr256")
+    kind = CORE.ADAPTERS["reference"]
+    network = CORE.build_adapter("reference", kind.config_cls(**kind.config_cls.tiny), stage.spec.unet_config)
+    for parameter in network.requires_grad_(False).parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    loaded = CORE.LoadedAdapter(network=network, spec=CORE.AdapterSpec.of(network, stage))
+    told = NODES["ImagenImagePrompt"]().make(loaded, picture(), weight=1.0)[0]
+    settings = {"seed": 0, "steps": 1, "sampler": "ddim", "guidance_scale": 1.0}
+    plain, steered = (
+        NODES["ImagenSuperRes"]().sample(stage, picture()[:1, :8, :8], 0.0, 2.0, **settings, **each)[0]
+        for each in ({}, {"control": told})
+    )
+    assert (steered - plain).abs().max() > 1e-4
+
+
 def test_an_image_prompt_that_sees_as_a_clip_takes_what_the_host_saw(base, net):
     torch.manual_seed(2)
     kind = CORE.ADAPTERS["clip_prompt"]
