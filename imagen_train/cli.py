@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from .data_cli import add_data_commands
 from .fewer_cli import add_fewer_command
 from .identity_cli import add_identity_command
+from .image_prompt_cli import add_image_prompt_command
 from .inpaint_cli import add_inpaint_command
 from .judging_cli import add_judging_commands
 from .options import (
@@ -24,6 +25,7 @@ from .options import (
     train_options,
 )
 from .own_cli import add_own_commands
+from .reference_cli import add_reference_command
 from .trainables import TRAINABLES
 from .unclip_cli import add_unclip_command
 
@@ -79,8 +81,10 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     _add_evaluate_things(commands)
     _add_evaluate_control(commands)
     add_unclip_command(commands)
+    add_image_prompt_command(commands)
     add_identity_command(commands)
     add_inpaint_command(commands)
+    add_reference_command(commands)
     add_fewer_command(commands)
     add_judging_commands(commands)
     sheet = commands.add_parser("sheet", help="draw unpicked pictures at 256 and 1024 px as contact sheets")

@@ -80,6 +80,14 @@ def image_prompt_plan(base: Path, clip: Path | None = None) -> ControlPlan:
     return ControlPlan(base=base, adapter="clip_prompt", config=config, clip=clip, optim=FRESH_RATES)
 
 
+def reference_plan(base: Path) -> ControlPlan:
+    """A reference for a stage that enlarges; crops are large enough for one texture to come twice."""
+    config = ADAPTERS["reference"].config_cls()
+    return ControlPlan(
+        base=base, adapter="reference", config=config, crop=96, batch_size=32, time_power=1.0, optim=FRESH_RATES
+    )
+
+
 def identity_plan(
     base: Path, code: Path | None, embeds: Path | None = None, *, depth: int | None = KNOWN_BY
 ) -> ControlPlan:

@@ -18,12 +18,15 @@ from .image_prompts import ImagePromptTask
 from .loop import RunState, TrainResult, train
 from .options import TrainOptions
 from .parallel import rank
+from .references import ReferenceTask
 
 
 def task_of(plan: ControlPlan, stage: Stage, options: TrainOptions) -> ControlTask:
     """What is learned: to follow a hint, to show what a reference shows, or who it shows."""
     if ADAPTERS[plan.adapter].takes_hint:
         return ControlTask(plan, stage, options)
+    if ADAPTERS[plan.adapter].reads_small:
+        return ReferenceTask(plan, stage, options)
     if ADAPTERS[plan.adapter].takes_key_points:
         return IdentityTask(plan, stage, options)
     return ImagePromptTask(plan, stage, options)
@@ -40,6 +43,8 @@ def train_control(plan: ControlPlan, options: TrainOptions, path: Path) -> Train
         raise ValueError(
             f"{plan.base} reads prompts as DeepFloyd IF does, and captions are encoded as imagen-mini reads them"
         )
+    if ADAPTERS[plan.adapter].reads_small and not stage.spec.enlarges:
+        raise ValueError(f"{plan.base} enlarges nothing: a reference is trained for an sr stage, such as sr256")
     plan = with_pictures(plan, stage.spec)
     task = task_of(plan, stage, options)
     result = train(start_adapter(plan, stage, options), task, options, optim=plan.optim, config=plan.loop)

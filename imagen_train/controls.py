@@ -30,6 +30,7 @@ from imagen_core import (
 )
 from imagen_core.adapters import Adapter, Given
 from imagen_core.conditioning import Signals
+from imagen_core.hints import Hint
 from imagen_core.losses import diffusion_loss, draw_times
 from imagen_core.super_resolution import augment
 
@@ -42,7 +43,7 @@ from .loop import Preview
 from .options import TrainOptions
 from .own_pictures import collection_of
 from .prepared import prepare
-from .segment_maps import SegmentMaps, knows_segments
+from .segment_maps import DepthMaps, SegmentMaps
 from .sheets import grid
 from .tasks import REFRESH_STEPS, shrink, shrunk_and_grown
 
@@ -51,11 +52,16 @@ HELD_OUT = 0.02  # of a folder's pictures, for previews alone
 
 
 def hints_of(
-    pictures: Tensor, kinds: tuple[str, ...], generator: torch.Generator, regions: Tensor | None = None
+    pictures: Tensor,
+    kinds: tuple[str, ...],
+    generator: torch.Generator,
+    regions: Tensor | None = None,
+    depths: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A hint of each picture (b 3 h w), and which of `kinds` it is (b,): all kinds in turn, their settings drawn anew.
 
-    regions: (b h w) what lies where, where it is known; every other hint that tells more of it does.
+    regions: (b h w) what lies where, where it is known; every other hint that tells more of it does. depths: (b h w) how
+    near it is; every hint that says it is of these.
     """
     kind = (torch.arange(len(pictures)) + int(torch.randint(len(kinds), (), generator=generator))) % len(kinds)
     hints = torch.empty_like(pictures)
@@ -64,11 +70,24 @@ def hints_of(
         if chosen.any():
             with torch.autocast(pictures.device.type, enabled=False):  # thresholds want all digits
                 hint = HINTS[name]().varied(generator)
-                hints[chosen] = hint(pictures[chosen])
+                hints[chosen] = _hint(hint, pictures, depths, chosen)
                 if hint.reads_regions and regions is not None:
                     told = chosen & (torch.arange(len(pictures), device=chosen.device) // len(kinds) % 2 == 0)
                     hints[told] = hint.known(pictures[told], regions.to(chosen.device)[told])
     return hints, kind.to(pictures.device)
+
+
+def _hint(hint: Hint, pictures: Tensor, depths: Tensor | None, chosen: Tensor) -> Tensor:
+    """Of the chosen (b,) of pictures (b 3 h w), with nothing known but how near each place is."""
+    return hint.of_depths(depths.to(chosen.device)[chosen]) if hint.reads_depths else hint(pictures[chosen])
+
+
+def plain_hints(kind: str, pictures: Tensor, depths: DepthMaps | None) -> Tensor:
+    """Of a cache's first pictures (b 3 h w), as this kind of hint is made without settings."""
+    hint = HINTS[kind]()
+    if not hint.reads_depths:
+        return hint(pictures)
+    return hint.of_depths(depths.of(range(len(pictures))).to(pictures.device))
 
 
 def caches_of(plan: ControlPlan, side: int, cache_dir: Path) -> tuple[PictureCache, PictureCache | None]:
@@ -99,6 +118,7 @@ class ControlTask:
         self.shown = held_out or self.cache
         self.texts = self._texts(_encoder(plan, stage, options)) if stage.reads_text else None
         self.maps = self._maps()
+        self.depths = self._depths(self.cache)
         self.network = torch.compile(stage.unet) if options.compile else stage.unet
         self.indices: list[int] = []  # of the batch's pictures, whole ones
         self.calls = 0
@@ -112,7 +132,15 @@ class ControlTask:
         """What lies where in the pictures, where that makes hints and is known."""
         kinds = [HINTS[name] for name in self.plan.config.kinds if name in HINTS]
         wanted = any(kind.reads_regions for kind in kinds) and not self.stage.spec.enlarges
-        return SegmentMaps(self.cache) if wanted and knows_segments(self.cache) else None
+        return SegmentMaps(self.cache) if wanted and SegmentMaps.known_of(self.cache) else None
+
+    def _depths(self, cache: PictureCache) -> DepthMaps | None:
+        """How near what a cache's pictures show is, where hints say it. ValueError where they do and it is not known."""
+        if not any(HINTS[name].reads_depths for name in self.plan.config.kinds if name in HINTS):
+            return None
+        if self.stage.spec.enlarges:
+            raise ValueError("depth is learned by stages that draw: of the parts that one enlarges it is not known")
+        return DepthMaps(cache)
 
     def loss(self, model: Adapter, generator: torch.Generator, progress: float) -> Tensor:
         """Loss of one batch of pictures under hints made of them."""
@@ -142,15 +170,16 @@ class ControlTask:
 
     def _given(self, x_0: Tensor, text: TextEmbeds | None, base: Signals, generator: torch.Generator) -> Given:
         regions = None if self.maps is None else self.maps.of(self.indices)
-        hints, kind = hints_of(x_0, self.plan.config.kinds, generator, regions)
+        depths = None if self.depths is None else self.depths.of(self.indices)
+        hints, kind = hints_of(x_0, self.plan.config.kinds, generator, regions, depths)
         return Given(picture=hints, kind=kind, text=text, base=base)
 
     def _look_for_more(self) -> None:
         self.calls += 1
         if self.calls % REFRESH_STEPS == 0:
             self.cache.refresh()
-            if self.maps is not None:
-                self.maps.refresh()
+            for maps in filter(None, (self.maps, self.depths)):
+                maps.refresh()
             if self.texts is not None:
                 with torch.autocast(self.device.type, enabled=False):
                     self.texts.refresh()
@@ -182,7 +211,7 @@ class ControlTask:
         spec = AdapterSpec.of(model, self.stage)
         rows, figures = [], {}
         for name in self.plan.config.kinds:
-            hints = HINTS[name]()(pictures)
+            hints = plain_hints(name, pictures, self._depths(self.shown))
             control = Control(adapter=LoadedAdapter(network=model, spec=spec), picture=hints, kind=name)
             drawn = self.drawn(pictures, self.shown.captions, [control])
             rows += [hints, drawn]

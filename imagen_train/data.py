@@ -27,6 +27,7 @@ from .identities import KINDS as IDENTITIES
 from .options import default_models_dir, default_state_root
 from .rendered import Rendered
 from .scenes import SceneBatch, sample_scenes
+from .scenes.depth import nearness
 from .scenes.renderer import render
 from .scenes.textures import sample_textures
 from .scenes.vocabulary import LAYOUTS as SCENE_LAYOUTS
@@ -82,6 +83,13 @@ class PictureKind:
         if batch is None:
             return Rendered(pixels, [""] * len(pixels), {})
         return Rendered(pixels, batch.captions, {name: values.tolist() for name, values in batch.labels.items()})
+
+    def depths(self, index: int) -> np.ndarray:
+        """How near what lies there is in chunk `index`, kept whole: (n h w) uint8. ValueError for flat textures."""
+        if self.textures:
+            raise ValueError(f"{self.name} are flat textures: nothing in them is nearer than the rest")
+        batch = sample_scenes(self.chunk, seed=self.first_seed + index, held_out=self.held_out)
+        return (nearness(batch, self.side) * 255).round().byte().numpy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +152,13 @@ class DrawingKind:
 
         library = self.library()
         return np.stack([segments(scene, library, self.side) for scene in self.scenes(index)])
+
+    def depths(self, index: int) -> np.ndarray:
+        """How near what lies there is in chunk `index`, kept whole: (n h w) uint8, 0 the backdrop."""
+        from .stickers.pictures import depths
+
+        library = self.library()
+        return np.stack([depths(scene, library, self.side) for scene in self.scenes(index)])
 
     def library(self) -> Library | VectorLibrary:
         """Small pictures are made of rendered masters, large ones of the drawings themselves."""

@@ -8,6 +8,7 @@ Shapes: b pictures.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +35,12 @@ from imagen_core.text.t5 import T5TextEncoder
 from .caption_files import encoder_for
 from .classifier import Classifier, classify
 from .control_plans import PICTURES
+from .controls import plain_hints
 from .data import KINDS, DrawingKind, PictureCache
 from .evaluate import SamplingSettings
 from .following import MEASURES, name_of
 from .metrics import Figure
+from .segment_maps import DepthMaps
 from .stickers.nearest import ranks_of_each
 from .stickers.scene import Scene
 from .tasks import shrink
@@ -53,6 +56,7 @@ class Cases:
     captions: list[str]
     labels: dict[str, Tensor]
     scenes: list[Scene] = field(default_factory=list)  # of composed pictures, what they show; else none
+    depths: DepthMaps | None = None  # how near it is, where that is asked for
 
     @staticmethod
     def of(cache: PictureCache, count: int) -> Cases:
@@ -143,20 +147,25 @@ class Following:
         pictures = self.cases.pictures
         plain = self._drawn({})
         for kind in known:
-            hints = _hints(kind, pictures)
+            hints = self._hints(kind)
             by_strength = {f"{strength:g}": self._drawn({kind: hints}, strength) for strength in STRENGTHS}
             for name, drawn in {"none": plain, **by_strength, "renders": pictures}.items():
                 yield Row(table=kind, name=name, kinds=(kind,), pictures=drawn, source=pictures)
             other = pictures.roll(1, 0)
-            wrong = self._drawn({kind: _hints(kind, other)})
+            wrong = self._drawn({kind: hints.roll(1, 0)})
             yield Row(table=kind, name="wrong hint", kinds=(kind,), pictures=wrong, source=other)
             if kind not in HINTS:
                 unsaid = self._drawn({kind: hints}, said=False)
                 yield Row(table=kind, name="without words", kinds=(kind,), pictures=unsaid, source=pictures)
         if len(known) > 1:
             both = tuple(known[:2])
-            drawn = self._drawn({kind: _hints(kind, pictures) for kind in both})
+            drawn = self._drawn({kind: self._hints(kind) for kind in both})
             yield Row(table=" and ".join(both), name="1", kinds=both, pictures=drawn, source=pictures)
+
+    def _hints(self, kind: str) -> Tensor:
+        """Of each picture (b 3 h w); the reference of an image prompt is the picture itself."""
+        cases = self.cases
+        return plain_hints(kind, cases.pictures, cases.depths) if kind in HINTS else cases.pictures
 
     def _drawn(self, hints: dict[str, Tensor], strength: float = 1.0, *, said: bool = True) -> Tensor:
         """One picture a caption (or, not `said`, an empty one), the i-th from seed i, under hints (b 3 h w) by kind."""
@@ -179,11 +188,6 @@ class Following:
         height, width = pictures.shape[-2:]
         prompt = Prompt(text=self.encoder.encode(captions))
         return sample_base(self.stage, prompt, draw, height=height, width=width)
-
-
-def _hints(kind: str, pictures: Tensor) -> Tensor:
-    """Of each picture (b 3 h w); the reference of an image prompt is the picture itself."""
-    return HINTS[kind]()(pictures) if kind in HINTS else pictures
 
 
 def figure(values: Tensor) -> Figure:
@@ -228,6 +232,8 @@ def evaluate_control(
     loaded.check_fits(stage)
     cache = PictureCache(cache_dir, pictures or held_out_of(stage.spec))
     cases = Cases.of(cache, count)
+    if any(HINTS[kind].reads_depths for kind in loaded.spec.config.kinds if kind in HINTS):
+        cases = dataclasses.replace(cases, depths=DepthMaps(cache))
     if nearest and not cases.scenes:
         raise ValueError(
             f"{cache.kind.name} are not pictures of named things: leave out --nearest, or name such --pictures"

@@ -113,6 +113,7 @@ MEASURES: dict[str, tuple[Measure, ...]] = {
     "palette": (palette_error,),
     "tile": (palette_error,),
     "segments": (ground_iou,),
+    "depth": (ground_iou,),  # what lies before the backdrop
     "picture": (palette_error,),  # a reference, whose colours come over wherever its things stand
 }
 

@@ -6,7 +6,8 @@ from . import _host, _sockets
 AUTO = "auto"
 KIND_TIP = (
     "What the hint is, for a control that reads several kinds. auto tells it from the picture: thin white lines on "
-    "black are edges, thick ones a scribble, a coarse grid of colours a palette, flat regions on black segments."
+    "black are edges, thick ones a scribble, a coarse grid of colours a palette, flat regions on black segments. "
+    "depth looks like others: choose it."
 )
 FIT_TIP = (
     "Where the hint has other proportions than the picture. pad: all of it is kept and its border repeated. crop: it "

@@ -1,4 +1,4 @@
-"""Which pictures do graphs begin with that want one? Writes input/example.png and example_{inpaint,sketch,identity}.png.
+"""Which pictures do graphs begin with that want one? Writes input/example*.png.
 
     python workflows/examples.py [--packages DIR]
 
@@ -30,6 +30,7 @@ from imagen_train.stickers.vectors import VectorLibrary, open_vectors  # noqa: E
 SIDE = 384  # pixels
 HOLE = (68, 68, 316, 316)  # left, top, right, bottom of what is to be repainted
 FOX = (("fox", 0.5, 0.52, 0.76),)  # noun, centre x and y, longer side, as fractions of the picture
+BUTTERFLY = (("butterfly", 0.5, 0.5, 0.76),)
 WHO = HELD_OUT + 20  # the number of a made-up figure
 PEN = 0.05  # of a stroke's width, as a fraction of the picture
 KEPT = (
@@ -87,6 +88,15 @@ def sketch(strokes: list[list[tuple[float, float]]]) -> Image.Image:
     return paper
 
 
+def transparent_side(which: int) -> Image.Image:
+    """White, transparent on the left (0) or on the right (1): Load Image and its like make a mask of that."""
+    solid, half = Image.new("L", (SIDE, SIDE), 255), SIDE // 2
+    solid.paste(0, (which * half, 0, (which + 1) * half, SIDE))
+    picture = Image.new("RGB", (SIDE, SIDE), "white")
+    picture.putalpha(solid)
+    return picture
+
+
 def somebody() -> Image.Image:
     """A made-up figure that no identity was trained on, on white."""
     behind = np.ones((SIDE, SIDE, 3), np.float32)
@@ -102,6 +112,9 @@ def main() -> None:
         ("example_inpaint", with_hole(composed(KEPT, library))),
         ("example_sketch", sketch(apple())),
         ("example_identity", somebody()),
+        ("example_second", composed(BUTTERFLY, library)),
+        ("example_left", transparent_side(0)),
+        ("example_right", transparent_side(1)),
     ):
         with whole(ROOT / "input" / f"{name}.png") as draft:
             picture.save(draft, "PNG", optimize=True)

@@ -57,5 +57,32 @@ def picture_as_prompt(graph: Graph) -> None:
     graph.app = {"Prompt": ("text",), "Your picture": ("image",), "What it shows": ("weight",)}
 
 
-WAITING = [unclip_mini, picture_as_prompt]  # for clip/, prior and image_prompt of imagen-mini: then they join GRAPHS
+def two_references_by_mask(graph: Graph) -> None:
+    """Two pictures say what is to be seen, one on the left and one on the right, and words before what."""
+    graph.column("Write what is to change")
+    text = words(graph, "Prompt", "a 3D emoji of two of them on a pink background")
+    base, sr256 = load(graph, "things64", "sr256")
+    reference, chain = load_reference(graph), {}
+    for side, file in (("left", "example.png"), ("right", "example_second.png")):
+        graph.column(f"On the {side}")
+        named = {"picture": f"Your picture, {side}", "mask": f"Where it counts, {side}"}
+        picture = graph.add("ImagenExamplePicture", named["picture"], image=f"imagen-nodes/{file}")["image"]
+        mask = graph.add("ImagenExamplePicture", named["mask"], image=f"imagen-nodes/example_{side}.png")["mask"]
+        told = {"image_prompt": reference, "image": picture, "attn_mask": mask, "weight": 1.0, **chain}
+        chain = {"previous": graph.add("ImagenImagePrompt", f"What is seen on the {side}", **told)["control"]}
+    graph.note(
+        "Each reference is read where its mask is white; the second is chained to the first by previous. To paint other "
+        "places, put Load Image in a mask's place and open it in MaskEditor; in ComfyUI, Solid Mask and Mask Composite make "
+        "rectangles."
+    )
+    drawn = draw(graph, base, text, control=chain["previous"])
+    save(graph, enlarge(graph, sr256, drawn, 256, aug_level=REPAIR, steps=4), "two_references_by_mask")
+    graph.app = {"Prompt": ("text",), "Your picture, left": ("image",), "Your picture, right": ("image",)}
+
+
+WAITING = [
+    unclip_mini,
+    picture_as_prompt,
+    two_references_by_mask,
+]  # for clip/, prior and image_prompt of imagen-mini: then they join GRAPHS
 GRAPHS: list = []

@@ -56,6 +56,7 @@ class Adapter(ABC, nn.Module):
     name: ClassVar[str]
     config_cls: ClassVar[type[AdapterConfig]]
     takes_hint: ClassVar[bool] = True  # a picture laid over what is drawn; else one that is read as a whole
+    reads_small: ClassVar[bool] = False  # what a stage enlarges, so that it belongs to those that do alone
     takes_key_points: ClassVar[bool] = False  # besides its reference, where what that shows is to stand
     frozen: ClassVar[tuple[str, ...]] = ()  # parts of it that training leaves as they are
     config: Any

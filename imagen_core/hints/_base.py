@@ -25,6 +25,9 @@ class Hint(ABC):
     resizing: ClassVar[str] = "smooth"  # how one is brought to another size: "lines", "blocks", "flat" or "smooth"
     what: ClassVar[str] = "a picture"  # for errors
     reads_regions: ClassVar[bool] = False  # whether `known` says more than the picture alone does
+    reads_depths: ClassVar[bool] = (
+        False  # whether it has `of_depths`, and a picture alone, unless it is one of depth, says none
+    )
 
     @abstractmethod
     def __call__(self, pictures: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from .packing import PackedScenes, take
 from .shadows import light_reaching
 from .vocabulary import BACKDROPS
 
-_COVE_DEPTH, _COVE_WIDTH = 6.5, 2.6  # where the floor turns into the wall, and over how much depth
+COVE_DEPTH, _COVE_WIDTH = 6.5, 2.6  # where the floor turns into the wall, and over how much depth
 _FAR = 60.0
 # Where a disc hangs (x on the key light's side), its radius, its color and the glow's in linear light.
 _LAMPS = (
@@ -27,7 +27,7 @@ def shade_background(packed: PackedScenes, scene: Tensor, u: Tensor, v: Tensor, 
     down = rays[1].clamp_max(-1e-3)
     reach = torch.where(rays[1] < -1e-3, -EYE[1] / down, _FAR).clamp_max(_FAR)
     points = torch.stack((rays[0] * reach, torch.zeros_like(reach), rays[2] * reach + EYE[2]))
-    wall_share = torch.sigmoid((points[2] - _COVE_DEPTH) / _COVE_WIDTH)
+    wall_share = torch.sigmoid((points[2] - COVE_DEPTH) / _COVE_WIDTH)
     height = (0.5 + 0.5 * v).clamp(0, 1)
     top, foot = take(packed.tones, scene)
     wall = foot + (top - foot) * height

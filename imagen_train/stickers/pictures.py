@@ -27,6 +27,7 @@ from .solids import drawings_and_solids
 from .sources import NAMES, PICTURES, Package
 from .vectors import VectorLibrary
 
+FARTHEST = 0.3  # how near the smallest drawing is, of 1: clearly before the backdrop
 MASTER = 96  # px: a little more than a drawing ever takes of a 64 px picture
 
 
@@ -146,6 +147,17 @@ def segments(scene: Scene, library: Library | VectorLibrary, side: int = 64) -> 
         where, part = _where(placed, side, len(drawing))
         found[where][alpha[part] > 127] = number
     return found
+
+
+def depths(scene: Scene, library: Library | VectorLibrary, side: int = 64) -> np.ndarray:
+    """How near what lies there is in the scene's picture, (s s) uint8: 0 the backdrop, 255 nearest.
+
+    Drawings are flat: each is as near as it is large, as perspective has it, and one that lies over another a little nearer.
+    """
+    order = np.linspace(0.0, 1.0, len(scene.placed)) if len(scene.placed) > 1 else np.ones(1)
+    sizes = np.array([min(1.0, placed.size) for placed in scene.placed])
+    levels = np.concatenate([[0.0], FARTHEST + (1.0 - FARTHEST) * (0.9 * sizes + 0.1 * order)])
+    return (levels[segments(scene, library, side)] * 255 + 0.5).astype(np.uint8)
 
 
 def _size(placed: Placed, side: int) -> int:

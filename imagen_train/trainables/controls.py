@@ -112,6 +112,18 @@ class ImagePrompt(_Control):
         return image_prompt_plan(args.base, args.clip)
 
 
+class Reference(_Control):
+    name = "reference"
+    about = "a reference for a stage that enlarges: its texture goes into what is enlarged (needs --base and pictures)"
+    file = "reference.safetensors"
+    batch_size = 32
+
+    def plan(self, args: argparse.Namespace) -> ControlPlan:
+        from ..control_plans import reference_plan
+
+        return reference_plan(args.base)
+
+
 class Identity(_Control):
     name = "identity"
     about = (

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from imagen_core import HINTS
 from imagen_core.hints import fitted, kind_of, strokes_to_lines
 from imagen_core.hints._base import luminance
+from imagen_core.hints.depth import Depth
 from imagen_core.hints.edges import Edges
 from imagen_core.hints.palette import Palette
 from imagen_core.hints.scribble import Scribble
@@ -136,6 +137,24 @@ def test_segments_are_regions_whatever_their_colours():
     assert not Segments().fits(shapes()) and kind_of(hint, ["edges", "scribble", "segments"], None) == "segments"
     both = torch.cat([picture, shapes(64, 64)])
     assert torch.equal(Segments().regions(both)[1:], Segments().regions(both[1:]))
+
+
+def test_depth_is_scaled_by_its_own_nearest_and_farthest_and_can_be_turned_round():
+    ramp = torch.linspace(-0.2, 0.4, 64).expand(1, 3, 64, 64)
+    hint = Depth()(ramp)
+    assert hint[0, 0, 0, 0] == -1 and hint[0, 0, 0, -1] == 1 and (hint.diff(dim=3) >= 0).all()
+    torch.testing.assert_close(Depth(inverted=True)(ramp), -hint, atol=1e-5, rtol=0)
+    stray = ramp.clone()
+    stray[..., 0, 0] = 1.0
+    torch.testing.assert_close(Depth()(stray)[..., 1:, :], hint[..., 1:, :], atol=0.05, rtol=0)
+    depths = torch.stack([ramp[0, 0], torch.full((64, 64), 0.7)])
+    told = Depth().of_depths(depths)
+    torch.testing.assert_close(told[:1], hint, atol=1e-5, rtol=0)
+    assert (told[1] == -1).all()  # of a plain picture nothing is near
+    assert [Depth(bend=bend)(ramp).mean() < hint.mean() for bend in (1.4, 0.7)] == [True, False]
+    assert Depth().fits(hint) and not Depth().fits(shapes()) and kind_of(hint, ["edges", "depth"], None) == "depth"
+    with pytest.raises(ValueError, match="a share of 0.5 of the pixels"):
+        Depth(near=0.5)
 
 
 def test_a_tile_keeps_a_slope():

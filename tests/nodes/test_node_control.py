@@ -135,6 +135,14 @@ def test_segments_are_flat_regions_at_the_size_asked_for():
     assert len(hint.flatten(0, 2).unique(dim=0)) == 2
 
 
+def test_a_picture_of_depth_is_stretched_and_turned_round_where_dark_is_near():
+    image = torch.linspace(0.3, 0.6, 96).view(1, 1, 96, 1).expand(1, 48, 96, 3)
+    near = NODES["ImagenDepthHint"]().make(image, False, 64)[0]
+    assert near.shape == (1, 32, 64, 3) and near[0, 0, 0].max() == 0 and near[0, 0, -1].min() == 1
+    torch.testing.assert_close(NODES["ImagenDepthHint"]().make(image, True, 64)[0], 1 - near, atol=1e-5, rtol=0)
+    assert NODES["ImagenDepthHint"]().make(image, False, 0, far=0.4)[0][0, 0, 30].max() == 0
+
+
 def test_an_image_prompt_reads_several_references_by_layer(base):
     torch.manual_seed(2)
     kind = CORE.ADAPTERS["image_prompt"]
@@ -154,6 +162,22 @@ def test_an_image_prompt_reads_several_references_by_layer(base):
     assert (draw(base, control=both) - plain).abs().max() > 1e-4
     with pytest.raises(ValueError, match="2 references for 1 pictures"):
         draw(base, control=make(reference, two, **settings)[0])
+
+
+def test_a_reference_goes_into_super_resolution():
+    stage = tiny_stage("sr256")
+    kind = CORE.ADAPTERS["reference"]
+    network = CORE.build_adapter("reference", kind.config_cls(**kind.config_cls.tiny), stage.spec.unet_config)
+    for parameter in network.requires_grad_(False).parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    loaded = CORE.LoadedAdapter(network=network, spec=CORE.AdapterSpec.of(network, stage))
+    told = NODES["ImagenImagePrompt"]().make(loaded, picture(), weight=1.0)[0]
+    settings = {"seed": 0, "steps": 1, "sampler": "ddim", "guidance_scale": 1.0}
+    plain, steered = (
+        NODES["ImagenSuperRes"]().sample(stage, picture()[:1, :8, :8], 0.0, 2.0, **settings, **each)[0]
+        for each in ({}, {"control": told})
+    )
+    assert (steered - plain).abs().max() > 1e-4
 
 
 def test_an_image_prompt_that_sees_as_a_clip_takes_what_the_host_saw(base, net):

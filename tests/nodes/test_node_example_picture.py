@@ -27,7 +27,10 @@ def names():
 def test_a_fresh_machine_has_the_packs_pictures(folder):
     assert names() == [
         f"imagen-nodes/{name}.png"
-        for name in ("example", "example_identity", "example_inpaint", "example_sketch", "zibble")
+        for name in (
+            *("example", "example_identity", "example_inpaint", "example_left", "example_right", "example_second"),
+            *("example_sketch", "zibble"),
+        )
     ]
     for name in names()[:3]:
         assert Node.VALIDATE_INPUTS(name) is True
@@ -54,7 +57,7 @@ def test_the_mask_is_where_the_picture_is_transparent(folder):
 
 def test_a_picture_of_the_users_is_what_load_image_loads(folder):
     Image.new("RGB", (4, 2), (255, 0, 51)).save(folder / "example.png")
-    assert names()[5:] == ["example.png"], "one of the same name hides neither"
+    assert names()[8:] == ["example.png"], "one of the same name hides neither"
     assert Node.VALIDATE_INPUTS("example.png") is True
     image, _ = Node().load("example.png")
     assert image.shape == (1, 2, 4, 3) and torch.equal(image[0, 0, 0], torch.tensor([1.0, 0.0, 0.2]))

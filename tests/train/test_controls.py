@@ -213,6 +213,44 @@ def test_every_other_of_the_segments_is_what_is_known_to_lie_there():
     assert known[kind == 0].sum() == 4 and not known[kind == 1].any()
 
 
+@dataclasses.dataclass(frozen=True)
+class NearBoxes(Boxes):
+    """The same, of which it is known how near they are."""
+
+    name: str = "near_boxes"
+
+    def depths(self, index: int) -> np.ndarray:
+        pixels = self.rendered(index).pixels
+        return np.where((pixels == pixels[:, :1, :1]).all(3), 0, 200).astype(np.uint8)
+
+
+def test_depth_is_learned_where_it_is_known_and_nowhere_else(base, options, monkeypatch, capsys):
+    monkeypatch.setitem(data.KINDS, "near_boxes", NearBoxes())
+    render_pictures(NearBoxes(), 16, options.cache_dir)
+    plan = dataclasses.replace(adapter_plan(base, ("depth", "palette")), pictures="near_boxes")
+    options = dataclasses.replace(options, max_steps=2)
+    stage = load_stage(base)
+    task = task_of(plan, stage, options)
+    x_0, text, told = task._batch(torch.Generator().manual_seed(0))
+    given = task._given(x_0, text, told, torch.Generator().manual_seed(0))
+    depths = task.depths.of(task.indices)
+    for hint, depth in zip(given.picture[given.kind == 0], depths[given.kind == 0], strict=True):
+        inside = torch.nn.functional.avg_pool2d(depth[None], 5, stride=1)[0]  # a hint may be soft at borders
+        assert (hint[0, 2:-2, 2:-2][inside > 0.78] > 0.5).all() and (hint[0, 2:-2, 2:-2][inside == 0] < -0.5).all()
+    learned = train(start_adapter(plan, stage, options), task, options, optim=plan.optim, config=plan.loop)
+    assert set(task.preview(learned.model).figures) == {"depth_ground_iou", "palette_palette_error"}
+    file = options.state_dir / "depth.safetensors"
+    save_adapter(file, learned.model, AdapterSpec.of(learned.model, stage))
+    asked = {"pictures": "near_boxes", "count": 2, "settings": SamplingSettings(steps=1)}
+    figures = evaluate_control(base, file, options.models_dir, options.cache_dir, **asked)
+    assert figures["depth"]["renders"]["ground_iou"]["mean"] == 1.0
+    unknown = dataclasses.replace(plan, pictures="boxes")
+    with pytest.raises(
+        ValueError, match="of boxes it is not known how near what they show is, .* such as things64_wide"
+    ):
+        task_of(unknown, stage, options)
+
+
 def test_wrong_hints_are_named(models):
     with pytest.raises(ValueError, match="no hint is called depht: expected some of edges"):
         control_plan(models / "base64.safetensors", ("edges", "depht"))

@@ -10,6 +10,7 @@ import torch
 from imagen_train.scenes import describe_scenes, render, sample_scenes, scene_from_names
 from imagen_train.scenes import vocabulary as words
 from imagen_train.scenes.camera import directions, eye, pixel_centers, project
+from imagen_train.scenes.depth import FAR, NEAR, nearness
 from imagen_train.scenes.packing import pack
 from imagen_train.scenes.sdf import BOTTOM, BOUND, HALF_WIDTH, TOP, distance, normal, resting_heights
 from imagen_train.scenes.surfaces import find_hits
@@ -115,6 +116,26 @@ def test_resting_heights_of_simple_forms():
 def test_project_is_the_way_back_from_directions():
     u, v = torch.tensor([-0.9, 0.0, 0.4]), torch.tensor([0.7, 0.0, -0.8])
     assert torch.allclose(project(eye() + 7 * directions(u, v)), torch.stack((u, v)), atol=1e-5)
+
+
+def test_depth_is_that_of_the_floor_the_wall_and_of_things_before_them(batch):
+    near = nearness(batch[:2], 32)
+    assert near.shape == (2, 32, 32) and near.min() >= 0 and near.max() <= 1
+    packed, across = pack(batch.scenes[:2], batch.seeds[:2]), pixel_centers(0, 32, 32)
+    u, v = across.repeat(64), (-across).repeat_interleave(32).repeat(2)
+    scene = torch.arange(2).repeat_interleave(32 * 32)
+    hits = find_hits(packed, scene, directions(u, v), 0.002)
+    seen = torch.zeros(2 * 32 * 32, dtype=torch.bool)
+    seen[hits.ray] = True
+    empty = near[0].clone()  # of the backdrop alone, the same in every scene
+    empty[seen.view(2, 32, 32)[0]] = near[1][seen.view(2, 32, 32)[0]]
+    both = ~seen.view(2, 32, 32).any(0)
+    torch.testing.assert_close(near[0][both], near[1][both])
+    assert (empty[-1] > 0.9).all() and (empty[0] < 0.1).all()  # the floor at the lower border, the wall at the upper
+    expected = (1 / hits.reach - 1 / FAR) / (1 / NEAR - 1 / FAR)
+    behind = torch.minimum(near[0], near[1]).repeat(2, 1, 1).flatten()[hits.ray]
+    torch.testing.assert_close(near.flatten()[hits.ray], expected, atol=0.01, rtol=0)
+    assert (expected >= behind - 0.01).all()
 
 
 def test_picture_format(batch):

@@ -23,7 +23,7 @@ from imagen_core.super_resolution import resize
 from imagen_train import data
 from imagen_train.evaluate_control import Cases, by_nearest_render
 from imagen_train.options import TrainOptions
-from imagen_train.segment_maps import SegmentMaps, knows_segments
+from imagen_train.segment_maps import DepthMaps, SegmentMaps
 from imagen_train.stickers import backdrops, judge, nearest
 from imagen_train.stickers.captions import write_caption
 from imagen_train.stickers.colors import COLORS, HUES, lab_to_rgb, recolor, rgb_to_lab
@@ -373,7 +373,9 @@ def test_captions_hold_where_the_right_render_is_nearest_and_segments_lie_where_
     for i in plain:
         assert (cases.pictures[i, :, regions[singles.index(i)] == 0] > 0.2).all()
     windows = dataclasses.replace(kind, window=32)
-    assert not knows_segments(SimpleNamespace(kind=windows))
+    assert not SegmentMaps.known_of(SimpleNamespace(kind=windows))
+    depths = DepthMaps(cache).of(singles)
+    assert torch.equal(depths > 0, regions > 0) and depths.max() <= 1 and depths[regions > 0].min() > 0.3
 
 
 def test_what_is_not_loose_stands_always_in_one_place():

@@ -313,7 +313,7 @@ def test_psnr_and_grid():
 
 
 # They begin with a base, which has to be named.
-STEERING = ("control", "adapter", "image_prompt", "distill", "identity")
+STEERING = ("control", "adapter", "image_prompt", "distill", "identity", "reference")
 
 
 def test_commands_parse_and_render(folder, tmp_path, capsys):
