@@ -52,6 +52,9 @@ class Tokens:
     mask: Tensor | None = None  # (b l) bool, True where a token is real; None promises that all are
     weight: float | Tensor = 1.0  # of what is read, where they have a softmax of their own; or one an image, (b 1 1 1)
     where: Tensor | None = None  # (b 1 h w) in [0, 1] over the picture in whole cells: which positions read them
+    # Of what is beside the text: whether it is read in its place, under its softmax, as far as `weight` and `where` say
+    instead: bool = False
+    layers: tuple[float, ...] | None = None  # ... and in each layer, by what the weight is multiplied; None: 1
 
     @property
     def length(self) -> int:

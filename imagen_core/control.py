@@ -130,12 +130,13 @@ class Control:
             device = self.adapter.device
             text = TextEmbeds(embeds=text.embeds.to(device), mask=text.mask.to(device))
         batch, null = len(given.kind), branch == "null"
+        read = stage.unet.encode_text if stage.reads_text else None
         on = 1.0 if self.apply_to_null or not null else 0.0
         strengths = [self.strength] if given.key_points is None else [self.strength, self.key_points_strength]
         strength, *feature_strength = (torch.full((batch,), on * each, device=stage.device) for each in strengths)
         return Steering(
             adapter=self.adapter.network,
-            told=self.adapter.network.told(dataclasses.replace(given, text=text, base=told, null=null)),
+            told=self.adapter.network.told(dataclasses.replace(given, text=text, base=told, null=null, read=read)),
             strength=strength,
             feature_strength=feature_strength[0] if feature_strength else None,
             mask=None if self.mask is None else self._mask(stage, batch, size),

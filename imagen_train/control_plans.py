@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagen_core import ADAPTERS, HINTS, StageSpec
-from imagen_core.adapters import AdapterConfig, clip_prompt_config
+from imagen_core.adapters import AdapterConfig, sight_of
 from imagen_core.clip.loading import open_clip
 
 from .data import KINDS
@@ -30,6 +30,7 @@ KNOWN_BY = (
 )
 FINE_WIDTH = 32  # of what reads the hint for a base's fine level, as wide as that of imagen-mini's
 FRESH_RATES = OptimConfig(muon_lr=0.01, adamw_lr=1e-3)
+TRANSLATED = 256  # pictures a step, where none has to be drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +70,19 @@ def adapter_plan(base: Path, hints: tuple[str, ...]) -> ControlPlan:
     return ControlPlan(base=base, adapter="t2i_adapter", config=config, time_power=0.5, optim=FRESH_RATES)
 
 
-def image_prompt_plan(base: Path, clip: Path | None = None) -> ControlPlan:
+def image_prompt_plan(base: Path, clip: Path | None = None, *, words: bool = False) -> ControlPlan:
     """An image prompt, which sees as a CLIP does where one is named; half of the captions dropped, so that the picture
-    says it all as often as not.
+    says it all as often as not. words: it translates what the CLIP sees to words of the base's, see `PictureWords`.
     """
+    if words and clip is None:
+        raise ValueError("a picture is put into words by what a CLIP sees in it: name one with --clip")
     if clip is None:
         config = ADAPTERS["image_prompt"].config_cls()
         return ControlPlan(base=base, adapter="image_prompt", config=config, optim=FRESH_RATES)
-    config = clip_prompt_config(open_clip(clip)[0])
-    return ControlPlan(base=base, adapter="clip_prompt", config=config, clip=clip, optim=FRESH_RATES)
+    kind = "picture_words" if words else "clip_prompt"
+    config = ADAPTERS[kind].config_cls(**sight_of(open_clip(clip)[0]))
+    plan = ControlPlan(base=base, adapter=kind, config=config, clip=clip, optim=FRESH_RATES)
+    return dataclasses.replace(plan, batch_size=TRANSLATED, eight_bits=True) if words else plan
 
 
 def reference_plan(base: Path) -> ControlPlan:

@@ -18,6 +18,7 @@ from .image_prompts import ImagePromptTask
 from .loop import RunState, TrainResult, train
 from .options import TrainOptions
 from .parallel import rank
+from .picture_words import PictureWordsTask
 from .references import ReferenceTask
 
 
@@ -29,7 +30,7 @@ def task_of(plan: ControlPlan, stage: Stage, options: TrainOptions) -> ControlTa
         return ReferenceTask(plan, stage, options)
     if ADAPTERS[plan.adapter].takes_key_points:
         return IdentityTask(plan, stage, options)
-    return ImagePromptTask(plan, stage, options)
+    return (PictureWordsTask if plan.adapter == "picture_words" else ImagePromptTask)(plan, stage, options)
 
 
 def train_control(plan: ControlPlan, options: TrainOptions, path: Path) -> TrainResult:

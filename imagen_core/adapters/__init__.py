@@ -10,8 +10,8 @@ import torch
 from .._discovery import discover
 from ..unets import UNetConfig, settings_from_dict
 from ._base import Adapter, AdapterConfig, Given
+from ._clip_sight import sight_of
 from ._layer_weights import LINEAR, WEIGHT_TYPES
-from .clip_prompt import clip_prompt_config
 from .image_prompt import COMBINE
 
 ADAPTERS: dict[str, type[Adapter]] = discover(__name__, __path__, Adapter)
@@ -27,7 +27,7 @@ __all__ = [
     "adapter_config_from_dict",
     "adapter_config_to_dict",
     "build_adapter",
-    "clip_prompt_config",
+    "sight_of",
 ]
 
 

@@ -6,6 +6,7 @@ Shapes: b images, c h w a picture, l text tokens, d text width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -45,6 +46,7 @@ class Given:
     key_points: Tensor | None = None
     beside: bool = True  # of such an adapter, whether its reference is read beside the text
     known: Tensor | None = None  # (b,) bool, in training: whose reference it is told; None: all
+    read: Callable[[TextEmbeds], Signals] | None = None  # how the network reads a prompt; None where it reads none
 
 
 class Adapter(ABC, nn.Module):

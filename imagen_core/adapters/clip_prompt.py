@@ -13,56 +13,28 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..clip.config import ClipConfig, VisionConfig
-from ..clip.model import Clip, prepared
-from ..clip.network import VisionTower
 from ..conditioning import Signals, Tokens
 from ..unets import UNetConfig
-from ._base import Adapter, AdapterConfig, Given, starts_at_zero
+from ._base import AdapterConfig, Given, starts_at_zero
+from ._clip_sight import SeesAsClip, SightConfig, directions
 from .image_prompt import COMBINE, ReadBeside, Resampler
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipPromptConfig(AdapterConfig):
-    """Settings of `ClipPrompt`; the others are explained at `AdapterConfig`."""
+class ClipPromptConfig(SightConfig):
+    """Settings of `ClipPrompt`; the others are explained at `SightConfig`."""
 
     tiny: ClassVar[dict[str, Any]] = {
-        **{"embed_dim": 16, "side": 16, "patch": 8, "tower_width": 16, "tower_layers": 1, "tower_heads": 1},
-        **{"tower_mlp": 16, "tokens": 2, "embed_tokens": 2, "width": 16, "hidden": 16},
+        **SightConfig.tiny,
+        **{"tokens": 2, "embed_tokens": 2, "width": 16, "hidden": 16},
     }
-    kinds: tuple[str, ...] = ("picture",)
-    embed_dim: int = 128  # of an embedding, as the CLIP's projection gives it
-    side: int = 64  # pixels of the square that the CLIP sees
-    patch: int = 8  # of one position of its map
-    tower_width: int = 128  # of its vision tower
-    tower_layers: int = 4  # 0: the tower is too large to lie in the file, and embeddings alone are read
-    tower_heads: int = 4  # of its attention
-    tower_mlp: int = 384  # width of its feed-forward's hidden layer
-    activation: str = "quick_gelu"  # of that layer: one of CLIP's two
     tokens: int = 8  # that the network reads of a picture's map
     embed_tokens: int = 4  # that it reads of an embedding
     width: int = 128  # of a token
     hidden: int = 512  # of what brings an embedding to its tokens, and these beside the time
-
-    @property
-    def vision(self) -> VisionConfig:
-        """The tower, as CLIP calls its settings."""
-        sizes = {"width": self.tower_width, "layers": self.tower_layers, "heads": self.tower_heads}
-        return VisionConfig(**sizes, mlp=self.tower_mlp, activation=self.activation, side=self.side, patch=self.patch)
-
-
-def clip_prompt_config(clip: ClipConfig, **settings: Any) -> ClipPromptConfig:
-    """For what a CLIP of these settings sees. ValueError for one that cannot look."""
-    vision, embed_dim = clip.vision, clip.vision_embed_dim
-    if vision is None or embed_dim is None:
-        raise ValueError("this CLIP has no vision tower with a projection: an image prompt needs one that looks")
-    tower = {f"tower_{name}": getattr(vision, name) for name in ("width", "layers", "heads", "mlp")}
-    seen = {name: getattr(vision, name) for name in ("side", "patch", "activation")}
-    return ClipPromptConfig(embed_dim=embed_dim, **tower, **seen, **settings)
 
 
 class EmbedTokens(nn.Module):
@@ -75,8 +47,7 @@ class EmbedTokens(nn.Module):
         self.out_layer = nn.Linear(config.hidden, config.embed_tokens * config.width)
 
     def forward(self, embeds: Tensor) -> Tensor:
-        at_length = F.normalize(embeds, dim=-1) * embeds.shape[-1] ** 0.5  # whatever the length: each number about 1
-        return self.out_layer(F.silu(self.in_layer(at_length))).unflatten(1, (self.tokens, -1))
+        return self.out_layer(F.silu(self.in_layer(directions(embeds)))).unflatten(1, (self.tokens, -1))
 
 
 class BesideTime(nn.Module):
@@ -91,7 +62,7 @@ class BesideTime(nn.Module):
         return self.out_layer(F.silu(self.in_layer(torch.cat([tokens.flatten(1), before], dim=1))))
 
 
-class ClipPrompt(Adapter):
+class ClipPrompt(SeesAsClip):
     """Tokens of an embedding, and of a picture's map where a picture is given; the null branch reads none of them.
 
     Where a mask says which part of a picture reads it, nothing goes beside the time, which has no place.
@@ -99,40 +70,18 @@ class ClipPrompt(Adapter):
 
     name: ClassVar[str] = "clip_prompt"
     config_cls: ClassVar[type[AdapterConfig]] = ClipPromptConfig
-    takes_hint: ClassVar[bool] = False
-    frozen: ClassVar[tuple[str, ...]] = ("tower", "projection")
 
     def __init__(self, config: ClipPromptConfig, base: UNetConfig) -> None:
-        super().__init__()
-        self.config, self.base = config, base
+        super().__init__(config, base)
         self.layers = ReadBeside(config.width, base)
         self.embed = EmbedTokens(config)
         self.vector = BesideTime(config, base.embed_dim)
-        self.tower = self.projection = self.resampler = None
+        self.resampler = None
         if config.tower_layers:
-            self.tower = VisionTower(config.vision)
-            nn.init.zeros_(self.tower.embeddings.class_embedding)
-            self.projection = nn.Linear(config.tower_width, config.embed_dim, bias=False)
-            places = (config.side // config.patch) ** 2
-            self.resampler = Resampler(config.tower_width, config.width, config.tokens, places)
-
-    @property
-    def reads_embeds(self) -> int | None:
-        return self.config.embed_dim
-
-    @property
-    def reads_pictures(self) -> bool:
-        return self.tower is not None
-
-    def seeing_as(self, clip: Clip) -> ClipPrompt:
-        """Before training: with the tower and projection of a CLIP of the same sizes. Returns itself."""
-        if self.tower is not None:
-            self.tower.load_state_dict(clip.network.vision_model.state_dict())
-            self.projection.load_state_dict(clip.network.visual_projection.state_dict())
-        return self
+            self.resampler = Resampler(config.tower_width, config.width, config.tokens, config.places)
 
     def told(self, given: Given) -> Signals:
-        embeds, seen = self._seen(given.picture.to(self.dtype))
+        embeds, seen = self.seen(given.picture.to(self.dtype))
         tokens = _normed(self.embed(embeds))  # k l d
         before = self._before(given, len(tokens))
         vector = self.vector(tokens, before)
@@ -162,15 +111,6 @@ class ClipPrompt(Adapter):
             return torch.zeros(count, self.base.embed_dim, device=given.picture.device, dtype=self.dtype)
         rows = vector if len(vector) == count else vector[:1].expand(count, -1)
         return rows.to(given.picture.device, self.dtype)
-
-    def _seen(self, picture: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Embeddings (b e), and the map (b c h w) where these are pictures (b 3 h w) and no embeddings."""
-        if picture.ndim == 2:
-            return picture, None
-        seen = self.tower(prepared(picture, self.config.side))
-        side = self.config.side // self.config.patch
-        places = rearrange(seen.penultimate[:, 1:], "b (h w) c -> b c h w", h=side)
-        return self.projection(seen.pooled), places
 
 
 def _normed(tokens: Tensor) -> Tensor:

@@ -36,14 +36,22 @@ def attend(queries: Tensor, own: Sequence[Tensor], told: Signals, index: int) ->
     index: the layer's place in `Tokens.keys_values`; below 0 it reads neither text nor what is told beside it.
     """
     tokens = told.tokens if index >= 0 else None
-    keys, values, mask = _joined_text(own, tokens, index) if tokens is not None else (*own, None)
+    beside = told.beside if index >= 0 else ()
+    if instead := [other for other in beside if other.instead]:
+        keys, values, mask = _joined_mixture(own, [tokens, *instead], queries, index)
+    elif tokens is not None:
+        keys, values, mask = _joined_text(own, tokens, index)
+    else:
+        keys, values, mask = *own, None
     read = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-    for other in told.beside if index >= 0 else ():  # decoupled attention: IP-Adapter (arXiv 2308.06721, Eq. 5)
+    for other in beside:  # decoupled attention: IP-Adapter (arXiv 2308.06721, Eq. 5)
+        if other.instead:
+            continue
         keys, values = (part.to(queries.dtype) for part in other.keys_values[index])
         mask = None if other.mask is None else other.mask[:, None, None, :]
-        beside = other.weight * F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        where = 1.0 if other.where is None else on_grid(other.where, queries.shape[2])[:, None].to(beside.dtype)
-        read = read + where * beside
+        beside_text = other.weight * F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        where = 1.0 if other.where is None else on_grid(other.where, queries.shape[2])[:, None].to(beside_text.dtype)
+        read = read + where * beside_text
     return rearrange(read, "b n m k -> b m (n k)")
 
 
@@ -56,6 +64,42 @@ def _joined_text(own: Sequence[Tensor], tokens: Tokens, index: int) -> tuple[Ten
         keys = torch.cat([keys.to(own[0].dtype), own[0]], dim=2)
         values = torch.cat([values.to(own[1].dtype), own[1]], dim=2)
     return keys, values, mask
+
+
+def _joined_mixture(
+    own: Sequence[Tensor], texts: Sequence[Tokens], queries: Tensor, index: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `_joined_text`, for a prompt and what is read in its place: keys, values, and what is added to the logits.
+
+    That is the logarithm of each share, (b 1 m l) for m queries: a share multiplies what a token counts in the softmax,
+    and what the others leave of 1 is the prompt's.
+    """
+    shares = [_share(other, index, queries.shape[2]) for other in texts[1:]]  # b 1 m 1, or of one query for all
+    all_of_them = sum(shares)
+    shares = [share / all_of_them.clamp(min=1.0) for share in shares]
+    shares = [(1.0 - all_of_them).clamp(min=0.0), *shares]
+    added = [_logits(text, share, queries.shape[2]) for text, share in zip(texts, shares, strict=True)]
+    keys, values = ([text.keys_values[index][which].to(queries.dtype) for text in texts] for which in (0, 1))
+    if own:
+        added.append(added[0].new_zeros(*added[0].shape[:3], own[0].shape[2]))
+        keys, values = [*keys, own[0]], [*values, own[1]]
+    return torch.cat(keys, dim=2), torch.cat(values, dim=2), torch.cat(added, dim=3).to(queries.dtype)
+
+
+def _share(tokens: Tokens, index: int, positions: int) -> Tensor:
+    """How much of the prompt's place they take in this layer, in [0, 1]: (b 1 m 1), or (b 1 1 1) where it is alike."""
+    keys = tokens.keys_values[index][0]
+    weight = torch.as_tensor(tokens.weight, device=keys.device).float()
+    weight = weight.expand(len(keys), 1, 1, 1) if weight.ndim else weight.view(1, 1, 1, 1).expand(len(keys), -1, -1, -1)
+    weight = weight if tokens.layers is None else weight * tokens.layers[index]
+    where = 1.0 if tokens.where is None else on_grid(tokens.where, positions)[:, None].float()
+    return (weight * where).clamp(0.0, 1.0)
+
+
+def _logits(tokens: Tokens, share: Tensor, positions: int) -> Tensor:
+    """What is added to the logits of tokens that count by their share: (b 1 m l)."""
+    added = share.log().expand(-1, -1, positions, tokens.length)
+    return added if tokens.mask is None else added.masked_fill(~tokens.mask[:, None, None, :], float("-inf"))
 
 
 def is_text_attention(module: nn.Module) -> bool:

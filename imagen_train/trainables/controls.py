@@ -105,11 +105,16 @@ class ImagePrompt(_Control):
             type=folder,
             help="a CLIP (folder or file) by which it sees, so that it takes embeddings too (default: it learns to see)",
         )
+        parser.add_argument(
+            "--words",
+            action="store_true",
+            help="translate what --clip sees to words that the base reads: minutes, and pictures of known things",
+        )
 
     def plan(self, args: argparse.Namespace) -> ControlPlan:
         from ..control_plans import image_prompt_plan
 
-        return image_prompt_plan(args.base, args.clip)
+        return image_prompt_plan(args.base, args.clip, words=args.words)
 
 
 class Reference(_Control):

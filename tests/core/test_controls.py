@@ -26,7 +26,7 @@ from imagen_core import (
     save_adapter,
     super_resolve,
 )
-from imagen_core.adapters import Given, clip_prompt_config
+from imagen_core.adapters import Given, sight_of
 from imagen_core.adapters._layer_weights import layer_weights
 from imagen_core.adapters._points import layout_of
 from imagen_core.clip.config import ClipConfig
@@ -388,7 +388,7 @@ def test_an_embedding_stands_for_the_picture_that_it_is_of(base):
     network, config = loaded.network, loaded.spec.config
     clip = clip_of(config)
     network.seeing_as(clip)
-    assert clip_prompt_config(clip.network.config, **{n: getattr(config, n) for n in MORE}) == config
+    assert replace(config, **sight_of(clip.network.config)) == config
     picture = torch.rand(2, 3, 24, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
     embeds, kind = clip.project_pixels(picture), torch.zeros(2)
     neither = torch.tensor([[False, True]] * 2)
@@ -404,9 +404,6 @@ def test_an_embedding_stands_for_the_picture_that_it_is_of(base):
     assert (read[1] - read[0]).abs().max() > 1e-3
     null = network.told(Given(picture=embeds, kind=kind, null=True))
     assert null.vector.abs().max() == 0 and all(values.abs().max() == 0 for _, values in null.beside[0].keys_values)
-
-
-MORE = ("tokens", "embed_tokens", "width", "hidden")
 
 
 def replace_vector(signals):
