@@ -15,6 +15,7 @@ from .identity_code import SHOWN, load_identity_code
 from .identity_embeds import embeds_width
 from .loop import LoopConfig
 from .optim import OptimConfig
+from .phrases import sizes
 
 # The pictures of imagen-mini's stages, and which are held out.
 PICTURES = {
@@ -80,7 +81,7 @@ def image_prompt_plan(base: Path, clip: Path | None = None, *, words: bool = Fal
         config = ADAPTERS["image_prompt"].config_cls()
         return ControlPlan(base=base, adapter="image_prompt", config=config, optim=FRESH_RATES)
     kind = "picture_words" if words else "clip_prompt"
-    config = ADAPTERS[kind].config_cls(**sight_of(open_clip(clip)[0]))
+    config = ADAPTERS[kind].config_cls(**sight_of(open_clip(clip)[0]), **(sizes() if words else {}))
     plan = ControlPlan(base=base, adapter=kind, config=config, clip=clip, optim=FRESH_RATES)
     return dataclasses.replace(plan, batch_size=TRANSLATED, eight_bits=True) if words else plan
 

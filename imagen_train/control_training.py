@@ -48,7 +48,8 @@ def train_control(plan: ControlPlan, options: TrainOptions, path: Path) -> Train
         raise ValueError(f"{plan.base} enlarges nothing: a reference is trained for an sr stage, such as sr256")
     plan = with_pictures(plan, stage.spec)
     task = task_of(plan, stage, options)
-    result = train(start_adapter(plan, stage, options), task, options, optim=plan.optim, config=plan.loop)
+    network = task.begun(start_adapter(plan, stage, options))
+    result = train(network, task, options, optim=plan.optim, config=plan.loop)
     if options.export and not result.interrupted and rank() == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         spec = AdapterSpec.of(result.model, stage, _training(plan, result.state, options, len(task.cache)))

@@ -142,6 +142,10 @@ class ControlTask:
             raise ValueError("depth is learned by stages that draw: of the parts that one enlarges it is not known")
         return DepthMaps(cache)
 
+    def begun(self, network: Adapter) -> Adapter:
+        """The network with what it is to know before it learns: nothing here."""
+        return network
+
     def loss(self, model: Adapter, generator: torch.Generator, progress: float) -> Tensor:
         """Loss of one batch of pictures under hints made of them."""
         self._look_for_more()

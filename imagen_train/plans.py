@@ -179,6 +179,7 @@ def sr1024_plan() -> StagePlan:
         batch_size=16,
         max_aug_level=0.3,
         mixture={"window1024": 0.1, "textures256": 0.15},
+        eight_bits=True,
         defaults={"steps": 2, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.0},
     )
 

@@ -298,6 +298,17 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
     ),
     "mini_img2img": lambda run: bands(opened(INPUT / "example.png"), first(run("mini_img2img"))),
     "mini_inpaint": lambda run: framed(first(run("mini_inpaint")), opened(INPUT / "example_inpaint.png")),
+    "mini_inpaint_trained": lambda run: framed(
+        first(run("mini_inpaint_trained")), opened(INPUT / "example_inpaint.png"), side=96
+    ),
+    "unclip_mini": lambda run: bands(opened(INPUT / "example.png"), first(run("unclip_mini"))),
+    "picture_as_prompt": lambda run: framed(first(run("picture_as_prompt")), opened(INPUT / "example.png"), side=96),
+    "two_references_by_mask": lambda run: bands(
+        opened(INPUT / "example.png"),
+        first(run("two_references_by_mask")),
+        opened(INPUT / "example_second.png"),
+        lean=26,
+    ),
     "thresholding_compared": thresholding_compared,
     "aug_level_sweep": aug_level_sweep,
     "imagen_native_ksampler": lambda run: noisy(first(run("text_to_image_1024"))),

@@ -260,7 +260,6 @@ def mini_inpaint_trained(graph: Graph) -> None:
     save(graph, enlarge(graph, sr256, drawn, 256, **hole, aug_level=REPAIR, steps=4), "mini_inpaint_trained")
 
 
-WAITING = [mini_inpaint_trained]  # for things64_inpaint of imagen-mini: then it joins GRAPHS
 GRAPHS = (
     text_to_image_64,
     text_to_image_1024,
@@ -270,6 +269,7 @@ GRAPHS = (
     super_resolve_photo_4096,
     mini_img2img,
     mini_inpaint,
+    mini_inpaint_trained,
     thresholding_compared,
     aug_level_sweep,
 )

@@ -1,4 +1,4 @@
-"""Which graphs draw with imagen-mini as DALL-E 2 does, and which by a reference? They wait for the weights to ship."""
+"""Which graphs draw with imagen-mini as DALL-E 2 does, and which by a reference?"""
 
 from __future__ import annotations
 
@@ -80,9 +80,4 @@ def two_references_by_mask(graph: Graph) -> None:
     graph.app = {"Prompt": ("text",), "Your picture, left": ("image",), "Your picture, right": ("image",)}
 
 
-WAITING = [
-    unclip_mini,
-    picture_as_prompt,
-    two_references_by_mask,
-]  # for clip/, prior and image_prompt of imagen-mini: then they join GRAPHS
-GRAPHS: list = []
+GRAPHS = [unclip_mini, picture_as_prompt, two_references_by_mask]

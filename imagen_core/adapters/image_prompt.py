@@ -89,8 +89,9 @@ def _mean_of_their_length(tokens: Tensor) -> Tensor:
 
 
 # How several references, (k l d), become one (1 l' d).
+CONCAT = "concat"
 COMBINE: dict[str, Callable[[Tensor], Tensor]] = {
-    "concat": _beside_each_other,
+    CONCAT: _beside_each_other,
     "average": _mean,
     "norm average": _mean_of_their_length,
 }

@@ -1,16 +1,18 @@
 """How does a picture become part of the prompt without a network learning to read it? As words that the network knows.
 
-What a CLIP sees in it is translated to the tokens of a sentence, "a red fox, cartoon on a pink background", as the text
-encoder would have embedded them (pseudo words, as Pic2Word has them: arXiv 2302.03084, section 3.2, here a sentence of
-them). They go before the prompt's own tokens, and what the prompt says itself is left out of the sentence. As the network
-reads text alone, nothing is trained through it.
+What a CLIP sees in it is told part by part, each from a list of phrases whose tokens lie in the file as the text encoder
+embeds them: "two" "red" "fox" ", cartoon" "on a pink background". The tokens are a mean of all phrases, weighed by how well
+each fits (pseudo words, as Pic2Word has them, arXiv 2302.03084, from a list). They go before the prompt's own tokens; what
+the prompt says itself is left out. As the network reads text alone, nothing is trained through it.
 
-Shapes: b images, k references, e CLIP's common space, l tokens, s slots of the sentence, d text width, c h w a map.
+Shapes: b images, k references, e CLIP's common space, l tokens, n phrases of a part, s tokens of a phrase, d text width,
+c h w a map.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,97 +26,101 @@ from ..unets import UNetConfig
 from ._base import AdapterConfig, Given, starts_at_zero
 from ._clip_sight import SeesAsClip, SightConfig, directions
 from ._layer_weights import LINEAR, layer_weights
-from .image_prompt import COMBINE
+from .image_prompt import CONCAT
 
-# The sentence's slots, by what they say: its first mark, everything that is to be seen, one of it alone (in the place of
-# everything, where the prompt says how many), style, backdrop, its last mark.
-SLOTS = {"first": 1, "all": 16, "one": 8, "style": 4, "backdrop": 6, "last": 1}
+PARTS = ("number", "color", "thing", "style", "backdrop")  # of what is told, in this order; each a setting
 STATED = ("number", "style", "backdrop")  # what a prompt may say itself
-
-
-def slots_of(name: str) -> slice:
-    """Where the slots of a part of the sentence are."""
-    start = sum(list(SLOTS.values())[: list(SLOTS).index(name)])
-    return slice(start, start + SLOTS[name])
+ALONE = 0  # of the numbers, the one that stands where the prompt says how many
+SHARPER = 2.0  # how much less is told of phrases that fit second, than they are likely
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureWordsConfig(SightConfig):
     """Settings of `PictureWords`; the others are explained at `SightConfig`."""
 
-    tiny: ClassVar[dict[str, Any]] = {**SightConfig.tiny, "width": 16, "blocks": 1, "heads": 1}
-    width: int = 192  # of what asks the picture for each word
-    blocks: int = 2  # in which it asks
-    heads: int = 3  # of their attention
+    tiny: ClassVar[dict[str, Any]] = {
+        **SightConfig.tiny,
+        **{"hidden": 16, "number": (2, 1), "color": (3, 1), "thing": (4, 2), "style": (2, 2), "backdrop": (2, 3)},
+    }
+    hidden: int = 384  # of what it sees, before it is told
+    number: tuple[int, int] = (5, 2)  # phrases, and the tokens of the longest
+    color: tuple[int, int] = (13, 2)
+    thing: tuple[int, int] = (600, 5)
+    style: tuple[int, int] = (3, 4)
+    backdrop: tuple[int, int] = (24, 6)
 
 
-@dataclass(frozen=True)
-class Sentence:
-    """What a picture says: tokens (k s d), and how sure it is that each is there, logits (k s)."""
+class Phrases(nn.Module):
+    """A part of what is told: how well each phrase fits, and what their tokens are."""
 
-    tokens: Tensor
-    there: Tensor
-
-
-class Asking(nn.Module):
-    """Slots (k s w) ask what is seen (k m w), then each is worked on by itself (Perceiver, arXiv 2103.03206)."""
-
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, hidden: int, count: int, length: int, width: int) -> None:
         super().__init__()
-        self.heads = heads
-        self.query, self.keys_values = nn.Linear(width, width), nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
+        self.fit = starts_at_zero(nn.Linear(hidden, count))
+        self.tokens = starts_at_zero(nn.Embedding(count * length, width)).requires_grad_(False)
+        self.register_buffer("there", torch.zeros(count, length))  # 1 where a phrase has a token
 
-    def forward(self, slots: Tensor, seen: Tensor, mask: Tensor | None) -> Tensor:
-        """mask (k m) bool: what may be read; None: all."""
-        split = lambda x: rearrange(x, "k m (n w) -> k n m w", n=self.heads)
-        keys, values = self.keys_values(seen).chunk(2, dim=-1)
-        query = self.query(F.layer_norm(slots, slots.shape[-1:]))
-        readable = None if mask is None else mask[:, None, None, :]
-        read = F.scaled_dot_product_attention(split(query), split(keys), split(values), attn_mask=readable)
-        slots = slots + self.out(rearrange(read, "k n m w -> k m (n w)"))
-        return slots + self.mlp(slots)
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Logits (k n)."""
+        return self.fit(hidden)
+
+    def told(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (k s d), and whether each is there, (k s) bool."""
+        shares = (SHARPER * logits.float()).softmax(1).to(self.there)
+        there = shares @ self.there
+        tokens = torch.einsum("kn,nsd->ksd", shares, self.phrases)
+        return tokens / there.clamp(min=0.5)[..., None], there > 0.5
+
+    @property
+    def phrases(self) -> Tensor:
+        """(n s d), zeros where a phrase has no token."""
+        return self.tokens.weight.view(*self.there.shape, -1) * self.there[..., None]
+
+    def knows(self, phrases: Sequence[Tensor]) -> None:
+        """Take over phrases (s d), in order; those that are longer than it has room for lose their ends."""
+        with torch.no_grad():
+            room = self.phrases.clone().zero_()
+            for row, phrase in enumerate(phrases):
+                length = min(len(phrase), room.shape[1])
+                room[row, :length] = phrase[:length].to(room)
+                self.there[row, :length] = 1.0
+            self.tokens.weight.copy_(room.flatten(0, 1))
+        self.tokens.requires_grad_(False)
 
 
 class PictureWords(SeesAsClip):
-    """The prompt with a picture's sentence before it, read in the prompt's place; the null branch reads its own alone."""
+    """The prompt with a picture's words before it, read in the prompt's place; the null branch reads its own alone."""
 
     name: ClassVar[str] = "picture_words"
     config_cls: ClassVar[type[AdapterConfig]] = PictureWordsConfig
 
     def __init__(self, config: PictureWordsConfig, base: UNetConfig) -> None:
         super().__init__(config, base)
-        if base.text_embed_dim is None or base.reads_ids:
+        width = base.text_embed_dim
+        if width is None or base.reads_ids:
             raise ValueError(
                 "this network reads no embedded text, and a picture's words go before it: choose another base"
             )
-        width, count = config.width, sum(SLOTS.values())
-        self.slots = nn.Parameter(torch.randn(count, width) / width**0.5)
-        self.of_embed = nn.Sequential(nn.Linear(config.embed_dim, width), nn.GELU(), nn.Linear(width, width))
-        self.of_map = nn.Linear(config.tower_width, width) if config.tower_layers else None
-        self.places = nn.Parameter(torch.randn(config.places, width) * 0.02) if config.tower_layers else None
-        self.asking = nn.ModuleList(Asking(width, config.heads) for _ in range(config.blocks))
-        self.norm = nn.LayerNorm(width)
-        self.tokens = nn.Linear(width, base.text_embed_dim)
-        self.there = starts_at_zero(nn.Linear(width, 1))  # it says nothing at first
-        self.stated = nn.Sequential(nn.Linear(base.text_embed_dim, 64), nn.GELU(), nn.Linear(64, len(STATED)))
+        self.of_embed = nn.Linear(config.embed_dim, config.hidden)
+        self.of_map = nn.Linear(config.tower_width * config.places, config.hidden) if config.tower_layers else None
+        self.more = nn.Linear(config.hidden, config.hidden)
+        self.parts = nn.ModuleDict({name: Phrases(config.hidden, *getattr(config, name), width) for name in PARTS})
+        self.register_buffer("marks", torch.zeros(2, width))  # before the words, and behind them
+        self.register_buffer("marked", torch.zeros(2))  # 1 where the text encoder has such a mark
+        self.stated = nn.Sequential(nn.Linear(width, 64), nn.GELU(), nn.Linear(64, len(STATED)))
 
-    def sentence(self, embeds: Tensor, seen: Tensor | None, *, mapped: Tensor | None = None) -> Sentence:
-        """What embeddings (k e) say, and maps (k c h w) besides. mapped (k,) bool, in training: whose map is read."""
-        read, mask = self.of_embed(directions(embeds))[:, None], None
+    def logits(self, embeds: Tensor, seen: Tensor | None, *, mapped: Tensor | None = None) -> dict[str, Tensor]:
+        """How well each phrase fits, part by part, (k n), for embeddings (k e), and maps (k c h w) besides.
+
+        mapped (k,) bool, in training: whose map is looked at.
+        """
+        hidden = self.of_embed(directions(embeds))
         if seen is not None:
             places = F.layer_norm(rearrange(seen, "k c h w -> k (h w) c"), seen.shape[1:2])
-            read = torch.cat([read, self.of_map(places) + self.places], dim=1)
-            if mapped is not None:
-                mask = F.pad(mapped[:, None].expand(-1, read.shape[1] - 1), (1, 0), value=True)
-        slots = self.slots.to(read.dtype).expand(len(read), -1, -1)
-        for block in self.asking:
-            slots = block(slots, read, mask)
-        slots = self.norm(slots)
-        return Sentence(self.tokens(slots), self.there(slots)[..., 0])
+            of_map = self.of_map(places.flatten(1))
+            hidden = hidden + (of_map if mapped is None else of_map * mapped[:, None])
+        hidden = F.gelu(hidden)
+        hidden = hidden + F.gelu(self.more(F.layer_norm(hidden, hidden.shape[-1:])))
+        return {name: part(hidden) for name, part in self.parts.items()}
 
     def states(self, text: TextEmbeds) -> Tensor:
         """How sure it is that a prompt says how many, in which style, before what: logits (b 3), see STATED."""
@@ -125,24 +131,35 @@ class PictureWords(SeesAsClip):
     def told(self, given: Given) -> Signals:
         if given.read is None or given.text is None:
             raise ValueError("a picture's words go before a prompt, and this network was given none: give it a prompt")
-        said = self.sentence(*self.seen(given.picture.to(self.dtype)))
-        tokens, there = said.tokens, said.there > 0
-        if not bool(there.any()):  # in every branch
+        if not bool(self.marked.any() or self.parts["thing"].there.any()):  # nobody has taught it a word
             return Signals()
-        if given.combine is not None:
-            tokens, there = _as_one(tokens, there, given.combine)
+        logits = self.logits(*self.seen(given.picture.to(self.dtype)))
         count = len(given.kind)
         text = _rows(given.text, count)
-        there = there.expand(count, -1) & self._left_out(text, tokens.shape[1])
-        return self._in_its_place(given.read(_before(tokens.expand(count, -1, -1), there, text)), given)
+        stated = dict(zip(STATED, (self.states(text) > 0).unbind(1), strict=True))
+        told = [self._words(each, stated) for each in _one_each(logits, given.combine, count)]
+        tokens, there = (torch.cat(part, dim=1) for part in zip(*told, strict=True))
+        return self._in_its_place(given.read(_before(tokens, there, text)), given)
 
-    def _left_out(self, text: TextEmbeds, length: int) -> Tensor:
-        """Which slots the prompt leaves to the picture, (b s), for each of several sentences."""
-        number, style, backdrop = (self.states(text) > 0).unbind(1)
-        says = {"all": ~number, "one": number, "style": ~style, "backdrop": ~backdrop}
-        always = torch.ones_like(number)
-        kept = torch.stack([says.get(name, always) for name, size in SLOTS.items() for _ in range(size)], dim=1)
-        return kept.repeat(1, length // kept.shape[1])
+    def _words(self, logits: dict[str, Tensor], stated: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Tokens (b l d) and which of them are there, (b l): what the prompts do not say."""
+        count = len(stated["style"])
+        parts = [self._mark(0, count)]
+        for name, part in self.parts.items():
+            tokens, there = part.told(logits[name])
+            if name == "number":  # where the prompt says how many, it is told as one
+                says = stated[name][:, None]
+                tokens = torch.where(says[..., None], part.phrases[ALONE], tokens)
+                there = torch.where(says, part.there[ALONE] > 0.5, there)
+            elif name in stated:
+                there = there & ~stated[name][:, None]
+            parts.append((tokens, there))
+        parts.append(self._mark(1, count))
+        tokens, there = zip(*parts, strict=True)
+        return torch.cat(tokens, dim=1), torch.cat(there, dim=1)
+
+    def _mark(self, which: int, count: int) -> tuple[Tensor, Tensor]:
+        return self.marks[which].expand(count, 1, -1), (self.marked[which] > 0.5).expand(count, 1)
 
     def _in_its_place(self, read: Signals, given: Given) -> Signals:
         """What the network reads of both, as what counts in the place of the prompt by itself: not at all if null."""
@@ -161,12 +178,14 @@ class PictureWords(SeesAsClip):
         return Signals(vector=vector, beside=(beside,))
 
 
-def _as_one(tokens: Tensor, there: Tensor, how: str) -> tuple[Tensor, Tensor]:
-    """Several sentences (k s d) as one: (1 l d) and which of its tokens are there, (1 l)."""
-    combined = COMBINE[how](tokens)
-    if combined.shape[1] == tokens.shape[1]:
-        return combined, there.float().mean(0, keepdim=True) >= 0.5
-    return combined, there.flatten()[None]
+def _one_each(logits: dict[str, Tensor], combine: str | None, count: int) -> list[dict[str, Tensor]]:
+    """What is told of an image, in order, each `count` rows: its own reference, all of them, or what they share."""
+    if combine is None:
+        return [logits]
+    if combine != CONCAT:
+        logits = {name: rows.mean(0, keepdim=True) for name, rows in logits.items()}
+    references = len(logits["thing"])
+    return [{name: rows[i].expand(count, -1) for name, rows in logits.items()} for i in range(references)]
 
 
 def _rows(text: TextEmbeds, count: int) -> TextEmbeds:

@@ -62,6 +62,9 @@ def trained(name, stage, seed=5):
     for parameter in network.requires_grad_(False).parameters():
         if parameter.abs().max() == 0:
             parameter.normal_(0, 0.1)
+    for key, buffer in network.named_buffers():
+        if key.endswith("there"):  # which tokens its phrases have
+            buffer.fill_(1.0)
     return LoadedAdapter(network=network.eval(), spec=AdapterSpec.of(network, stage))
 
 

@@ -11,12 +11,10 @@ from test_unets import CONFIGS
 
 from imagen_core import Control
 from imagen_core.adapters import Given
-from imagen_core.adapters.picture_words import SLOTS, PictureWords, Sentence, slots_of
+from imagen_core.adapters.picture_words import PARTS, Phrases
 from imagen_core.conditioning import Signals, TextEmbeds, Tokens
 from imagen_core.unets.attention import attend
 from imagen_core.unets.efficient_unet import EfficientUNetConfig
-
-NUMBER = sum(SLOTS.values())
 
 
 def told_by(seed, count=3, **changes):
@@ -75,56 +73,68 @@ def base():
     return stage_of(CONFIGS["u_vit, fine level, learned variance"])
 
 
-class Says(PictureWords):
-    """Says numbers that count up, all of its slots, and hears what it is set to."""
-
-    name = ""
-    heard = (False, False, False)
-
-    def sentence(self, embeds, seen, *, mapped=None):
-        tokens = torch.arange(NUMBER).float()[None, :, None].expand(len(embeds), -1, self.base.text_embed_dim)
-        return Sentence(tokens, torch.ones(len(embeds), NUMBER))
-
-    def states(self, text):
-        return torch.tensor([self.heard] * len(text.mask)).float() - 0.5
+def sure(network, **told):
+    """One that is sure of the phrases `told`, part by part, whatever it sees, and hears of prompts what it is set to."""
+    network.requires_grad_(False)
+    network.heard = (False, False, False)
+    for place, (name, part) in enumerate(network.parts.items()):
+        part.fit.weight.zero_()
+        part.fit.bias.copy_(torch.full_like(part.fit.bias, -50.0).index_fill_(0, torch.tensor(told[name]), 50.0))
+        count, length = part.there.shape
+        numbers = 100 * (place + 1) + 10 * torch.arange(count)[:, None] + torch.arange(length)
+        part.knows([row[:, None].expand(-1, part.tokens.weight.shape[1]).float() for row in numbers])
+    network.marks.copy_(torch.tensor([[1.0], [2.0]]).expand(2, network.marks.shape[1]))
+    network.marked.fill_(1.0)
+    network.states = lambda text: torch.tensor([network.heard] * len(text.mask)).float() - 0.5
+    return network
 
 
 def test_a_prompt_leaves_to_the_picture_what_it_does_not_say(base):
-    network = trained("picture_words", base).network
-    network.__class__ = Says
+    network = sure(trained("picture_words", base).network, number=1, color=2, thing=3, style=0, backdrop=1)
     asked: list[TextEmbeds] = []
     width = base.spec.unet_config.text_embed_dim
     text = TextEmbeds(embeds=torch.full((1, 2, width), -1.0), mask=torch.tensor([[True, False]]))
 
-    def said(heard, **changes):
-        network.heard = heard
-        asked.clear()
-        reading = lambda given: (asked.append(given), base.unet.encode_text(given))[1]
-        told = network.told(
-            Given(
-                picture=torch.rand(2, 16),
-                kind=torch.zeros(2),
-                text=text,
-                base=base.unet.encode_text(text),
-                read=reading,
-                **changes,
-            )
-        )
-        (beside,) = told.beside
-        return [int(n) for n in asked[0].embeds[0, asked[0].mask[0], 0]], beside, told
+    def reading(given):
+        asked.append(given)
+        return base.unet.encode_text(given)
 
-    slots = {name: list(range(*slots_of(name).indices(NUMBER))) for name in SLOTS}
-    silent, beside, told = said((False, False, False))
-    assert silent == slots["first"] + slots["all"] + slots["style"] + slots["backdrop"] + slots["last"] + [-1]
+    def said(*heard, pictures=2, **changes):
+        network.heard = heard
+        told = base.unet.encode_text(text)
+        given = Given(picture=torch.rand(pictures, 16), kind=torch.zeros(2), text=text, base=told, read=reading)
+        told = network.told(replace(given, **changes))
+        words, (beside,) = asked.pop(), told.beside
+        return [int(n) for n in words.embeds[0, words.mask[0], 0]], beside, told
+
+    thing, style, backdrop = [330, 331], [400, 401], [510, 511, 512]
+    silent, beside, told = said(False, False, False)
+    assert silent == [1, 110, 220, *thing, *style, *backdrop, 2, -1]
     assert beside.instead and beside.weight.flatten().tolist() == [1.0, 1.0] and told.vector.abs().max() > 0
-    assert said((True, True, True))[0] == slots["first"] + slots["one"] + slots["last"] + [-1]
-    assert said((False, False, True))[0] == slots["first"] + slots["all"] + slots["style"] + slots["last"] + [-1]
-    _, null, told = said((False,) * 3, null=True)
+    assert said(True, True, True)[0] == [1, 100, 220, *thing, 2, -1]
+    assert said(False, False, True)[0] == [1, 110, 220, *thing, *style, 2, -1]
+    _, null, told = said(False, False, False, null=True)
     assert null.weight.abs().max() == 0 and told.vector.abs().max() == 0
-    joined, _, _ = said((True, True, True), combine="concat")
-    assert joined == (slots["first"] + slots["one"] + slots["last"]) * 2 + [-1]
-    assert said((True, True, True), combine="average")[0] == slots["first"] + slots["one"] + slots["last"] + [-1]
-    assert said((False,) * 3, weight_type="weak input")[1].layers is not None
+    one = [1, 100, 220, *thing, 2]
+    assert said(True, True, True, pictures=3, combine="concat")[0] == one * 3 + [-1]
+    assert said(True, True, True, pictures=3, combine="average")[0] == [*one, -1]
+    assert said(False, False, False, weight_type="weak input")[1].layers is not None
+
+
+def test_a_phrase_is_a_mean_of_those_that_fit_and_has_the_tokens_that_most_of_it_has():
+    part = Phrases(4, 3, 2, 8)
+    assert not part.told(part(torch.randn(1, 4)))[1].any()  # before it is taught any
+    part.knows([torch.full((1, 8), 1.0), torch.full((2, 8), 3.0), torch.full((5, 8), 4.0)])
+    assert part.there.tolist() == [[1, 0], [1, 1], [1, 1]] and not part.tokens.weight.requires_grad
+    tokens, there = part.told(torch.tensor([[0.0, 0.0, -50.0], [50.0, 0.0, 0.0], [0.0, 1.0, -50.0]]))
+    assert there.tolist() == [[True, False], [True, False], [True, True]]
+    torch.testing.assert_close(tokens[0, 0], torch.full((8,), 2.0))
+    torch.testing.assert_close(tokens[2, 1], torch.full((8,), 3.0))  # of those alone that have a second
+
+
+def test_parts_are_settings(base):
+    config = trained("picture_words", base).spec.config
+    assert all(len(getattr(config, name)) == 2 for name in PARTS)
 
 
 def test_two_references_each_in_its_half_leave_the_rest_to_the_prompt(base):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import shutil
 from random import Random
@@ -12,48 +11,59 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from imagen_core import load_adapter, load_text_encoder
-from imagen_core.adapters.picture_words import SLOTS, slots_of
+from imagen_core import build_adapter, load_adapter, load_stage, load_text_encoder
+from imagen_core.adapters.picture_words import PARTS, PictureWordsConfig
 from imagen_core.clip.config import ClipConfig, VisionConfig
 from imagen_core.clip.network import ClipNetwork
 from imagen_train import cli, data
-from imagen_train.picture_words import Told, slotted, stating
+from imagen_train.clip_pictures import COLOR, COUNT, FACTS, THING
+from imagen_train.phrases import phrases, sizes
+from imagen_train.picture_words import _facts, learn_words, stating
+from imagen_train.stickers.backdrops import NAMES
+from imagen_train.stickers.colors import COLORS
 from imagen_train.stickers.mixes import WIDE
 from imagen_train.stickers.names import things
-from imagen_train.stickers.scene import Placed, Scene
+from imagen_train.stickers.scene import STYLES
 
 
-def scene(**changes):
-    red = Placed(thing=3, color="red", x=0.5, y=0.5, size=0.8, flipped=False)
-    return dataclasses.replace(Scene("one", "cartoon", (red,), "pink", False, 1), **changes)
+def test_phrases_are_in_the_order_of_scenes_facts():
+    told = phrases()
+    assert [phrase for _, phrase in told["thing"]] == [thing.noun for thing in things()]
+    assert [phrase for _, phrase in told["number"]] == ["a", "two", "three", "four", "five"]
+    assert told["color"][0] == ("a", "") and told["color"][1 + COLORS.index("red")] == ("a", "red")
+    assert told["style"][STYLES.index("flat")] == ("a red fox", ", flat design")
+    assert told["backdrop"][NAMES.index("pink")] == ("a fox, cartoon", "on a pink background")
+    assert sizes()["thing"][0] == len(things()) and list(sizes()) == list(PARTS)
 
 
-def test_a_scene_is_told_part_by_part():
-    noun = things()[3].noun
-    told = Told.of(scene(), things())
-    assert told.sentence == f"{told.all}, cartoon on a pink background" and told.one == told.all
-    assert told.all.endswith(f" red {noun}")
-    many = Told.of(scene(layout="several", placed=scene().placed * 3, backdrop="night"), things())
-    assert many.all == f"three red {things()[3].plural}" and many.one == told.one and many.backdrop == " at night"
-    both = scene(layout="pair", placed=(*scene().placed, dataclasses.replace(scene().placed[0], color=None, thing=5)))
-    both = Told.of(dataclasses.replace(both, relation="left"), things())
-    assert both.all == f"{told.one} to the left of {things()[5].head}" and both.one == told.one
+def test_a_network_takes_over_phrases_as_they_are_read(lively, models):
+    encoder, stage = load_text_encoder(models / "text_encoder"), load_stage(lively)
+    config = PictureWordsConfig(**PictureWordsConfig.tiny | sizes())
+    network = build_adapter("picture_words", config, stage.spec.unet_config)
+
+    def read(texts):
+        encoded = encoder.encode(texts)
+        return [row[mask] for row, mask in zip(encoded.embeds, encoded.mask, strict=True)]
+
+    learn_words(network, encoder, read)
+    assert network.marked.tolist() == [0.0, 1.0]  # T5 has a mark at the end alone
+    (sentence,) = read(["a fox, cartoon on a pink background"])
+    behind = sentence[len(encoder.tokenizer.ids("a fox, cartoon")) : -1]
+    part, place = network.parts["backdrop"], NAMES.index("pink")
+    kept = min(len(behind), part.there.shape[1])
+    assert part.there[place].sum() == kept and torch.equal(part.phrases[place, :kept], behind[:kept])
+    (first,) = read([f"a fox, cartoon {phrases()['backdrop'][0][1]}"])
+    assert torch.equal(network.marks[1], first[-1])
+    assert network.parts["color"].there[0].sum() == 0  # of its own colour nothing is said
 
 
-def test_tokens_lie_in_the_slots_of_what_they_say(models):
-    encoder = load_text_encoder(models / "text_encoder")
-    told = Told.of(scene(), things())
-    read = encoder.encode([told.sentence, told.one])
-    rows = {text: row[mask] for text, row, mask in zip((told.sentence, told.one), read.embeds, read.mask, strict=True)}
-    tokens, there = slotted(told, rows, encoder)
-    sentence = rows[told.sentence]
-    ends = [len(encoder.tokenizer.ids(text)) for text in (told.all, f"{told.all}{told.style}", told.sentence)]
-    start = len(sentence) - 1 - ends[-1]
-    for name, begin, end in zip(("all", "style", "backdrop"), (0, *ends[:-1]), ends, strict=True):
-        kept, where = min(end - begin, SLOTS[name]), slots_of(name)
-        assert there[where].tolist() == [True] * kept + [False] * (SLOTS[name] - kept)
-        assert torch.equal(tokens[where][:kept], sentence[start + begin : start + begin + kept])
-    assert torch.equal(tokens[slots_of("last")], sentence[-1:]) and torch.equal(tokens[~there], 0 * tokens[~there])
+def test_what_is_right_of_a_picture():
+    facts = torch.full((2, len(FACTS)), -1)
+    facts[:, COUNT], facts[0, COLOR], facts[:, THING] = torch.tensor([1, 3]), 4, 7
+    right = _facts(facts)
+    assert (
+        right["number"].tolist() == [0, 2] and right["color"].tolist() == [5, 0] and right["thing"].tolist() == [7, 7]
+    )
 
 
 def test_prompts_that_name_nothing_are_known_for_what_they_say():
@@ -97,7 +107,8 @@ def test_one_command_learns_it(lively, models, drawings, monkeypatch):
     assert args.handler(args) == 0
     loaded = load_adapter(out / "image_prompt.safetensors")
     assert loaded.spec.name == "picture_words" and loaded.spec.training["clip"] == "clip.safetensors"
-    assert loaded.network.there.weight.abs().max() > 0
+    assert loaded.network.parts["thing"].fit.weight.abs().max() > 0
+    assert loaded.network.parts["thing"].there.sum() > len(things())
     seen = loaded.network.tower.state_dict()
     for name, weight in clip.vision_model.state_dict().items():
         torch.testing.assert_close(seen[name], weight, atol=0.02, rtol=0.02)
