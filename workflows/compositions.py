@@ -303,11 +303,10 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
     ),
     "unclip_mini": lambda run: bands(opened(INPUT / "example.png"), first(run("unclip_mini"))),
     "picture_as_prompt": lambda run: framed(first(run("picture_as_prompt")), opened(INPUT / "example.png"), side=96),
-    "two_references_by_mask": lambda run: bands(
-        opened(INPUT / "example.png"),
+    "two_references_by_mask": lambda run: framed(
         first(run("two_references_by_mask")),
-        opened(INPUT / "example_second.png"),
-        lean=26,
+        bands(opened(INPUT / "example.png"), opened(INPUT / "example_second.png"), lean=0),
+        side=110,
     ),
     "thresholding_compared": thresholding_compared,
     "aug_level_sweep": aug_level_sweep,
