@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from imagen_core import Stage
+from imagen_core import Stage, load_clip
 from imagen_core.adapters.picture_words import STATED, PictureWords
 from imagen_core.image_embeds import noised
 from imagen_core.text.t5 import T5TextEncoder
@@ -89,6 +89,7 @@ class PictureWordsTask(ImagePromptTask):
                 "words are learned from pictures of known things, for a base that reads text: name things64_wide with "
                 "--pictures, or leave --words away"
             )
+        self.clip = load_clip(plan.clip, towers=("vision",)).to(self.device)  # whose embeddings are told alone
         known = Captioned.of(self.cache)
         self.rows = torch.arange(len(known.scenes))[known.facts[:, FACTS.index("thing_2")] < 0]  # of one kind of thing
         self.facts = _facts(known.facts)
@@ -112,11 +113,12 @@ class PictureWordsTask(ImagePromptTask):
         rows = self.rows[torch.randint(len(self.rows), (self.batch_size,), generator=generator)]
         pictures = shaken(self.cache.pictures(rows.tolist()), generator, reach=2).to(self.device)
         mapped = (torch.rand(len(rows), generator=generator) < MAPPED).to(self.device)
+        embeds, seen = model.seen(pictures)
         with torch.no_grad():
-            embeds, seen = model.seen(pictures)
             level = STRAY * float(torch.rand((), generator=generator))
-            astray = noised(embeds.float(), level, int(torch.randint(2**31, (), generator=generator))).to(embeds)
-            embeds = torch.where(mapped[:, None], embeds, astray)
+            known = self.clip.project_pixels(pictures).float()
+            astray = noised(known, level, int(torch.randint(2**31, (), generator=generator))).to(embeds)
+        embeds = torch.where(mapped[:, None], embeds, astray)
         logits, loss = model.logits(embeds, seen, mapped=mapped), self._hearing(model, generator)
         with torch.autocast(self.device.type, enabled=False):
             for name, facts in self.facts.items():

@@ -63,7 +63,7 @@ def sight_of(clip: ClipConfig) -> dict[str, Any]:
 
 
 class SeesAsClip(Adapter):
-    """An image prompt with a CLIP's vision tower in it, which training leaves as it is."""
+    """An image prompt with a CLIP's vision tower in it, which training leaves as it is where it is `frozen`."""
 
     takes_hint: ClassVar[bool] = False
     frozen: ClassVar[tuple[str, ...]] = ("tower", "projection")

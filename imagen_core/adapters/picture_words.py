@@ -92,6 +92,9 @@ class PictureWords(SeesAsClip):
 
     name: ClassVar[str] = "picture_words"
     config_cls: ClassVar[type[AdapterConfig]] = PictureWordsConfig
+    frozen: ClassVar[
+        tuple[str, ...]
+    ] = ()  # its tower learns on; embeddings are still those of the CLIP that it began as
 
     def __init__(self, config: PictureWordsConfig, base: UNetConfig) -> None:
         super().__init__(config, base)

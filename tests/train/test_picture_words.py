@@ -110,8 +110,8 @@ def test_one_command_learns_it(lively, models, drawings, monkeypatch):
     assert loaded.network.parts["thing"].fit.weight.abs().max() > 0
     assert loaded.network.parts["thing"].there.sum() > len(things())
     seen = loaded.network.tower.state_dict()
-    for name, weight in clip.vision_model.state_dict().items():
-        torch.testing.assert_close(seen[name], weight, atol=0.02, rtol=0.02)
+    moved = [(seen[name] - weight).abs().max() for name, weight in clip.vision_model.state_dict().items()]
+    assert 0.0 < max(moved) < 1.0  # it began as the CLIP's tower, and learns
     with pytest.raises(ValueError, match="name one with --clip"):
         parser.parse_args([*command, "--pictures", "known"]).handler(
             parser.parse_args([*command, "--pictures", "known"])
