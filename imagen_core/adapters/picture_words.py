@@ -43,11 +43,11 @@ class PictureWordsConfig(SightConfig):
         **{"hidden": 16, "number": (2, 1), "color": (3, 1), "thing": (4, 2), "style": (2, 2), "backdrop": (2, 3)},
     }
     hidden: int = 384  # of what it sees, before it is told
-    number: tuple[int, int] = (5, 2)  # phrases, and the tokens of the longest
-    color: tuple[int, int] = (13, 2)
-    thing: tuple[int, int] = (600, 5)
-    style: tuple[int, int] = (3, 4)
-    backdrop: tuple[int, int] = (24, 6)
+    number: tuple[int, int] = (5, 2)  # phrases that say how many, and the tokens of the longest
+    color: tuple[int, int] = (13, 2)  # the same of colours
+    thing: tuple[int, int] = (600, 5)  # of things
+    style: tuple[int, int] = (3, 4)  # of styles
+    backdrop: tuple[int, int] = (24, 6)  # of backdrops
 
 
 class Phrases(nn.Module):

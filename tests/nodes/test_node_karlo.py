@@ -25,7 +25,7 @@ def karlo(tmp_path_factory):
             "karlo_upsampler": "ImagenLoadUNet",
         }
         listed = {name: next(iter(NODES[node].INPUT_TYPES()["required"].values()))[0] for name, node in loaders.items()}
-        assert listed["karlo_prior"] == ["karlo_prior.safetensors"]
+        assert {*listed["karlo_prior"]} == {"imagen-mini/prior.safetensors", "karlo_prior.safetensors"}
         assert {"karlo_decoder.safetensors", "karlo_upsampler.safetensors"} < {*listed["karlo_decoder"]}
         assert "karlo_prior.safetensors" not in listed["karlo_decoder"]
         return {name: NODES[node]().load(f"{name}.safetensors")[0] for name, node in loaders.items()}
