@@ -52,7 +52,10 @@ def known(weights: Path = WEIGHTS) -> Known:
     """From the kind of pictures that a stage's file names. ValueError: it learned from others than drawings of things."""
     from ..data import KINDS, DrawingKind
 
-    name = read_spec(weights).training.get("pictures")
+    spec = read_spec(weights)
+    if spec.enlarges:
+        raise ValueError(f"{weights.name} enlarges, and nothing is asked of it by name: give a stage that draws")
+    name = spec.training.get("pictures")
     kind = KINDS.get(name)
     if not isinstance(kind, DrawingKind):
         raise ValueError(f"{weights.name} learned from {name or 'unknown pictures'}, not from drawings of named things")

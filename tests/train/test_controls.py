@@ -252,7 +252,7 @@ def test_depth_is_learned_where_it_is_known_and_nowhere_else(base, options, monk
 
 
 def test_wrong_hints_are_named(models):
-    with pytest.raises(ValueError, match="no hint is called depht: expected some of edges"):
+    with pytest.raises(ValueError, match="no hint is called depht: expected some of depth, edges"):
         control_plan(models / "base64.safetensors", ("edges", "depht"))
     with pytest.raises(ValueError, match="each once"):
         control_plan(models / "base64.safetensors", ("edges", "edges"))

@@ -386,12 +386,14 @@ def test_what_is_not_loose_stands_always_in_one_place():
     assert singles == {Placed(0, None, 0.5, 0.5, 0.79, False)} and {s.style for s in scenes} == {"3d"}
 
 
-def test_the_lists_of_things_are_what_the_shipped_weights_learned():
+def test_the_lists_of_things_are_what_the_shipped_weights_learned(lively):
     what = known()
     stale = [path.name for path, text in pages(what).items() if path.read_text(encoding="utf-8") != text]
     assert stale == [], "run `imagen data things --write`"
     kind, unseen = data.KINDS[read_spec(WEIGHTS).training["pictures"]], hold_out(things()).things
     taught = {thing.noun for i, thing in enumerate(things()) if i not in unseen and thing.tier <= kind.tier}
     assert {thing.noun for thing in what.things} == taught and "spiral shell" not in taught
-    with pytest.raises(ValueError, match="sr1024.safetensors learned from .+, not from drawings"):
+    with pytest.raises(ValueError, match="sr1024.safetensors enlarges, and nothing is asked of it by name"):
         known(WEIGHTS.with_name("sr1024.safetensors"))
+    with pytest.raises(ValueError, match="base.safetensors learned from unknown pictures, not from drawings"):
+        known(lively)
