@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from imagen_core.adapters.picture_words import PARTS, PictureWordsConfig
 
 from .stickers import backdrops
@@ -18,15 +20,39 @@ def behind(name: str) -> str:
     return backdrops.SCENE_PHRASES.get(name, (f"on a {name} background",))[0]
 
 
-def phrases() -> dict[str, list[tuple[str, str]]]:
-    """Every phrase of every part, and the sentence before it in which it is read, in the order of scenes' facts."""
-    fox, red = "a fox", "a red fox"
+@dataclass(frozen=True)
+class Phrase:
+    """A phrase, and what stands before and behind it in the sentences in which it is read: its tokens are their mean."""
+
+    text: str
+    places: tuple[tuple[str, str], ...] = (("", ""),)
+
+    def sentences(self) -> list[tuple[str, str]]:
+        """Each sentence to where the phrase begins, and to where it ends."""
+        return [(before, _joined(before, self.text)) for before, _ in self.places]
+
+    def whole(self) -> list[str]:
+        """Each sentence whole."""
+        return [_joined(_joined(before, self.text), behind) for before, behind in self.places]
+
+
+def _joined(left: str, right: str) -> str:
+    return f"{left}{right}" if right[:1] == "," else f"{left} {right}".strip()
+
+
+PAINTED = ("red", "blue", "green", "yellow")  # colours in which things are read: "a fox" alone is an orange one
+SHOWN = ("apple", "fox", "car", "house", "umbrella", "book", "cat", "rocket")  # of which colours are read
+
+
+def phrases() -> dict[str, list[Phrase]]:
+    """Every phrase of every part, in the order of scenes' facts."""
+    of_things = tuple(("a", noun) for noun in SHOWN)
     told = {
-        "number": [("", "a"), *(("", words[0]) for words in COUNTS.values())],
-        "color": [("a", ""), *(("a", color) for color in COLORS)],
-        "thing": [("a", thing.noun) for thing in things()],
-        "style": [(red, SAID[style]) for style in STYLES],
-        "backdrop": [(f"{fox}, cartoon", behind(name)) for name in backdrops.NAMES],
+        "number": [Phrase("a"), *(Phrase(words[0]) for words in COUNTS.values())],
+        "color": [Phrase(""), *(Phrase(color, of_things) for color in COLORS)],
+        "thing": [Phrase(thing.noun, tuple((f"a {color}", "") for color in PAINTED)) for thing in things()],
+        "style": [Phrase(SAID[style], (("a red fox", ""),)) for style in STYLES],
+        "backdrop": [Phrase(behind(name), (("a fox, cartoon", ""),)) for name in backdrops.NAMES],
     }
     return {part: told[part] for part in PARTS}
 

@@ -25,7 +25,7 @@ from .clip_pictures import COLOR, COUNT, FACTS, THING, Captioned
 from .control_plans import ControlPlan
 from .image_prompts import ImagePromptTask
 from .options import TrainOptions
-from .phrases import SAID, phrases
+from .phrases import SAID, Phrase, phrases
 from .stickers import backdrops
 from .stickers.captions import COUNTS, STYLE_PHRASES, UNNAMED, write_caption
 from .stickers.names import things
@@ -46,20 +46,25 @@ PLACES = {
 
 
 def learn_words(network: PictureWords, encoder: T5TextEncoder, read: Callable[[list[str]], list[Tensor]]) -> None:
-    """Put every phrase's tokens into a network, each read where it stands in a sentence."""
-    ids = encoder.tokenizer.ids
+    """Put every phrase's tokens into a network, each read where it stands in sentences."""
+    length = lambda text: len(encoder.tokenizer.ids(text)) if text else 0
+    (marked,) = read(["a fox"])
+    first = len(marked) - 1 - length("a fox")  # of marks before the words: BERT has one, T5 none; both have one behind
     for part, told in phrases().items():
-        sentences = [
-            f"{before} {phrase}".strip() if phrase[:1] != "," else f"{before}{phrase}" for before, phrase in told
-        ]
-        rows = read(sentences)
-        starts = [len(ids(before)) if before else 0 for before, _ in told]
-        marks = len(rows[0]) - len(ids(sentences[0]))  # BERT has one before and one behind, T5 one behind
-        first = marks - 1
-        network.parts[part].knows([row[first + start : len(row) - 1] for row, start in zip(rows, starts, strict=True)])
+        rows = dict(zip(texts := [text for each in told for text in each.whole()], read(texts), strict=True))
+        network.parts[part].knows([_mean_tokens(phrase, rows, length, first) for phrase in told])
     with torch.no_grad():
-        for which, there, token in ((0, first, rows[0][0]), (1, 1, rows[0][-1])):
+        for which, there, token in ((0, first, marked[0]), (1, 1, marked[-1])):
             network.marks[which], network.marked[which] = token * there, float(there)
+
+
+def _mean_tokens(phrase: Phrase, rows: dict[str, Tensor], length: Callable[[str], int], first: int) -> Tensor:
+    """(s d): a phrase's tokens, the mean of those in its sentences; of none, none."""
+    found = [
+        rows[whole][first + length(before) : first + length(to_its_end)]
+        for whole, (before, to_its_end) in zip(phrase.whole(), phrase.sentences(), strict=True)
+    ]
+    return torch.stack(found).mean(0) if phrase.text else found[0][:0]
 
 
 def stating(rng: Random) -> tuple[str, tuple[bool, ...]]:

@@ -17,7 +17,7 @@ from imagen_core.clip.config import ClipConfig, VisionConfig
 from imagen_core.clip.network import ClipNetwork
 from imagen_train import cli, data
 from imagen_train.clip_pictures import COLOR, COUNT, FACTS, THING
-from imagen_train.phrases import phrases, sizes
+from imagen_train.phrases import PAINTED, phrases, sizes
 from imagen_train.picture_words import _facts, learn_words, stating
 from imagen_train.stickers.backdrops import NAMES
 from imagen_train.stickers.colors import COLORS
@@ -28,11 +28,12 @@ from imagen_train.stickers.scene import STYLES
 
 def test_phrases_are_in_the_order_of_scenes_facts():
     told = phrases()
-    assert [phrase for _, phrase in told["thing"]] == [thing.noun for thing in things()]
-    assert [phrase for _, phrase in told["number"]] == ["a", "two", "three", "four", "five"]
-    assert told["color"][0] == ("a", "") and told["color"][1 + COLORS.index("red")] == ("a", "red")
-    assert told["style"][STYLES.index("flat")] == ("a red fox", ", flat design")
-    assert told["backdrop"][NAMES.index("pink")] == ("a fox, cartoon", "on a pink background")
+    assert [phrase.text for phrase in told["thing"]] == [thing.noun for thing in things()]
+    assert [phrase.text for phrase in told["number"]] == ["a", "two", "three", "four", "five"]
+    assert told["color"][0].text == "" and told["color"][1 + COLORS.index("red")].whole()[1] == "a red fox"
+    assert told["style"][STYLES.index("flat")].whole() == ["a red fox, flat design"]
+    assert told["backdrop"][NAMES.index("pink")].whole() == ["a fox, cartoon on a pink background"]
+    assert told["thing"][3].sentences()[1] == ("a blue", f"a blue {things()[3].noun}")
     assert sizes()["thing"][0] == len(things()) and list(sizes()) == list(PARTS)
 
 
@@ -52,8 +53,11 @@ def test_a_network_takes_over_phrases_as_they_are_read(lively, models):
     part, place = network.parts["backdrop"], NAMES.index("pink")
     kept = min(len(behind), part.there.shape[1])
     assert part.there[place].sum() == kept and torch.equal(part.phrases[place, :kept], behind[:kept])
-    (first,) = read([f"a fox, cartoon {phrases()['backdrop'][0][1]}"])
-    assert torch.equal(network.marks[1], first[-1])
+    assert torch.equal(network.marks[1], read(["a fox"])[0][-1])
+    (red, blue, *others) = read([f"a {color} {things()[3].noun}" for color in PAINTED])
+    start, kept = len(encoder.tokenizer.ids("a red")), int(network.parts["thing"].there[3].sum())
+    mean = torch.stack([row[len(row) - 1 - (len(red) - 1 - start) : -1] for row in (red, blue, *others)]).mean(0)
+    torch.testing.assert_close(network.parts["thing"].phrases[3, :kept], mean[:kept])
     assert network.parts["color"].there[0].sum() == 0  # of its own colour nothing is said
 
 
