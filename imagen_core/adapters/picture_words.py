@@ -92,9 +92,8 @@ class PictureWords(SeesAsClip):
 
     name: ClassVar[str] = "picture_words"
     config_cls: ClassVar[type[AdapterConfig]] = PictureWordsConfig
-    frozen: ClassVar[
-        tuple[str, ...]
-    ] = ()  # its tower learns on; embeddings are still those of the CLIP that it began as
+    # Its tower learns on; embeddings are still those of the CLIP that it began as.
+    frozen: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: PictureWordsConfig, base: UNetConfig) -> None:
         super().__init__(config, base)

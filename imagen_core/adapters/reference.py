@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -24,9 +23,9 @@ from ..conditioning import Signals
 from ..super_resolution import resize
 from ..unets import UNetConfig
 from ..unets.blocks import conv3
-from ._base import Adapter, AdapterConfig, Given, padded, starts_at_zero
+from ._base import Adapter, AdapterConfig, Given, padded
 from ._points import layout_of
-from .t2i_adapter import Scale, scales_of
+from .t2i_adapter import scales_of, way_through
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +72,12 @@ class Reference(Adapter):
         self.config, self.base = config, base
         layout = layout_of(base)
         self.points, self.multiple = scales_of(layout.points), layout.multiple
-        cells, widths = zip(*((point.cell, point.width) for point in self.points.values()), strict=True)
-        self.alike = Cells(cells[0], config.width)
-        self.texture = Cells(cells[0], config.width)
+        finest = next(iter(self.points.values()))
+        self.alike = Cells(finest.cell, config.width)
+        self.texture = Cells(finest.cell, config.width)
         self.sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
-        self.joined = conv3(2 * config.width + 1, widths[0])
-        shrinks = [1, *(coarse // fine for fine, coarse in pairwise(cells))]
-        self.scales = nn.ModuleList(
-            Scale(shrink, c_in, width, config.blocks)
-            for shrink, c_in, width in zip(shrinks, [widths[0], *widths[:-1]], widths, strict=True)
-        )
-        self.out = nn.ModuleList(starts_at_zero(nn.Conv2d(width, width, 1)) for width in widths)
+        self.joined = conv3(2 * config.width + 1, finest.width)
+        self.scales, self.out = way_through(self.points, config.blocks)
 
     def told(self, given: Given) -> Signals:
         if given.combine not in (None, "concat"):

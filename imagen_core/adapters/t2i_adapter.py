@@ -8,6 +8,7 @@ Shapes: b images, c h w a picture, u the finest cell's side in pixels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -68,6 +69,17 @@ class Scale(nn.Module):
         return x
 
 
+def way_through(points: Mapping[str, Point], blocks: int) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """From the finest of some points to the coarsest: a `Scale` for each, and what brings it there, zero at first."""
+    cells, widths = zip(*((point.cell, point.width) for point in points.values()), strict=True)
+    shrinks = [1, *(coarse // fine for fine, coarse in pairwise(cells))]
+    scales = nn.ModuleList(
+        Scale(shrink, c_in, width, blocks)
+        for shrink, c_in, width in zip(shrinks, [widths[0], *widths[:-1]], widths, strict=True)
+    )
+    return scales, nn.ModuleList(starts_at_zero(nn.Conv2d(width, width, 1)) for width in widths)
+
+
 class T2IAdapter(Adapter):
     """Features at the last point of each scale, made once from the hint; layers that start at zero let them in."""
 
@@ -79,17 +91,11 @@ class T2IAdapter(Adapter):
         self.config, self.base = config, base
         layout = layout_of(base)
         self.points, self.multiple = scales_of(layout.points), layout.multiple
-        widths = [point.width for point in self.points.values()]
-        cells = [point.cell for point in self.points.values()]
-        self.finest = cells[0]
-        self.conv_in = conv3(3 * self.finest**2, widths[0])
-        self.kind = kind_embedding(config.kinds, widths[0])
-        shrinks = [1, *(coarse // fine for fine, coarse in pairwise(cells))]
-        self.scales = nn.ModuleList(
-            Scale(shrink, c_in, width, config.blocks)
-            for shrink, c_in, width in zip(shrinks, [widths[0], *widths[:-1]], widths, strict=True)
-        )
-        self.out = nn.ModuleList(starts_at_zero(nn.Conv2d(width, width, 1)) for width in widths)
+        finest = next(iter(self.points.values()))
+        self.finest = finest.cell
+        self.conv_in = conv3(3 * self.finest**2, finest.width)
+        self.kind = kind_embedding(config.kinds, finest.width)
+        self.scales, self.out = way_through(self.points, config.blocks)
 
     def told(self, given: Given) -> Signals:
         hint = padded((given.picture.to(self.dtype) + 1.0) / 2.0, self.multiple)
