@@ -56,14 +56,15 @@ class Steering:
         return Signals(
             features={name: self._weighed(feature) for name, feature in said.features.items()},
             beside=tuple(self._lighter(tokens) for tokens in said.beside),
-            vector=self._beside_time(said.vector),
+            vector=self._beside_time(said),
         )
 
-    def _beside_time(self, vector: Tensor | None) -> Tensor | None:
+    def _beside_time(self, said: Signals) -> Tensor | None:
         """What goes beside the time (b e) reaches every place alike, and so nothing does where a mask says where."""
-        if vector is None or self.mask is not None:
+        if said.vector is None or self.mask is not None:
             return None
-        return self.strength.view(-1, 1) * vector
+        strength = self.strength.clamp(max=1.0) if _stands_in(said) else self.strength
+        return strength.view(-1, 1) * said.vector
 
     def _weighed(self, feature: Tensor) -> Tensor:
         """In float32, in which several strong controls of a network in float16 add up without overflowing."""
@@ -101,6 +102,29 @@ class Steered(nn.Module):
 
     def forward(self, x_t: Tensor, time: Tensor, told: Signals) -> Tensor:
         steering, told = told.steering, dataclasses.replace(told, steering=()) if told.steering else told
-        for each in steering:
-            told = told + each.signals(x_t, time)
+        for said in _sharing([each.signals(x_t, time) for each in steering]):
+            told = told + said
         return self.network(x_t, time, told)
+
+
+def _stands_in(said: Signals) -> bool:
+    """Whether this is read in the prompt's place."""
+    return any(tokens.instead for tokens in said.beside)
+
+
+def _sharing(said: list[Signals]) -> list[Signals]:
+    """The same; of several that are read in the prompt's place, the vectors share it as their tokens do."""
+    each = [signals.vector is not None and _stands_in(signals) for signals in said]
+    if sum(each) < 2:
+        return said
+    shares = [_share(signals) for signals, stands_in in zip(said, each, strict=True) if stands_in]
+    whole = sum(shares).clamp(min=1.0)  # b 1
+    return [
+        dataclasses.replace(signals, vector=signals.vector / whole) if stands_in else signals
+        for signals, stands_in in zip(said, each, strict=True)
+    ]
+
+
+def _share(said: Signals) -> Tensor:
+    """How much of the prompt's place it takes, in [0, 1]: (b 1)."""
+    return sum(tokens.weight for tokens in said.beside if tokens.instead).clamp(0.0, 1.0).view(-1, 1)

@@ -22,6 +22,7 @@ from imagen_core.text.t5 import T5TextEncoder
 from imagen_core.whole_files import whole
 
 from .data import PictureCache
+from .parallel import rank, workers
 
 
 class CaptionEmbeds:
@@ -37,17 +38,21 @@ class CaptionEmbeds:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take in, or encode, the captions of chunks that are new in the cache."""
-        for index in range(len(self._tokens), len(self.cache.chunks)):
-            tokens = self.cache.folder / f"{index:05d}.{self.name}.npy"
-            ends = tokens.with_suffix(".ends.npy")
-            if not tokens.exists():
-                self._encode(index, tokens, ends)
+        """Take in, or encode, the captions of chunks that are new in the cache; workers begin with a share each."""
+        new = range(len(self._tokens), len(self.cache.chunks))
+        for index in [*new[rank() :: workers()], *new]:
+            if not self._tokens_file(index).exists():
+                self._encode(index)
+        for index in new:
+            tokens = self._tokens_file(index)
             self._tokens.append(np.load(tokens, mmap_mode="r", allow_pickle=False))
-            self._ends.append(np.load(ends, allow_pickle=False))
+            self._ends.append(np.load(tokens.with_suffix(".ends.npy"), allow_pickle=False))
+
+    def _tokens_file(self, index: int) -> Path:
+        return self.cache.folder / f"{index:05d}.{self.name}.npy"
 
     @torch.no_grad()
-    def _encode(self, index: int, tokens: Path, ends: Path) -> None:
+    def _encode(self, index: int) -> None:
         captions = [self.cache.captions[i] for i in self.cache.span(index)]
         order = sorted(range(len(captions)), key=lambda i: len(captions[i]))  # prompts of one length share a batch
         rows: dict[int, np.ndarray] = {}
@@ -56,7 +61,8 @@ class CaptionEmbeds:
             encoded = self.encoder.encode([captions[i] for i in chosen])
             for i, row, mask in zip(chosen, encoded.embeds.cpu(), encoded.mask.cpu(), strict=True):
                 rows[i] = row[mask].half().numpy()
-        _write(ends, np.cumsum([len(rows[i]) for i in range(len(captions))]))
+        tokens = self._tokens_file(index)
+        _write(tokens.with_suffix(".ends.npy"), np.cumsum([len(rows[i]) for i in range(len(captions))]))
         _write(tokens, np.concatenate([rows[i] for i in range(len(captions))]))
 
     def of(self, indices: list[int], dropped: Tensor) -> TextEmbeds:
@@ -82,8 +88,12 @@ def _write(path: Path, values: np.ndarray) -> None:
 
 
 def encoder_width(folder: Path) -> int:
-    """How wide an encoder's embeddings are, from its config.json."""
-    about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    """How wide an encoder's embeddings are, from its config.json. ValueError where there is none."""
+    if not (config := folder / "config.json").is_file():
+        raise ValueError(
+            f"there is no text encoder at {folder}: put one there, such as MiniLM (`imagen data encoder --out {folder}`)"
+        )
+    about = json.loads(config.read_text(encoding="utf-8"))
     return about["d_model"] if "d_model" in about else about["hidden_size"]
 
 

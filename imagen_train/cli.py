@@ -19,6 +19,7 @@ from .options import (
     add_train_options,
     default_models_dir,
     default_state_root,
+    device_there,
     file_there,
     folder,
     folder_there,
@@ -91,7 +92,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     sheet.add_argument("--out", type=folder, required=True, help="folder for the JPEGs")
     sheet.add_argument("--count", type=int, default=64, help="pictures (default: %(default)s)")
     sheet.add_argument("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the weights")
-    sheet.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    sheet.add_argument("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     sheet.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     sheet.set_defaults(handler=_sheet)
 
@@ -116,7 +117,7 @@ def _add_mini(train: argparse._SubParsersAction) -> None:
     add("--scale", type=float, default=1.0, help="factor on every stage's steps (default: %(default)s)")
     add("--root", type=folder, help="where states and pictures are kept")
     add("--models-dir", type=folder, help="where finished weights go (default: ROOT/imagen-mini)")
-    add("--device", help="default: cuda where there is a GPU, else cpu")
+    add("--device", type=device_there, help="default: cuda where there is a GPU, else cpu")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes that render (default: %(default)s)")
     add("--seed", type=int, default=0, help="everything random follows from it (default: %(default)s)")
     command.set_defaults(handler=_mini)
@@ -130,7 +131,7 @@ def _add_evaluate_sr(commands: argparse._SubParsersAction) -> None:
     add("--count", type=int, default=16, help="pictures judged (default: %(default)s)")
     add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the weights")
     add("--cache-dir", type=folder, help="where held-out pictures are kept between runs")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
     add("--sampler", help="default: the checkpoint's own")
@@ -153,7 +154,7 @@ def _add_evaluate_all(commands: argparse._SubParsersAction) -> None:
     add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the weights")
     add("--cache-dir", type=folder, help="where held-out pictures are kept between runs")
     add("--out-dir", type=folder, help="where figures and drawn pictures are kept, to go on from")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     add("--json", action="store_true", help="print the figures on one line")
@@ -205,7 +206,7 @@ def _add_evaluate_control(commands: argparse._SubParsersAction) -> None:
     add("--count", type=int, default=500, help="pictures (default: %(default)s)")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_evaluate_control)

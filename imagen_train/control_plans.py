@@ -19,9 +19,9 @@ from .phrases import sizes
 
 # The pictures of imagen-mini's stages, and which are held out.
 PICTURES = {
-    "base64": ("base64", "base64_held_out"),
-    "sr256": ("full256", "full256_held_out"),
-    "sr1024": ("window1024", "window1024_held_out"),
+    "base64": ("things64_wide", "things64_wide_held_out"),
+    "sr256": ("things256", "things256_held_out"),
+    "sr1024": ("things1024", "things1024_held_out"),
 }
 # A copy of trained weights learns at a quarter of the rate at which the network itself was made.
 COPY_RATES = OptimConfig(muon_lr=0.005, adamw_lr=1e-3)
@@ -128,11 +128,22 @@ def with_pictures(plan: ControlPlan, spec: StageSpec) -> ControlPlan:
     """The plan with the pictures that its base was trained on, where it names none. ValueError where none are known."""
     if plan.pictures is not None or plan.folder is not None:
         return plan
-    if (own := spec.training.get("pictures")) in KINDS:
-        return dataclasses.replace(plan, pictures=own)
-    if spec.stage not in PICTURES:
+    own = spec.training.get("pictures")
+    if own not in KINDS and spec.stage not in PICTURES:
         raise ValueError(
             f"there are no pictures that a {spec.stage} stage is trained on: name some with --folder or --pictures"
         )
-    pictures, held_out = PICTURES[spec.stage]
-    return dataclasses.replace(plan, pictures=pictures, held_out=held_out)
+    pictures = own if own in KINDS else PICTURES[spec.stage][0]
+    return dataclasses.replace(plan, pictures=pictures, held_out=_held_out(spec))
+
+
+def held_out_of(spec: StageSpec) -> str:
+    """The held-out pictures of those that a stage was trained on, or else of its size. ValueError where none are known."""
+    if (found := _held_out(spec)) is None:
+        raise ValueError(f"no pictures are held out for a {spec.stage} stage: name some with --pictures")
+    return found
+
+
+def _held_out(spec: StageSpec) -> str | None:
+    own = f"{spec.training.get('pictures')}_held_out"
+    return own if own in KINDS else PICTURES.get(spec.stage, (None, None))[1]

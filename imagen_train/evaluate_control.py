@@ -34,7 +34,7 @@ from imagen_core.text.t5 import T5TextEncoder
 
 from .caption_files import encoder_for
 from .classifier import Classifier, classify
-from .control_plans import PICTURES
+from .control_plans import held_out_of
 from .controls import plain_hints
 from .data import KINDS, DrawingKind, PictureCache
 from .evaluate import SamplingSettings
@@ -195,12 +195,6 @@ def figure(values: Tensor) -> Figure:
     values = values.double()
     spread = values.std().item() if len(values) > 1 else 0.0
     return {"mean": values.mean().item(), "se": spread / max(1, len(values)) ** 0.5, "count": len(values)}
-
-
-def held_out_of(spec: StageSpec) -> str:
-    """The held-out pictures of the same kind as those that a stage was trained on."""
-    named = f"{spec.training.get('pictures')}_held_out"
-    return named if named in KINDS else PICTURES.get(spec.stage, PICTURES["base64"])[1]
 
 
 def evaluate_control(

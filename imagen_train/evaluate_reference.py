@@ -20,7 +20,8 @@ from imagen_core import ADAPTERS, Control, LoadedAdapter, Stage, load_adapter, s
 from .classifier import FILE, load_classifier
 from .data import PictureCache
 from .evaluate import SamplingSettings
-from .evaluate_control import figure, held_out_of
+from .control_plans import held_out_of
+from .evaluate_control import figure
 from .metrics import Figure, bicubic, feature_distance, psnr
 from .references import SEED, crop_pairs
 from .tasks import shrink

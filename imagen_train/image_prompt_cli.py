@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .options import add_dtype, default_models_dir, file_there, folder, folder_there
+from .options import add_dtype, default_models_dir, device_there, file_there, folder, folder_there
 
 
 def add_image_prompt_command(commands: argparse._SubParsersAction) -> None:
@@ -32,7 +32,7 @@ def add_image_prompt_command(commands: argparse._SubParsersAction) -> None:
     add("--pictures", type=folder, help="write the first eight pictures of every row as one PNG")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_evaluate_image_prompt)

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import add_dtype, default_models_dir, default_state_root, file_there, folder, folder_there
+from .options import add_dtype, default_models_dir, default_state_root, device_there, file_there, folder, folder_there
 
 if TYPE_CHECKING:
     from .raters.comparison import Contender
@@ -52,7 +52,7 @@ def _add_drawing(command: argparse.ArgumentParser, *, count: int) -> None:
     add("--count", type=int, default=count, help="pictures a prompt (default: %(default)s)")
     add("--side", type=int, help="of a picture, in pixels (default: what the stage is called by)")
     add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the text encoders")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
 
@@ -71,8 +71,13 @@ def _add_distance(commands: argparse._SubParsersAction) -> None:
     add = command.add_argument
     add("drawn", type=folder, help="a folder of pictures, or a .safetensors with one matrix of features")
     add("reference", type=folder, help="the same of what they should be like")
-    add("--features", type=folder, help="whose: a CLIP (folder or .safetensors), or one of our judges")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add(
+        "--features",
+        type=folder,
+        default=default_models_dir() / "classifier.safetensors",
+        help="whose: a CLIP (folder or .safetensors), or one of our judges (default: imagen-mini's classifier)",
+    )
+    add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     command.set_defaults(handler=_distance)
 
@@ -92,7 +97,7 @@ def _add_clip_score(commands: argparse._SubParsersAction) -> None:
     add("--clip", type=folder, default=default_models_dir() / "clip", help="a whole CLIP (default: imagen-mini's)")
     add("--cache-dir", type=folder, help="where rendered pictures are kept between runs")
     add("--caption", metavar="COLUMN", help="the column of captions (default: caption, text, prompt, ...)")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     command.set_defaults(handler=_clip_score)
 
@@ -131,7 +136,7 @@ def _add_guidance(commands: argparse._SubParsersAction) -> None:
     add("--steps", type=int, help="network calls a picture (default: the checkpoint's)")
     add("--out", type=folder, help="write figures here as .json, and a curve of each kind as -KIND.svg")
     add("--models-dir", type=folder_there, default=models, help="folder with the text encoder")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_guidance)

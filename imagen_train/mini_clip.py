@@ -340,8 +340,9 @@ def train_clip(options: TrainOptions) -> dict[str, object]:
 
 def evaluate_clip(path: Path, cache_dir: Path, *, count: int = TEST_PICTURES) -> dict[str, object]:
     """`clip_figures` of a whole CLIP at `path` on fresh pictures of things, rendered where they are not in the cache."""
+    clip = load_clip(path)
     render_pictures(KINDS[TEST], count, cache_dir)
-    return clip_figures(load_clip(path), Captioned.of(PictureCache(cache_dir, TEST))) | {"clip": str(path)}
+    return clip_figures(clip, Captioned.of(PictureCache(cache_dir, TEST))) | {"clip": str(path)}
 
 
 def tokenizer_json() -> bytes:

@@ -32,6 +32,19 @@ def file_there(text: str) -> Path:
     return path
 
 
+def device_there(text: str) -> str:
+    """A device that torch knows and this machine has; for argparse."""
+    if text == "cpu":
+        return text
+    import torch
+
+    try:
+        torch.empty(0, device=text)
+    except (RuntimeError, AssertionError) as error:  # an unknown name, or one that this torch or machine has nothing for
+        raise argparse.ArgumentTypeError(f"there is no device {text!r} here: name another, such as cpu") from error
+    return text
+
+
 def default_state_root() -> Path:
     """Where training states and image caches live unless told otherwise: never inside the repository.
 
@@ -118,7 +131,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     add("--state-dir", type=folder, help="where states, logs and sample pictures go")
     add("--cache-dir", type=folder, help="where rendered pictures are kept between runs")
     add("--models-dir", type=folder, help="where the finished weights go (default: models/imagen-mini)")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads; 1 is fastest on shared cores (default: %(default)s)")
     add("--bf16", action="store_true", help="run the network under bfloat16 autocast (always on under cuda)")
     add("--compile", action="store_true", help="torch.compile the network (needs a C++ compiler on the CPU)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import default_models_dir, default_state_root, file_there, folder, folder_there
+from .options import default_models_dir, default_state_root, device_there, file_there, folder, folder_there
 
 
 def add_own_commands(train: argparse._SubParsersAction) -> None:
@@ -42,7 +42,7 @@ def _add_lora(train: argparse._SubParsersAction) -> None:
     add("--prior-loss-weight", type=float, default=1.0, help="what they count beside yours (default: %(default)s)")
     add("--flip", action="store_true", help="mirror half of the pictures")
     add("--seed", type=int, default=0, help="the same seed learns the same change (default: %(default)s)")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     command.set_defaults(handler=_lora)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .options import add_dtype, default_models_dir, default_state_root, file_there, folder, folder_there
+from .options import add_dtype, default_models_dir, default_state_root, device_there, file_there, folder, folder_there
 
 
 def add_reference_command(commands: argparse._SubParsersAction) -> None:
@@ -24,7 +24,7 @@ def add_reference_command(commands: argparse._SubParsersAction) -> None:
     add("--side", type=int, default=96, help="of a crop, in pixels, a multiple of 16 (default: %(default)s)")
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
     add("--aug-level", type=float, help="noise put on the small picture; default: the checkpoint's own")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_evaluate_reference)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .options import add_dtype, default_models_dir, file_there, folder, folder_there
+from .options import add_dtype, default_models_dir, device_there, file_there, folder, folder_there
 
 
 def add_unclip_command(commands: argparse._SubParsersAction) -> None:
@@ -24,7 +24,7 @@ def add_unclip_command(commands: argparse._SubParsersAction) -> None:
     add("--tier", type=int, default=2, help="things up to this tier of the list (default: %(default)s)")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
     add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
-    add("--device", default="cpu", help="cpu, cuda, ... (default: %(default)s)")
+    add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_evaluate_unclip)

@@ -61,6 +61,7 @@ class UNet(ABC, nn.Module):
     name: ClassVar[str]
     config_cls: ClassVar[type[UNetConfig]]
     way_up: ClassVar[tuple[str, ...]] = ()  # the parts that `way_down` does without
+    of_words: ClassVar[tuple[str, ...]] = ()  # the parts that tokens do without which are no prompt's
     stem_point: ClassVar[str] = "down.0"  # where features are added to what leaves the stem
     config: Any
 

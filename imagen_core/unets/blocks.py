@@ -172,6 +172,7 @@ class PatchedUNet(UNet):
     multiple: int
     stem: nn.Conv2d
     way_up: ClassVar[tuple[str, ...]] = ("up", "head_norm", "head")
+    of_words: ClassVar[tuple[str, ...]] = ("text_pooling",)
     own_text_encoder: ClassVar[str] = (
         "the text encoder that the checkpoint was trained with"  # what a wrong prompt is sent to
     )
@@ -199,7 +200,8 @@ class PatchedUNet(UNet):
         embeds, mask = self._readable(text)
         # LayerNorm on text "helps considerably" (appendix F); its scale and bias would fold into the projections.
         tokens = self._understood(F.layer_norm(embeds, (self.text_dim,)), mask)
-        return Signals(vector=self.text_pooling(tokens, mask), tokens=self._projected(tokens, mask))
+        pooled = None if self.text_pooling is None else self.text_pooling(tokens, mask)
+        return Signals(vector=pooled, tokens=self._projected(tokens, mask))
 
     def _understood(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """What the layers read of a prompt's normed tokens (b l d), mask (b l): those, where a network adds nothing."""

@@ -176,6 +176,7 @@ class UViT(PatchedUNet):
     name: ClassVar[str] = "u_vit"
     config_cls: ClassVar[type[UNetConfig]] = UViTConfig
     way_up: ClassVar[tuple[str, ...]] = ("spread", "up", "head", "fine", "finest")
+    of_words: ClassVar[tuple[str, ...]] = ("text_pooling", "text_reader")
 
     def __init__(self, config: UViTConfig) -> None:
         super().__init__(**embeddings_of(config, config.channels, config.embed_dim))

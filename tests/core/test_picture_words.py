@@ -146,6 +146,16 @@ def test_two_references_each_in_its_half_leave_the_rest_to_the_prompt(base):
     assert (drawn(base, control) - drawn(base)).abs().max() > 1e-4
 
 
+def test_no_more_than_the_whole_place_is_taken(base):
+    """Twice as strong, or the same picture twice, is the picture in the prompt's place; what goes beside the time, too."""
+    control = Control(adapter=trained("picture_words", base), picture=PALETTE)
+    once = drawn(base, control)
+    torch.testing.assert_close(drawn(base, replace(control, strength=2.0)), once)
+    torch.testing.assert_close(drawn(base, control, control), once, atol=1e-4, rtol=1e-4)
+    other = Control(adapter=trained("picture_words", base), picture=-PALETTE)
+    assert (drawn(base, control, other) - once).abs().max() > 1e-4
+
+
 def test_it_fits_no_network_without_embedded_text(base):
     sizes = {"channels": (16, 16), "num_res_blocks": (1, 1), "strides": (1, 2), "num_heads": 2, "patch_size": 2}
     off = {"self_attention": (False, False), "text_cross_attention": (False, False), "text_embed_dim": None}

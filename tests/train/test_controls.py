@@ -21,12 +21,12 @@ from imagen_core.hints.edges import Edges
 from imagen_train import cli, data
 from imagen_train.caption_files import encoder_for
 from imagen_train.companions import Case, Companions, rows_of
-from imagen_train.control_plans import adapter_plan, control_plan, image_prompt_plan, with_pictures
+from imagen_train.control_plans import adapter_plan, control_plan, held_out_of, image_prompt_plan, with_pictures
 from imagen_train.control_training import task_of, train_control
 from imagen_train.controls import hints_of, start_adapter
 from imagen_train.data import Rendered, render_pictures
 from imagen_train.evaluate import SamplingSettings
-from imagen_train.evaluate_control import evaluate_control, held_out_of
+from imagen_train.evaluate_control import evaluate_control
 from imagen_train.following import edge_f1, edge_offset, ground_iou, palette_error
 from imagen_train.loop import LoopConfig, train
 from imagen_train.optim import OptimConfig, split_parameters
@@ -173,7 +173,11 @@ def test_a_base_says_which_pictures_it_learned_from(base):
     own = dataclasses.replace(spec, stage="base32", training={"pictures": "things64_first"})
     assert with_pictures(plan, own).pictures == "things64_first"
     assert held_out_of(own) == "things64_first_held_out"
-    assert with_pictures(plan, spec).pictures == "base64" and held_out_of(spec) == "base64_held_out"
+    crowded = dataclasses.replace(spec, training={"pictures": "things64_crowded"})  # no set is held out for it alone
+    told = with_pictures(plan, crowded)
+    assert (told.pictures, told.held_out) == ("things64_crowded", "things64_wide_held_out")
+    assert held_out_of(crowded) == held_out_of(spec) == "things64_wide_held_out"
+    assert with_pictures(plan, spec).pictures == "things64_wide"
     with pytest.raises(ValueError, match="no pictures that a base32 stage is trained on: name some with --folder"):
         with_pictures(plan, dataclasses.replace(spec, stage="base32", training={}))
 
@@ -301,7 +305,9 @@ def test_a_control_of_a_stage_that_enlarges_is_measured_in_parts_of_a_pixel(mode
     assert edges["wrong hint"]["edge_offset"]["mean"] > edges["1"]["edge_offset"]["mean"]
     with pytest.raises(ValueError, match="enlarges: controls are measured on stages that draw, or read no text"):
         evaluate_control(base, file, options.models_dir, options.cache_dir, **told, nearest=2)
-    assert held_out_of(stage.spec) == "full256_held_out"
+    assert held_out_of(stage.spec) == "things256_held_out"
+    with pytest.raises(ValueError, match="no pictures are held out for a sr2048 stage: name some with --pictures"):
+        held_out_of(dataclasses.replace(stage.spec, stage="sr2048"))
 
 
 def test_an_image_prompt_is_measured_without_words_too(base, options):

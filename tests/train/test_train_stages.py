@@ -315,6 +315,17 @@ def test_psnr_and_grid():
     assert bicubic(shrink(torch.zeros(1, 3, 16, 16))).shape == (1, 3, 16, 16)
 
 
+def test_a_missing_text_encoder_is_named(tmp_path):
+    with pytest.raises(ValueError, match="there is no text encoder at .*things_text_encoder: put one there"):
+        cli.main(["train", "things64", "--minutes", "1", "--models-dir", str(tmp_path)])
+
+
+def test_a_device_that_is_not_there_is_refused_at_once(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "sr256", "--minutes", "1", "--device", "nonsense"])
+    assert "argument --device: there is no device 'nonsense' here" in capsys.readouterr().err
+
+
 # They begin with a base, which has to be named.
 STEERING = ("control", "adapter", "image_prompt", "distill", "identity", "reference")
 
