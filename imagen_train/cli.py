@@ -23,6 +23,7 @@ from .options import (
     file_there,
     folder,
     folder_there,
+    positive,
     train_options,
 )
 from .own_cli import add_own_commands
@@ -90,10 +91,10 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     add_judging_commands(commands)
     sheet = commands.add_parser("sheet", help="draw unpicked pictures at 256 and 1024 px as contact sheets")
     sheet.add_argument("--out", type=folder, required=True, help="folder for the JPEGs")
-    sheet.add_argument("--count", type=int, default=64, help="pictures (default: %(default)s)")
+    sheet.add_argument("--count", type=positive, default=64, help="pictures (default: %(default)s)")
     sheet.add_argument("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the weights")
     sheet.add_argument("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    sheet.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    sheet.add_argument("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     sheet.set_defaults(handler=_sheet)
 
 
@@ -101,10 +102,10 @@ def _add_pictures(train: argparse._SubParsersAction) -> None:
     pictures = train.add_parser("pictures", help="render training pictures into the cache")
     pictures.add_argument("--kind", choices=PICTURES, required=True, help="which set")
     pictures.add_argument(
-        "--count", type=int, required=True, help="how many there are to be, those already there included"
+        "--count", type=positive, required=True, help="how many there are to be, those already there included"
     )
     pictures.add_argument("--cache-dir", type=folder, help="where pictures are kept between runs")
-    pictures.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    pictures.add_argument("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     pictures.add_argument("--part", type=int, default=0, help="this process renders part N of ...")
     pictures.add_argument("--parts", type=int, default=1, help="... so many (default: %(default)s)")
     pictures.set_defaults(handler=_pictures)
@@ -128,12 +129,12 @@ def _add_evaluate_sr(commands: argparse._SubParsersAction) -> None:
     add = command.add_argument
     add("--stage", choices=("sr256", "sr1024"), default="sr256", help="which one (default: %(default)s)")
     add("--aug-level", type=float, default=0.0, help="noise put on the small picture (default: %(default)s)")
-    add("--count", type=int, default=16, help="pictures judged (default: %(default)s)")
+    add("--count", type=positive, default=16, help="pictures judged (default: %(default)s)")
     add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the weights")
     add("--cache-dir", type=folder, help="where held-out pictures are kept between runs")
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
+    add("--steps", type=positive, help="network calls a picture; default: the checkpoint's own")
     add("--sampler", help="default: the checkpoint's own")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
     add("--json", action="store_true", help="print the figures on one line")
@@ -147,7 +148,7 @@ def _add_evaluate_all(commands: argparse._SubParsersAction) -> None:
     )
     add = command.add_argument
     add("--only", help=f"parts, separated by commas (default: {','.join(PARTS)})")
-    add("--count", type=int, default=2000, help="prompts of the part things (default: %(default)s)")
+    add("--count", type=positive, default=2000, help="prompts of the part things (default: %(default)s)")
     add("--seeds", type=int, default=3, help="pictures a prompt (default: %(default)s)")
     add("--frechet-count", type=int, default=5000, help="pictures of the Frechet distance (default: %(default)s)")
     add("--sr-count", type=int, default=16, help="pictures a super-resolution table (default: %(default)s)")
@@ -155,7 +156,7 @@ def _add_evaluate_all(commands: argparse._SubParsersAction) -> None:
     add("--cache-dir", type=folder, help="where held-out pictures are kept between runs")
     add("--out-dir", type=folder, help="where figures and drawn pictures are kept, to go on from")
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     add("--json", action="store_true", help="print the figures on one line")
     command.set_defaults(handler=_evaluate_all)
@@ -177,12 +178,17 @@ def _add_evaluate_things(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="without a judge: is the render that was asked for the nearest of all that might have been?",
     )
-    add("--count", type=int, default=512, help="captions, in training's colours and in others (default: %(default)s)")
+    add(
+        "--count",
+        type=positive,
+        default=512,
+        help="captions, in training's colours and in others (default: %(default)s)",
+    )
     add("--tier", type=int, default=2, help="things up to this tier of the list (default: %(default)s)")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
-    add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
+    add("--steps", type=positive, help="network calls a picture; default: the checkpoint's own")
     add("--pictures", type=folder, help="write the first 64 pictures as one PNG, captions beside it")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_evaluate_things)
     text = commands.add_parser("text", help="does a text encoder know that a bunny is a rabbit?")
@@ -203,11 +209,11 @@ def _add_evaluate_control(commands: argparse._SubParsersAction) -> None:
     add("--nearest", type=int, default=0, help="of so many named things: is the right one's render the nearest of all?")
     add("--pictures", help="whose hints are followed (default: the base's own, held out)")
     add("--cache-dir", type=folder, help="where held-out pictures are kept between runs")
-    add("--count", type=int, default=500, help="pictures (default: %(default)s)")
+    add("--count", type=positive, default=500, help="pictures (default: %(default)s)")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
-    add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
+    add("--steps", type=positive, help="network calls a picture; default: the checkpoint's own")
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_evaluate_control)
 

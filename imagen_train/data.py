@@ -170,7 +170,6 @@ class DrawingKind:
 
 
 THINGS64 = "things64.safetensors"
-
 WINDOWS = 4  # of one large picture: drawing it costs more than cutting it
 
 KINDS: dict[str, PictureSource] = {
@@ -207,6 +206,13 @@ KINDS: dict[str, PictureSource] = {
         *IDENTITIES,
     )
 }
+
+
+def kind_named(name: str) -> PictureSource:
+    """ValueError for a name that no set of pictures has."""
+    if name not in KINDS:
+        raise ValueError(f"there is no set of pictures {name!r}: expected one of {', '.join(KINDS)}")
+    return KINDS[name]
 
 
 def drawings_folder() -> Path:
@@ -267,7 +273,7 @@ class PictureCache:
     """Read access to one kind's pictures; `refresh()` takes in what has been rendered since."""
 
     def __init__(self, cache_dir: Path, source: str | PictureSource, *, limit: int | None = None):
-        self.kind = KINDS[source] if isinstance(source, str) else source
+        self.kind = kind_named(source) if isinstance(source, str) else source
         self.folder, self.limit = cache_dir / self.kind.name, limit
         self.captions: list[str] = []
         self.labels: dict[str, list[int]] = {}

@@ -24,7 +24,6 @@ from imagen_core import (
     LoadedAdapter,
     Prompt,
     Stage,
-    StageSpec,
     load_adapter,
     load_text_encoder,
     sample_base,
@@ -36,7 +35,7 @@ from .caption_files import encoder_for
 from .classifier import Classifier, classify
 from .control_plans import held_out_of
 from .controls import plain_hints
-from .data import KINDS, DrawingKind, PictureCache
+from .data import DrawingKind, PictureCache
 from .evaluate import SamplingSettings
 from .following import MEASURES, name_of
 from .metrics import Figure

@@ -18,9 +18,9 @@ from torch import Tensor
 from imagen_core import ADAPTERS, Control, LoadedAdapter, Stage, load_adapter, super_resolve
 
 from .classifier import FILE, load_classifier
+from .control_plans import held_out_of
 from .data import PictureCache
 from .evaluate import SamplingSettings
-from .control_plans import held_out_of
 from .evaluate_control import figure
 from .metrics import Figure, bicubic, feature_distance, psnr
 from .references import SEED, crop_pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .options import default_models_dir, device_there, file_there, folder, folder_there
+from .options import default_models_dir, device_there, file_there, folder, folder_there, positive
 
 
 def add_fewer_command(commands: argparse._SubParsersAction) -> None:
@@ -22,11 +22,11 @@ def add_fewer_command(commands: argparse._SubParsersAction) -> None:
         default=default_models_dir(),
         help="folder with things_text_encoder/ and the classifier",
     )
-    add("--count", type=int, default=256, help="captions (default: %(default)s)")
+    add("--count", type=positive, default=256, help="captions (default: %(default)s)")
     add("--tier", type=int, default=1, help="things up to this tier of the list (default: %(default)s)")
     add("--pictures", type=folder, help="write a PNG with a row of pictures for each way")
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     add("--json", action="store_true", help="print the figures on one line instead of as a table")
     command.set_defaults(handler=_fewer)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .options import add_dtype, default_models_dir, device_there, file_there, folder, folder_there
+from .options import add_dtype, default_models_dir, device_there, file_there, folder, folder_there, positive
 
 
 def add_identity_command(commands: argparse._SubParsersAction) -> None:
@@ -20,13 +20,13 @@ def add_identity_command(commands: argparse._SubParsersAction) -> None:
     add("--identity", type=file_there, default=models / "identity.safetensors", help="what imagen train identity made")
     add("--models-dir", type=folder_there, default=models, help="folder with the base's text encoder")
     add("--code", type=file_there, help="an identity_code.safetensors of another seed: are codes alike by it, too?")
-    add("--count", type=int, default=64, help="individuals (default: %(default)s)")
+    add("--count", type=positive, default=64, help="individuals (default: %(default)s)")
     add("--scenes", type=int, default=2, help="pictures of each, in each way (default: %(default)s)")
     add("--pictures", type=folder, help="write the first eight individuals' pictures as one PNG")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
-    add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
+    add("--steps", type=positive, help="network calls a picture; default: the checkpoint's own")
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_evaluate_identity)
 

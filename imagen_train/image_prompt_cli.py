@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .options import add_dtype, default_models_dir, device_there, file_there, folder, folder_there
+from .options import add_dtype, default_models_dir, device_there, file_there, folder, folder_there, positive
 
 
 def add_image_prompt_command(commands: argparse._SubParsersAction) -> None:
@@ -24,16 +24,16 @@ def add_image_prompt_command(commands: argparse._SubParsersAction) -> None:
         help="what imagen train image_prompt made",
     )
     add("--models-dir", type=folder_there, default=models, help="folder with the base's text encoder")
-    add("--count", type=int, default=128, help="pictures a row (default: %(default)s)")
-    add("--pairs", type=int, default=64, help="pictures a row of two references (default: %(default)s)")
+    add("--count", type=positive, default=128, help="pictures a row (default: %(default)s)")
+    add("--pairs", type=positive, default=64, help="pictures a row of two references (default: %(default)s)")
     add("--tier", type=int, default=2, help="things up to this tier of the list (default: %(default)s)")
     add("--weights", type=float, nargs="+", default=[0.5, 0.8, 1.0], help="beside words (default: 0.5 0.8 1)")
     add("--unseen-colors", action="store_true", help="in colours that training never shows on their things")
     add("--pictures", type=folder, help="write the first eight pictures of every row as one PNG")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
-    add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
+    add("--steps", type=positive, help="network calls a picture; default: the checkpoint's own")
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_evaluate_image_prompt)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .options import add_dtype, default_models_dir, device_there, file_there, folder, folder_there
+from .options import add_dtype, default_models_dir, file_there, folder, folder_there, positive
 
 
 def add_inpaint_command(commands: argparse._SubParsersAction) -> None:
@@ -15,12 +15,12 @@ def add_inpaint_command(commands: argparse._SubParsersAction) -> None:
     add("--model", type=file_there, required=True, help="the checkpoint that repaints")
     add("--base", type=file_there, required=True, help="the base that RePaint is run on")
     add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with things_text_encoder/")
-    add("--count", type=int, default=128, help="pictures of each hole (default: %(default)s)")
+    add("--count", type=positive, default=128, help="pictures of each hole (default: %(default)s)")
     add("--tier", type=int, default=2, help="things up to this tier of the list (default: %(default)s)")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
-    add("--steps", type=int, default=40, help="network calls a picture (default: %(default)s)")
+    add("--steps", type=positive, default=40, help="network calls a picture (default: %(default)s)")
     add("--pictures", type=folder, help="write the first eight of each as PNGs, one a hole")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_evaluate)
 

@@ -8,7 +8,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import add_dtype, default_models_dir, default_state_root, device_there, file_there, folder, folder_there
+from .options import (
+    add_dtype,
+    default_models_dir,
+    default_state_root,
+    device_there,
+    file_there,
+    folder,
+    folder_there,
+    positive,
+)
 
 if TYPE_CHECKING:
     from .raters.comparison import Contender
@@ -31,7 +40,12 @@ def _add_prompts(commands: argparse._SubParsersAction) -> None:
     _add_csv(command)
     add("--models", type=file_there, nargs=2, required=True, metavar=("A", "B"), help="two checkpoints, or one twice")
     add("--out", type=folder, required=True, help="folder for compare.html and its key.json")
-    add("--steps", type=int, nargs="+", help="network calls a picture, of both or of each (default: the checkpoint's)")
+    add(
+        "--steps",
+        type=positive,
+        nargs="+",
+        help="network calls a picture, of both or of each (default: the checkpoint's)",
+    )
     add("--guidance-scale", type=float, nargs="+", help="of both or of each (default: the checkpoint's)")
     add("--sampler", nargs="+", help="of both or of each (default: the checkpoint's)")
     add("--text-encoder", type=folder_there, nargs="+", help="of both or of each (default: the one of the right width)")
@@ -49,11 +63,11 @@ def _add_csv(command: argparse.ArgumentParser) -> None:
 
 def _add_drawing(command: argparse.ArgumentParser, *, count: int) -> None:
     add = command.add_argument
-    add("--count", type=int, default=count, help="pictures a prompt (default: %(default)s)")
+    add("--count", type=positive, default=count, help="pictures a prompt (default: %(default)s)")
     add("--side", type=int, help="of a picture, in pixels (default: what the stage is called by)")
     add("--models-dir", type=folder_there, default=default_models_dir(), help="folder with the text encoders")
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
 
 
@@ -78,7 +92,7 @@ def _add_distance(commands: argparse._SubParsersAction) -> None:
         help="whose: a CLIP (folder or .safetensors), or one of our judges (default: imagen-mini's classifier)",
     )
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     command.set_defaults(handler=_distance)
 
 
@@ -98,7 +112,7 @@ def _add_clip_score(commands: argparse._SubParsersAction) -> None:
     add("--cache-dir", type=folder, help="where rendered pictures are kept between runs")
     add("--caption", metavar="COLUMN", help="the column of captions (default: caption, text, prompt, ...)")
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     command.set_defaults(handler=_clip_score)
 
 
@@ -112,7 +126,7 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
     add("--clip", type=folder, help="a whole CLIP: its score is taken")
     add("--reference", type=folder, help="pictures, or stored features, whose distance is taken")
     add("--features", type=folder, help="in these features (default: the CLIP's)")
-    add("--steps", type=int, help="network calls a picture (default: the checkpoint's)")
+    add("--steps", type=positive, help="network calls a picture (default: the checkpoint's)")
     add("--sampler", help="default: the checkpoint's own")
     add("--text-encoder", type=folder_there, help="default: the one of the right width")
     _add_drawing(command, count=1)
@@ -132,12 +146,12 @@ def _add_guidance(commands: argparse._SubParsersAction) -> None:
     add("--base", type=file_there, default=models / "things64.safetensors", help="what draws (default: things64)")
     add("--judge", type=file_there, help="the noisy classifier of the kind classifier (`imagen train noisy_judge`)")
     add("--clip", type=folder_there, default=models / "clip", help="what guides and measures (default: imagen-mini's)")
-    add("--count", type=int, default=96, help="captions, one picture each (default: %(default)s)")
-    add("--steps", type=int, help="network calls a picture (default: the checkpoint's)")
+    add("--count", type=positive, default=96, help="captions, one picture each (default: %(default)s)")
+    add("--steps", type=positive, help="network calls a picture (default: the checkpoint's)")
     add("--out", type=folder, help="write figures here as .json, and a curve of each kind as -KIND.svg")
     add("--models-dir", type=folder_there, default=models, help="folder with the text encoder")
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_guidance)
 

@@ -32,6 +32,13 @@ def file_there(text: str) -> Path:
     return path
 
 
+def positive(text: str) -> int:
+    """A whole number from 1 on; for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
 def device_there(text: str) -> str:
     """A device that torch knows and this machine has; for argparse."""
     if text == "cpu":
@@ -40,7 +47,10 @@ def device_there(text: str) -> str:
 
     try:
         torch.empty(0, device=text)
-    except (RuntimeError, AssertionError) as error:  # an unknown name, or one that this torch or machine has nothing for
+    except (
+        RuntimeError,
+        AssertionError,
+    ) as error:  # an unknown name, or one that this torch or machine has nothing for
         raise argparse.ArgumentTypeError(f"there is no device {text!r} here: name another, such as cpu") from error
     return text
 
@@ -100,6 +110,9 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.minutes is None and self.max_steps is None:
             raise ValueError("training would never end: give --minutes, --max-steps, or both")
+        for name in ("minutes", "max_steps", "batch_size", "rate", "preview_minutes", "accumulate", "threads"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise ValueError(f"{name} is {value}: expected more than 0")
 
 
 def add_dtype(command: argparse.ArgumentParser) -> None:
@@ -116,7 +129,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     """Add every field of TrainOptions to `parser`."""
     add = parser.add_argument
     add("--minutes", type=float, help="wall-clock limit of the whole run; the learning rate reaches zero at its end")
-    add("--max-steps", type=int, help="limit in optimiser steps; whichever limit is nearer its end counts")
+    add("--max-steps", type=positive, help="limit in optimiser steps; whichever limit is nearer its end counts")
     add("--resume", action="store_true", help="go on from the state directory's last save")
     add(
         "--from-weights",
@@ -132,10 +145,10 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     add("--cache-dir", type=folder, help="where rendered pictures are kept between runs")
     add("--models-dir", type=folder, help="where the finished weights go (default: models/imagen-mini)")
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads; 1 is fastest on shared cores (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads; 1 is fastest on shared cores (default: %(default)s)")
     add("--bf16", action="store_true", help="run the network under bfloat16 autocast (always on under cuda)")
     add("--compile", action="store_true", help="torch.compile the network (needs a C++ compiler on the CPU)")
-    add("--batch-size", type=int, help="pictures (captions) a step; default: the stage's own")
+    add("--batch-size", type=positive, help="pictures (captions) a step; default: the stage's own")
     add("--seed", type=int, default=0, help="everything random follows from it (default: %(default)s)")
     add(
         "--rate", type=float, default=1.0, help="factor on both learning rates; below 1 for a short run on good weights"

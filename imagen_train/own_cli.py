@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import default_models_dir, default_state_root, device_there, file_there, folder, folder_there
+from .options import default_models_dir, default_state_root, device_there, file_there, folder, folder_there, positive
 
 
 def add_own_commands(train: argparse._SubParsersAction) -> None:
@@ -32,9 +32,9 @@ def _add_lora(train: argparse._SubParsersAction) -> None:
     add("--cache-dir", type=folder, help="where prepared pictures are kept between runs")
     add("--side", type=int, default=64, help="the side that the stage draws at (default: %(default)s)")
     add("--rank", type=int, default=8, help="how large the change may be (default: %(default)s)")
-    add("--steps", type=int, default=300, help="how long it learns (default: %(default)s)")
+    add("--steps", type=positive, default=300, help="how long it learns (default: %(default)s)")
     add("--learning-rate", type=float, default=1e-3, help="0.0001 suits DeepFloyd IF (default: %(default)s)")
-    add("--batch-size", type=int, default=4, help="pictures a step (default: %(default)s)")
+    add("--batch-size", type=positive, default=4, help="pictures a step (default: %(default)s)")
     add("--targets", choices=("all", "linear"), default="all", help="which layers change (default: %(default)s)")
     kept = "what shall be drawn as before (DreamBooth's prior preservation): 'a 3D emoji of a fox'; may be repeated"
     add("--class-prompt", action="append", default=[], metavar="TEXT", help=kept)

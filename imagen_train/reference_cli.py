@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 
-from .options import add_dtype, default_models_dir, default_state_root, device_there, file_there, folder, folder_there
+from .options import (
+    add_dtype,
+    default_models_dir,
+    default_state_root,
+    device_there,
+    file_there,
+    folder,
+    folder_there,
+    positive,
+)
 
 
 def add_reference_command(commands: argparse._SubParsersAction) -> None:
@@ -20,12 +29,12 @@ def add_reference_command(commands: argparse._SubParsersAction) -> None:
     add("--models-dir", type=folder_there, default=models, help="folder with classifier.safetensors")
     add("--pictures", help="whose crops are enlarged (default: the stage's own, held out)")
     add("--cache-dir", type=folder, help="where pictures are kept between runs")
-    add("--count", type=int, default=64, help="crops a row (default: %(default)s)")
+    add("--count", type=positive, default=64, help="crops a row (default: %(default)s)")
     add("--side", type=int, default=96, help="of a crop, in pixels, a multiple of 16 (default: %(default)s)")
-    add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
+    add("--steps", type=positive, help="network calls a picture; default: the checkpoint's own")
     add("--aug-level", type=float, help="noise put on the small picture; default: the checkpoint's own")
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_evaluate_reference)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .options import add_dtype, default_models_dir, device_there, file_there, folder, folder_there
+from .options import add_dtype, default_models_dir, device_there, file_there, folder, folder_there, positive
 
 
 def add_unclip_command(commands: argparse._SubParsersAction) -> None:
@@ -20,12 +20,12 @@ def add_unclip_command(commands: argparse._SubParsersAction) -> None:
     add("--clip", type=folder, default=models / "clip", help="that CLIP: folder or .safetensors")
     add("--prior", type=file_there, help="a prior in its space: what is drawn of captions by way of it?")
     add("--models-dir", type=folder_there, default=models, help="folder with the base's text encoder")
-    add("--count", type=int, default=128, help="pictures a row (default: %(default)s)")
+    add("--count", type=positive, default=128, help="pictures a row (default: %(default)s)")
     add("--tier", type=int, default=2, help="things up to this tier of the list (default: %(default)s)")
     add("--guidance-scale", type=float, help="default: the checkpoint's own")
-    add("--steps", type=int, help="network calls a picture; default: the checkpoint's own")
+    add("--steps", type=positive, help="network calls a picture; default: the checkpoint's own")
     add("--device", type=device_there, default="cpu", help="cpu, cuda, ... (default: %(default)s)")
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (default: %(default)s)")
     add_dtype(command)
     command.set_defaults(handler=_evaluate_unclip)
 

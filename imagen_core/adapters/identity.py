@@ -128,8 +128,8 @@ class Identity(Adapter):
         beside = (Tokens(keys_values=self.layers.read(tokens, given.weight_type)),) if given.beside else ()
         if given.key_points is None:
             return Signals(beside=beside)
-        # Its layers read the tokens as they read words. Nothing goes beside the time: pooled, what is no words is so far from
-        # any prompt that the copy has known that its blocks put out a thousand times as much.
+        # Its layers read the tokens as they read words. Nothing goes beside the time: pooled, what is no words is so far
+        # from any prompt that the copy has known that its blocks put out a thousand times as much.
         read = self.net.copy.encode_text(self._text(tokens)).tokens
         base = dataclasses.replace(given.base, vector=None)
         asked = dataclasses.replace(given, picture=given.key_points, text=None, base=base)

@@ -50,7 +50,7 @@ class Archive(Protocol):
 def open_archive(path: Path) -> Archive:
     """Open by ending. Raises FileNotFoundError, or ValueError for a file that is no archive or not whole."""
     if not path.is_file():
-        raise FileNotFoundError(f"no text encoder at {path}: check the name, or put the file there")
+        raise FileNotFoundError(f"there is no file {path}: check the name, or put the file there")
     return GgufArchive(path) if path.suffix.lower() == ".gguf" else SafetensorsArchive(path)
 
 

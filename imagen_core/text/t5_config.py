@@ -56,7 +56,7 @@ class T5Config:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of a text encoder's folder. Raises FileNotFoundError or ValueError naming the file."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: a text encoder's folder needs it")
+        raise FileNotFoundError(f"{path} is missing: a model's folder needs it")
     return read_settings(path)
 
 

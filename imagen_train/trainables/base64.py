@@ -47,9 +47,16 @@ class Things64First(PictureStage):
     def _train(self, options: TrainOptions, settings: StagePlan | str | None) -> Outcome:
         """settings: a plan, or the name of the set of pictures that the shipped plan learns."""
         if isinstance(settings, str):
-            sets = {"pictures": _known(settings), "held_out": _known(f"{settings}_held_out")}
-            settings = dataclasses.replace(self.plan(options), **sets)
+            settings = self._learning(settings, self.plan(options))
         return super()._train(options, settings)
+
+    @staticmethod
+    def _learning(name: str, plan: StagePlan) -> StagePlan:
+        """The plan with that set of pictures, and what is held out of it: where nothing is, what the plan shows."""
+        from ..data import KINDS, kind_named
+
+        own = f"{kind_named(name).name}_held_out"
+        return dataclasses.replace(plan, pictures=name, held_out=own if own in KINDS else plan.held_out)
 
 
 class Things64(Things64First):
@@ -64,11 +71,3 @@ class Things64(Things64First):
         from ..plans import things64_plan
 
         return things64_plan(self._text_width(options))
-
-
-def _known(name: str) -> str:
-    from ..data import KINDS
-
-    if name not in KINDS:
-        raise ValueError(f"there is no set of pictures {name!r}: expected one of {', '.join(KINDS)}")
-    return name

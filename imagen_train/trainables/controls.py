@@ -7,7 +7,7 @@ import dataclasses
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from ..options import TrainOptions, default_state_root, file_there, folder, folder_there
+from ..options import TrainOptions, default_state_root, file_there, folder, folder_there, positive
 from ._base import Outcome, TrainableStage
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class ControlNet(_Control):
         super().add_options(parser)
         _add_hint(parser)
         parser.add_argument(
-            "--depth", type=int, help="blocks of a transformer that are copied (default: the first three)"
+            "--depth", type=positive, help="blocks of a transformer that are copied (default: the first three)"
         )
 
     def plan(self, args: argparse.Namespace) -> ControlPlan:
@@ -149,7 +149,7 @@ class Identity(_Control):
             type=file_there,
             help="in its place, what your own encoder says of the pictures: a .safetensors with a tensor embeds (n e)",
         )
-        add("--depth", type=int, help="blocks of a transformer that are copied (default: the first two)")
+        add("--depth", type=positive, help="blocks of a transformer that are copied (default: the first two)")
 
     def plan(self, args: argparse.Namespace) -> ControlPlan:
         from ..control_plans import identity_plan

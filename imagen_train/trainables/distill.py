@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..options import TrainOptions, file_there, folder_there
+from ..options import TrainOptions, file_there, folder_there, positive
 from ._base import Outcome, TrainableStage
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ class Distill(TrainableStage):
         add("--guidance-scale", type=float, help="what the teacher is guided at (default: the checkpoint's own)")
         add(
             "--steps",
-            type=int,
+            type=positive,
             help="calls that it shall draw in, each as far as two of the teacher's (default: guidance alone is learned); "
             "--from-weights names the LoRA of a distillation before, which is then the teacher",
         )
-        add("--rank", type=int, default=16, help="how large the change may be (default: %(default)s)")
+        add("--rank", type=positive, default=16, help="how large the change may be (default: %(default)s)")
         add("--pictures", help="a set of pictures in the cache (default: the base's own)")
         add("--text-encoder", type=folder_there, help="its folder (default: by the base's width)")
 

@@ -326,6 +326,24 @@ def test_a_device_that_is_not_there_is_refused_at_once(capsys):
     assert "argument --device: there is no device 'nonsense' here" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("wrong", [{"max_steps": 0}, {"minutes": -3.0}, {"rate": 0.0}, {"batch_size": 0}])
+def test_a_run_that_could_do_nothing_is_refused(wrong, tmp_path):
+    folders = dict.fromkeys(("state_dir", "cache_dir", "models_dir"), tmp_path)
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*: expected more than 0"):
+        TrainOptions(**{**folders, "max_steps": 1, **wrong})
+
+
+def test_how_many_is_a_whole_number_from_1_on(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "pictures", "--kind", "base64", "--count", "0"])
+    assert "argument --count: expected a whole number from 1 on, not '0'" in capsys.readouterr().err
+
+
+def test_pictures_of_no_known_set_are_named(tmp_path):
+    with pytest.raises(ValueError, match="there is no set of pictures 'nonsense': expected one of base64, "):
+        PictureCache(tmp_path, "nonsense")
+
+
 # They begin with a base, which has to be named.
 STEERING = ("control", "adapter", "image_prompt", "distill", "identity", "reference")
 
