@@ -36,7 +36,7 @@ from imagen_core.unets import UViTConfig
 
 CONFIG = UViTConfig(patch_size=4, channels=16, width=32, depth=2, per_head_channels=16, text_embed_dim=12)
 WIDER = dataclasses.replace(CONFIG, repaints=True)
-RANK = 3
+RANK = 40  # one of a layer's two factors is large enough to be kept in int8
 DTYPES = (torch.float32, torch.bfloat16)
 
 
@@ -75,12 +75,17 @@ def folder(tmp_path):
     return tmp_path
 
 
+def kept(stored, name) -> torch.Tensor:
+    scale = stored.get(f"{name}_scale")
+    return stored[name].float() if scale is None else scaled(stored[name], scale, torch.float32)
+
+
 def merged(folder) -> dict[str, torch.Tensor]:
     """What is to come out, worked out here: numbers as the two files round them."""
     state = load_stage(folder / "base.safetensors").unet.state_dict()
     stored = load_file(folder / "ours.safetensors")
     for key in [key for key in stored if key.endswith(UP)]:
-        up, down = stored[key].float(), stored[key.removesuffix(UP) + DOWN].float()
+        up, down = (kept(stored, name) for name in (key, key.removesuffix(UP) + DOWN))
         name = key.removesuffix(UP) + ".weight"
         state[name] = state[name] + (up @ down.flatten(1)).view(state[name].shape)
     state["stem.weight"] = scaled(stored["stem.weight"], stored["stem.weight_scale"], torch.float32)
@@ -161,7 +166,8 @@ def rewritten(folder, metadata=(), **tensors):
     path = folder / "ours.safetensors"
     with safe_open(path, "pt") as file:
         facts = file.metadata()
-    weights = {key: value for key, value in (load_file(path) | tensors).items() if value is not None}
+    unscaled = {f"{key}_scale": None for key, value in tensors.items() if value is None or value.dtype != torch.int8}
+    weights = {key: value for key, value in (load_file(path) | unscaled | tensors).items() if value is not None}
     save_file(weights, path, metadata=facts | dict(metadata))
     return path
 

@@ -1,7 +1,8 @@
 """How is a stage kept as its difference from another, whose file lies beside it? Low-rank factors and a few whole tensors.
 
 W = W_base + up down for the large weights (LoRA: arXiv 2106.09685, section 4.1); what has another shape than in the base, or
-is too small for factors, is there whole. Tensors: LAYER.change_up, LAYER.change_down, and KEY as the network calls it.
+is too small for factors, is there whole. Tensors: LAYER.change_up.weight, LAYER.change_down.weight, and KEY as the
+network calls it; what is large in int8 (`int8.py`).
 Metadata: as `native` has it, but format "imagen-change"; base_file, the base's name; base (JSON), its fingerprint.
 
 Shapes: o outputs, i inputs and k x k the kernel of a layer, r the rank. down is (r i) or (r i k k), up (o r).
@@ -36,7 +37,7 @@ from .native import NativeReader, entry, metadata_to_spec, spec_to_metadata
 FORMAT = "imagen-change"
 FORMAT_VERSION = 1
 BASE_FILE = "base_file"
-UP, DOWN, WEIGHT = ".change_up", ".change_down", ".weight"
+UP, DOWN, WEIGHT = ".change_up.weight", ".change_down.weight", ".weight"
 MOST_TIMES = 16  # as many tensors as a change has, its network may have at most
 
 
@@ -86,10 +87,11 @@ def is_change(stored: Stored) -> bool:
 
 
 def save_change(path: str | os.PathLike[str], change: Change) -> None:
-    """Write it to `path`, whole or not at all: factors in float16; of the rest what is large in int8."""
-    tensors = in_eight_bits({key: tensor.detach().cpu() for key, tensor in change.whole.items()})
+    """Write it to `path`, whole or not at all: what is large in int8, the rest in float16."""
+    tensors = dict(change.whole)
     for name, factors in change.factors.items():
-        tensors[f"{name}{UP}"], tensors[f"{name}{DOWN}"] = (part.detach().cpu().half() for part in factors)
+        tensors[f"{name}{UP}"], tensors[f"{name}{DOWN}"] = factors
+    tensors = in_eight_bits({key: tensor.detach().cpu() for key, tensor in tensors.items()})
     about = {"format": FORMAT, "format_version": str(FORMAT_VERSION), BASE_FILE: change.base}
     metadata = spec_to_metadata(change.spec) | about | {KEY: change.fingerprint.to_json()}
     with whole(Path(path)) as draft:
