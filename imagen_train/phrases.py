@@ -41,16 +41,23 @@ def _joined(left: str, right: str) -> str:
 
 
 PAINTED = ("red", "blue", "green", "yellow")  # colours in which things are read: "a fox" alone is an orange one
+TIER = 2  # of the things that are told, the last: what imagen-mini draws
 SHOWN = ("apple", "fox", "car", "house", "umbrella", "book", "cat", "rocket")  # of which colours are read
 
 
+def told_things() -> list[int]:
+    """Which of `things()` are told, in order."""
+    return [number for number, thing in enumerate(things()) if thing.tier <= TIER]
+
+
 def phrases() -> dict[str, list[Phrase]]:
-    """Every phrase of every part, in the order of scenes' facts."""
+    """Every phrase of every part, in the order of scenes' facts; of things those of `told_things`."""
+    told_nouns = [things()[number].noun for number in told_things()]
     of_things = tuple(("a", noun) for noun in SHOWN)
     told = {
         "number": [Phrase("a"), *(Phrase(words[0]) for words in COUNTS.values())],
         "color": [Phrase(""), *(Phrase(color, of_things) for color in COLORS)],
-        "thing": [Phrase(thing.noun, tuple((f"a {color}", "") for color in PAINTED)) for thing in things()],
+        "thing": [Phrase(noun, tuple((f"a {color}", "") for color in PAINTED)) for noun in told_nouns],
         "style": [Phrase(SAID[style], (("a red fox", ""),)) for style in STYLES],
         "backdrop": [Phrase(behind(name), (("a fox, cartoon", ""),)) for name in backdrops.NAMES],
     }

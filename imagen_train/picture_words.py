@@ -25,7 +25,7 @@ from .clip_pictures import COLOR, COUNT, FACTS, THING, Captioned
 from .control_plans import ControlPlan
 from .image_prompts import ImagePromptTask
 from .options import TrainOptions
-from .phrases import SAID, Phrase, phrases
+from .phrases import SAID, Phrase, phrases, told_things
 from .stickers import backdrops
 from .stickers.captions import COUNTS, STYLE_PHRASES, UNNAMED, write_caption
 from .stickers.names import things
@@ -35,6 +35,7 @@ MAPPED = 0.6  # of pictures, whose map is looked at; of the others the embedding
 STRAY = 0.3  # noise on embeddings that are told alone, at most: a prior's are off as well
 SMOOTHING = 0.05  # of what is right, shared by all phrases
 TEXTS = 6000  # different prompts that tell what they state
+UNTOLD = -100  # what cross entropy leaves out
 NOTHING = 0.2  # of prompts: an empty one, or none at all
 PLACES = {
     "number": COUNT,
@@ -145,6 +146,9 @@ class PictureWordsTask(ImagePromptTask):
 
 
 def _facts(facts: Tensor) -> dict[str, Tensor]:
-    """Which phrase is right, part by part, (n,): numbers count from one, a thing's own colour is the first."""
+    """Which phrase is right, part by part, (n,): numbers count from one, a thing's own colour is the first. -100: none."""
     columns = {name: facts[:, place] for name, place in PLACES.items()}
-    return columns | {"number": (columns["number"] - 1).clamp(min=0), "color": columns["color"] + 1}
+    rows = torch.full((len(things()),), UNTOLD)
+    rows[told_things()] = torch.arange(len(told_things()))
+    shifted = {"number": (columns["number"] - 1).clamp(min=0), "color": columns["color"] + 1}
+    return columns | shifted | {"thing": rows[columns["thing"]]}

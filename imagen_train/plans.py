@@ -24,7 +24,8 @@ class StagePlan:
 
     stage: str
     file: str | None = None  # what its weights are called; None: as the stage
-    eight_bits: bool = False  # whether they are stored as int8, a scale a row, in place of float16
+    eight_bits: bool = False  # whether they are stored as int8, a scale a row, in place of float16 ...
+    in_float16: tuple[str, ...] = ()  # ... but for these
     pictures: str | PictureSource
     unet: UNetConfig
     crop: int
@@ -153,6 +154,10 @@ def inpaint_plan(text_dim: int) -> StagePlan:
     )
 
 
+# Weights of a stage that enlarges whose rounding is seen in its pictures; of all others together it is not.
+PAINTS = ("stem.weight", "up.1.last.weight", "head.weight")
+
+
 def sr256_plan() -> StagePlan:
     """64 -> 256 px, trained on 64 px crops of drawings; adds to the bilinearly grown picture; reads no text."""
     return StagePlan(
@@ -164,6 +169,8 @@ def sr256_plan() -> StagePlan:
         batch_size=16,
         max_aug_level=0.3,
         mixture={"full256": 0.15, "textures256": 0.15},
+        eight_bits=True,
+        in_float16=PAINTS,
         defaults={"steps": 4, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.04},
     )
 
@@ -180,6 +187,7 @@ def sr1024_plan() -> StagePlan:
         max_aug_level=0.3,
         mixture={"window1024": 0.1, "textures256": 0.15},
         eight_bits=True,
+        in_float16=PAINTS,
         defaults={"steps": 2, "sampler": "dpmpp_2m", "guidance_scale": 1.0, "aug_level": 0.0},
     )
 

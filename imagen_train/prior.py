@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from imagen_core import Draw, Prior, Prompt, load_clip, sample_prior
 from imagen_core._safetensors import write_safetensors
+from imagen_core.checkpoints.int8 import in_eight_bits
 from imagen_core.checkpoints.readers.karlo_prior import HEAD, prior_spec, stored_prior
 from imagen_core.clip.model import Clip
 from imagen_core.conditioning import TextEmbeds, repeated
@@ -177,9 +178,9 @@ def train_prior(options: TrainOptions, clip: Path, pictures: str) -> dict[str, o
 
 
 def save_prior(network: PriorNetwork, path: Path, figures: dict[str, object]) -> Path:
-    """One file of float16 weights by diffusers' names (PriorTransformer), their figures in the metadata."""
+    """One file by diffusers' names (PriorTransformer), large weights in int8; their figures in the metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: weight.detach().cpu().half().contiguous() for name, weight in stored_prior(network).items()}
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in stored_prior(network).items()}
     with whole(path) as draft:
-        write_safetensors(draft, tensors, {"format": "pt", "training": json.dumps(figures)})
+        write_safetensors(draft, in_eight_bits(weights), {"format": "pt", "training": json.dumps(figures)})
     return path

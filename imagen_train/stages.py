@@ -82,7 +82,8 @@ def export(plan: StagePlan, model: nn.Module, state: RunState, options: TrainOpt
     path = options.models_dir / f"{plan.file or plan.stage}.safetensors"
     spec = stage_spec(plan, training)
     if plan.lora_rank is None:
-        save_checkpoint(path, model.cpu(), spec=spec, dtype=torch.int8 if plan.eight_bits else torch.float16)
+        kind = torch.int8 if plan.eight_bits else torch.float16
+        save_checkpoint(path, model.cpu(), spec=spec, dtype=kind, in_float16=plan.in_float16)
     else:
         save_change(path, change_of(model.cpu(), base_of(options)[0], spec))
     path.chmod(0o644)

@@ -271,6 +271,13 @@ def hinted(kind: str, picture: Image.Image, side: int = 64, **settings: Any) -> 
     return fitted(Image.fromarray(pixels), *picture.size)
 
 
+def identity_three_scenes(run: Run) -> Image.Image:
+    """An individual's one picture, and what is drawn of it."""
+    reference = {"one picture": opened(INPUT / "example_identity.png")}
+    drawn = {" ".join(path.name.split("_")[1:-2]): read(path).convert("RGB") for path in run("identity_three_scenes")}
+    return in_four(reference | drawn)
+
+
 def lost_in_a_vae() -> Image.Image:
     """A picture, what a quarter of its pixels leave of it, and where that differs: as a VAE's map shows it."""
     picture = drawn(fox())
@@ -308,6 +315,7 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
         bands(opened(INPUT / "example.png"), opened(INPUT / "example_second.png"), lean=0),
         side=110,
     ),
+    "identity_three_scenes": identity_three_scenes,
     "thresholding_compared": thresholding_compared,
     "aug_level_sweep": aug_level_sweep,
     "imagen_native_ksampler": lambda run: noisy(first(run("text_to_image_1024"))),

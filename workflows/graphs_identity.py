@@ -1,4 +1,4 @@
-"""Which graph draws an individual that words cannot name? It waits for the weights to ship."""
+"""Which graph draws an individual that words cannot name?"""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def identity_three_scenes(graph: Graph) -> None:
         )["image"]
         mended = {"aug_level": REPAIR, "steps": 4}
         larger = graph.add("ImagenSuperRes", f"256x256, {name}", unet=sr256, image=drawn, **mended)["image"]
-        graph.add("SaveImage", f"It {name}, saved", images=larger, filename_prefix="imagen/identity")
+        saved = f"imagen/identity_{name.replace(' ', '_')}"
+        graph.add("SaveImage", f"It {name}, saved", images=larger, filename_prefix=saved)
     graph.app = {"Your picture": ("image",)} | {f"Words, {name}": ("text",) for name in SCENES}
 
 
-WAITING = [identity_three_scenes]  # for identity of imagen-mini: then it joins GRAPHS
-GRAPHS: list = []
+GRAPHS = [identity_three_scenes]

@@ -6,7 +6,7 @@ output is made of, so that a large weight coarsens none but its own output.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -22,11 +22,15 @@ def int8_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     return (rows / scale).round().clamp(-127, 127).to(torch.int8).view(weight.shape), scale
 
 
-def in_eight_bits(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A network's tensors as its file keeps them: what is large in int8 with a scale a row, the rest in float16."""
+def in_eight_bits(tensors: Mapping[str, Tensor], in_float16: Collection[str] = ()) -> dict[str, Tensor]:
+    """A network's tensors as its file keeps them: what is large in int8 with a scale a row, the rest in float16.
+
+    in_float16: keys of the rest besides. A layer that reads or paints pixels is one tenth of a network, and its rounding
+    is what one sees (sr256: half a decibel).
+    """
     stored = {}
     for key, tensor in tensors.items():
-        if key.endswith(WEIGHT) and tensor.ndim > 1 and tensor.numel() >= LARGE:
+        if key.endswith(WEIGHT) and tensor.ndim > 1 and tensor.numel() >= LARGE and key not in in_float16:
             stored[key], stored[key.removesuffix(WEIGHT) + SCALE] = int8_rows(tensor)
         else:
             stored[key] = tensor.half()

@@ -288,6 +288,18 @@ def test_int8_is_half_of_float16_and_nearly_the_weights(tmp_path):
         assert (error <= rows / 253 + 1e-3 * rows).all(), name  # half a step of 127, and float16's own
 
 
+def test_what_is_named_stays_in_float16_beside_int8(tmp_path):
+    torch.manual_seed(0)
+    unet = build_unet(dataclasses.replace(CONFIG, channels=64))
+    path, spec = tmp_path / "stage.safetensors", dataclasses.replace(SPEC, unet_config=unet.config)
+    large = [key for key, value in unet.state_dict().items() if value.ndim > 1 and value.numel() >= 4096]
+    save_checkpoint(path, unet, spec=spec, dtype=torch.int8, in_float16=large[:1])
+    kept = load_file(path)
+    assert [kept[key].dtype for key in large] == [torch.float16] + [torch.int8] * (len(large) - 1)
+    loaded = load_checkpoint(path)[0].state_dict()[large[0]]
+    assert torch.equal(loaded, unet.state_dict()[large[0]].half().float())
+
+
 def test_int8_whose_scales_do_not_fit_is_refused(tmp_path):
     torch.manual_seed(0)
     unet = build_unet(dataclasses.replace(CONFIG, channels=64))

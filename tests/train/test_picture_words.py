@@ -17,7 +17,7 @@ from imagen_core.clip.config import ClipConfig, VisionConfig
 from imagen_core.clip.network import ClipNetwork
 from imagen_train import cli, data
 from imagen_train.clip_pictures import COLOR, COUNT, FACTS, THING
-from imagen_train.phrases import PAINTED, phrases, sizes
+from imagen_train.phrases import PAINTED, phrases, sizes, told_things
 from imagen_train.picture_words import _facts, learn_words, stating
 from imagen_train.stickers.backdrops import NAMES
 from imagen_train.stickers.colors import COLORS
@@ -28,13 +28,13 @@ from imagen_train.stickers.scene import STYLES
 
 def test_phrases_are_in_the_order_of_scenes_facts():
     told = phrases()
-    assert [phrase.text for phrase in told["thing"]] == [thing.noun for thing in things()]
+    assert [phrase.text for phrase in told["thing"]] == [thing.noun for thing in things() if thing.tier <= 2]
     assert [phrase.text for phrase in told["number"]] == ["a", "two", "three", "four", "five"]
     assert told["color"][0].text == "" and told["color"][1 + COLORS.index("red")].whole()[1] == "a red fox"
     assert told["style"][STYLES.index("flat")].whole() == ["a red fox, flat design"]
     assert told["backdrop"][NAMES.index("pink")].whole() == ["a fox, cartoon on a pink background"]
     assert told["thing"][3].sentences()[1] == ("a blue", f"a blue {things()[3].noun}")
-    assert sizes()["thing"][0] == len(things()) and list(sizes()) == list(PARTS)
+    assert sizes()["thing"][0] == len(told_things()) == 521 and list(sizes()) == list(PARTS)
 
 
 def test_a_network_takes_over_phrases_as_they_are_read(lively, models):
@@ -68,6 +68,12 @@ def test_what_is_right_of_a_picture():
     assert (
         right["number"].tolist() == [0, 2] and right["color"].tolist() == [5, 0] and right["thing"].tolist() == [7, 7]
     )
+
+
+def test_things_that_nobody_is_shown_have_no_phrase():
+    facts = torch.full((2, len(FACTS)), -1)
+    facts[:, THING] = torch.tensor([600, len(things()) - 1])
+    assert things()[600].tier == 3 and _facts(facts)["thing"].tolist() == [-100, len(told_things()) - 1]
 
 
 def test_prompts_that_name_nothing_are_known_for_what_they_say():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -72,11 +73,17 @@ def _called(key: str, stored: Parts) -> str:
 
 
 def save_checkpoint(
-    path: str | os.PathLike[str], unet: nn.Module, *, spec: StageSpec, dtype: torch.dtype = torch.float32
+    path: str | os.PathLike[str],
+    unet: nn.Module,
+    *,
+    spec: StageSpec,
+    dtype: torch.dtype = torch.float32,
+    in_float16: Collection[str] = (),
 ) -> None:
     """Write `unet` and `spec` to `path`, whole or not at all; weights are stored as `dtype`.
 
-    float16 halves them; int8 halves what is large once more, a scale a row beside it, and leaves the rest in float16.
+    float16 halves them; int8 halves what is large once more, a scale a row beside it, and leaves the rest in float16, and
+    what `in_float16` names (keys of the network's state).
 
     Raises ValueError when `unet` was built from other settings than `spec.unet_config`.
     """
@@ -85,7 +92,10 @@ def save_checkpoint(
         raise ValueError("spec.unet_config is not what the network was built from: pass unet_config=unet.config")
     path = Path(path)
     tensors = {key: value.detach().cpu() for key, value in unet.state_dict().items()}
-    stored = in_eight_bits(tensors) if dtype == torch.int8 else {key: part.to(dtype) for key, part in tensors.items()}
+    if dtype == torch.int8:
+        stored = in_eight_bits(tensors, in_float16)
+    else:
+        stored = {key: part.to(dtype) for key, part in tensors.items()}
     with whole(path) as draft:
         write_safetensors(draft, {key: part.contiguous() for key, part in stored.items()}, spec_to_metadata(spec))
 
