@@ -33,6 +33,7 @@ def identity_three_scenes(graph: Graph) -> None:
         points = graph.add("ImagenKeyPoints", f"Stands, {name}", **stands)["key_points"]
         told = {"identity": identity, "image": reference, "key_points": points, "ip_weight": 1.0, "cn_strength": 1.0}
         control = graph.add("ImagenIdentity", f"Who, {name}", **told)["control"]
+        graph.column(f"Drawn {name}")
         drawn = graph.add(
             "ImagenBaseSample64",
             f"Base 64x64, {name}",
