@@ -37,6 +37,7 @@ PROMPTS = (
 )
 SCALES = (1.0, 2.0, 4.0, 15.0)
 STRENGTHS = (0.0, 0.5, 1.0, 1.5)
+WEIGHTS = (0.0, 0.5, 0.8, 1.0)
 LEVELS = (0.0, 0.05, 0.1, 0.25)
 THUMB = 256  # pixels of a picture on the README's sheet
 
@@ -143,8 +144,24 @@ def control(folder: Path) -> Image.Image:
     return sheet(paths, [f"strength {strength:g}" for strength in STRENGTHS])
 
 
+def image_prompt(folder: Path) -> Image.Image:
+    """A picture of a fox beside words that say where it is, and count for more and more."""
+    paths = [draw("picture_as_prompt", folder / str(weight), f"What it shows.weight={weight}")[0] for weight in WEIGHTS]
+    return sheet(paths, [f"weight {weight:g}" for weight in WEIGHTS])
+
+
+def identity(folder: Path) -> Image.Image:
+    """One made-up figure in the snow, its looks and place told more and more."""
+    who = "Who, in the snow"
+    told = [(f"{who}.ip_weight={strength}", f"{who}.cn_strength={strength}") for strength in STRENGTHS]
+    drawn = [draw("identity_three_scenes", folder / str(i), *changes) for i, changes in enumerate(told)]
+    paths = [next(path for path in saved if "in_the_snow" in path.name) for saved in drawn]
+    return sheet(paths, [f"ip_weight, cn_strength {strength:g}" for strength in STRENGTHS])
+
+
 OF_HINTS = (edges, palette, segments, tile, sketch)
 HELP = {each.__name__: each for each in (text_encode, base_sample_64, threshold, super_res, control, *OF_HINTS)}
+HELP |= {each.__name__: each for each in (image_prompt, identity)}
 
 
 def main(names: Sequence[str]) -> None:
