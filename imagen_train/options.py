@@ -110,9 +110,11 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.minutes is None and self.max_steps is None:
             raise ValueError("training would never end: give --minutes, --max-steps, or both")
-        for name in ("minutes", "max_steps", "batch_size", "rate", "preview_minutes", "accumulate", "threads"):
+        for name in ("minutes", "max_steps", "batch_size", "preview_minutes", "accumulate", "threads"):
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise ValueError(f"{name} is {value}: expected more than 0")
+        if not self.rate >= 0:
+            raise ValueError(f"rate is {self.rate}: expected 0 (nothing is learned) or more")
 
 
 def add_dtype(command: argparse.ArgumentParser) -> None:

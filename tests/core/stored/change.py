@@ -33,7 +33,7 @@ def shapes():
     outputs, inputs = stage.unet.transformer[0].mlp[0].weight.shape
     about = {"format": FORMAT, "format_version": str(FORMAT_VERSION), BASE_FILE: "base.safetensors"}
     spec = dataclasses.replace(stage.spec, unet_config=wider)
-    factors = {"change_up": (outputs, RANK), "change_down": (RANK, inputs)}
+    factors = {"change_up.weight": (outputs, RANK), "change_down.weight": (RANK, inputs)}
     return (
         {"stem.weight": tuple(stem.shape)} | {f"transformer.0.mlp.0.{end}": shape for end, shape in factors.items()},
         spec_to_metadata(spec) | about | {KEY: fingerprint(stage).to_json()},
