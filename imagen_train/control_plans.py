@@ -16,6 +16,7 @@ from .identity_embeds import embeds_width
 from .loop import LoopConfig
 from .optim import OptimConfig
 from .phrases import sizes
+from .plans import held_out_set
 
 # The pictures of imagen-mini's stages, and which are held out.
 PICTURES = {
@@ -128,22 +129,20 @@ def with_pictures(plan: ControlPlan, spec: StageSpec) -> ControlPlan:
     """The plan with the pictures that its base was trained on, where it names none. ValueError where none are known."""
     if plan.pictures is not None or plan.folder is not None:
         return plan
-    own = spec.training.get("pictures")
-    if own not in KINDS and spec.stage not in PICTURES:
+    if (own := spec.training.get("pictures")) in KINDS:
+        return dataclasses.replace(plan, pictures=own)
+    if spec.stage not in PICTURES:
         raise ValueError(
             f"there are no pictures that a {spec.stage} stage is trained on: name some with --folder or --pictures"
         )
-    pictures = own if own in KINDS else PICTURES[spec.stage][0]
-    return dataclasses.replace(plan, pictures=pictures, held_out=_held_out(spec))
+    pictures, held_out = PICTURES[spec.stage]
+    return dataclasses.replace(plan, pictures=pictures, held_out=held_out)
 
 
 def held_out_of(spec: StageSpec) -> str:
     """The held-out pictures of those that a stage was trained on, or else of its size. ValueError where none are known."""
-    if (found := _held_out(spec)) is None:
+    if own := held_out_set(spec.training.get("pictures")):
+        return own
+    if spec.stage not in PICTURES:
         raise ValueError(f"no pictures are held out for a {spec.stage} stage: name some with --pictures")
-    return found
-
-
-def _held_out(spec: StageSpec) -> str | None:
-    own = f"{spec.training.get('pictures')}_held_out"
-    return own if own in KINDS else PICTURES.get(spec.stage, (None, None))[1]
+    return PICTURES[spec.stage][1]

@@ -36,12 +36,13 @@ from imagen_core.super_resolution import augment
 
 from .caption_files import CaptionEmbeds, encoder_for, encoder_name
 from .control_plans import ControlPlan
-from .data import KINDS, PictureCache
+from .data import PictureCache
 from .following import followed
 from .identity_code import load_identity_code
 from .loop import Preview
 from .options import TrainOptions
 from .own_pictures import collection_of
+from .plans import held_out_set
 from .prepared import prepare
 from .segment_maps import DepthMaps, SegmentMaps
 from .sheets import grid
@@ -95,8 +96,8 @@ def caches_of(plan: ControlPlan, side: int, cache_dir: Path) -> tuple[PictureCac
     if plan.folder is not None:
         prepared = prepare(collection_of(plan.folder), cache_dir, side=side, held_out=HELD_OUT)
         return prepared.shown, prepared.held_out
-    held_out = plan.held_out or f"{plan.pictures}_held_out"
-    known = plan.held_out or (held_out in KINDS and (cache_dir / held_out).is_dir())
+    held_out = plan.held_out or held_out_set(plan.pictures)
+    known = plan.held_out or (held_out and (cache_dir / held_out).is_dir())
     return PictureCache(cache_dir, plan.pictures), PictureCache(cache_dir, held_out) if known else None
 
 

@@ -47,10 +47,7 @@ def device_there(text: str) -> str:
 
     try:
         torch.empty(0, device=text)
-    except (
-        RuntimeError,
-        AssertionError,
-    ) as error:  # an unknown name, or one that this torch or machine has nothing for
+    except (RuntimeError, AssertionError) as error:  # no such name, or nothing here that it is
         raise argparse.ArgumentTypeError(f"there is no device {text!r} here: name another, such as cpu") from error
     return text
 

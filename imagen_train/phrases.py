@@ -9,7 +9,7 @@ from imagen_core.adapters.picture_words import PARTS, PictureWordsConfig
 from .stickers import backdrops
 from .stickers.captions import COUNTS
 from .stickers.colors import COLORS
-from .stickers.names import things
+from .stickers.names import DRAWN_TIER, things
 from .stickers.scene import STYLES
 
 SAID = {"3d": ", 3D render", "flat": ", flat design", "cartoon": ", cartoon"}  # styles, as captions say them at last
@@ -41,13 +41,12 @@ def _joined(left: str, right: str) -> str:
 
 
 PAINTED = ("red", "blue", "green", "yellow")  # colours in which things are read: "a fox" alone is an orange one
-TIER = 2  # of the things that are told, the last: what imagen-mini draws
 SHOWN = ("apple", "fox", "car", "house", "umbrella", "book", "cat", "rocket")  # of which colours are read
 
 
 def told_things() -> list[int]:
-    """Which of `things()` are told, in order."""
-    return [number for number, thing in enumerate(things()) if thing.tier <= TIER]
+    """Which of `things()` are told, in order: those that imagen-mini draws."""
+    return [number for number, thing in enumerate(things()) if thing.tier <= DRAWN_TIER]
 
 
 def phrases() -> dict[str, list[Phrase]]:

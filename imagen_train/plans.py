@@ -10,7 +10,7 @@ from imagen_core.schedules.cosine import CosineSchedule
 from imagen_core.unets import EfficientUNetConfig, UNetConfig, UViTConfig
 
 from .course import LoopConfig
-from .data import PictureSource
+from .data import KINDS, PictureSource
 from .optim import OptimConfig
 
 
@@ -62,6 +62,16 @@ class StagePlan:
     optim: OptimConfig = OptimConfig()
     loop: LoopConfig = LoopConfig()
     defaults: dict[str, Any] = field(default_factory=dict)
+
+
+# Sets that are another course of the same things: what is held out of that one is of them, too.
+COURSES = {"things64_crowded": "things64_wide"}
+
+
+def held_out_set(pictures: str | None) -> str | None:
+    """Which set shows what training on `pictures` never does, where one is known."""
+    name = f"{COURSES.get(pictures, pictures)}_held_out"
+    return name if name in KINDS else None
 
 
 def base64_plan(text_dim: int) -> StagePlan:

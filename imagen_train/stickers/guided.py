@@ -39,12 +39,11 @@ from ..evaluate import SamplingSettings
 from ..metrics import frechet_distance
 from .evaluate import Asked, rendered
 from .judge import TEST_SEED
-from .names import things
+from .names import DRAWN_TIER, things
 from .nearest import asked_scenes, ranks_of_each
 from .pictures import Library, open_library
 from .redraw import ENCODER
 
-TIER = 2
 REFERENCE = 1024  # renders from which the distance is taken
 OFF = ClassifierFreeGuidance(scale=1.0)
 
@@ -83,7 +82,7 @@ class Trial:
     @cached_property
     def reference(self) -> Tensor:
         """The CLIP's features (REFERENCE e) of renders of other captions."""
-        wanted = asked_scenes(self.library, REFERENCE, TEST_SEED + 1, tier=TIER)
+        wanted = asked_scenes(self.library, REFERENCE, TEST_SEED + 1, tier=DRAWN_TIER)
         return self.features(rendered(self.library, wanted))
 
     def features(self, pictures: Tensor) -> Tensor:
@@ -147,7 +146,7 @@ def drawn(trial: Trial, kind: Kind, scale: float, wanted: Asked) -> Tensor:
 @torch.inference_mode()
 def named_right(trial: Trial, seen: Tensor, wanted: Asked) -> float:
     """How often the CLIP finds the (first) thing's own name best of all things', from features (n e)."""
-    available = trial.library.available(TIER)
+    available = trial.library.available(DRAWN_TIER)
     names = trial.clip.embed_texts([things()[i].head for i in available]).cpu()
     best = (seen @ names.mT).argmax(1).tolist()
     return sum(available[i] == scene.placed[0].thing for i, scene in zip(best, wanted.scenes, strict=True)) / len(best)
@@ -164,12 +163,12 @@ def measured(trial: Trial, kinds: Sequence[str], scales: Sequence[float] | None,
             raise ValueError(f"unknown kind {name!r}: expected some of {', '.join(KINDS)}")
     if count < 2:
         raise ValueError(f"{count} pictures have no distance: ask for 2 or more")
-    wanted = asked_scenes(trial.library, count, TEST_SEED, tier=TIER)
+    wanted = asked_scenes(trial.library, count, TEST_SEED, tier=DRAWN_TIER)
     asked = [(name, float(scale)) for name in kinds for scale in sorted(set(scales or KINDS[name].scales))]
     sets = [drawn(trial, KINDS[name], scale, wanted) for name, scale in tqdm(asked, unit="scale")]
     rows = [_row(trial, name, scale, pictures, wanted) for (name, scale), pictures in zip(asked, sets, strict=True)]
     prompted = [i for i, (name, _) in enumerate(asked) if KINDS[name].prompted]
-    available = trial.library.available(TIER)
+    available = trial.library.available(DRAWN_TIER)
     ranks = ranks_of_each([sets[i] for i in prompted], wanted.scenes, trial.library, available) if prompted else []
     for i, places in zip(prompted, ranks, strict=True):
         rows[i]["nearest"] = sum(place == 0 for place in places) / count

@@ -14,6 +14,7 @@ from .rendering import code_key
 from .solids import CODES
 
 LIST = Path(__file__).with_name("things.tsv")
+DRAWN_TIER = 2  # the last one whose things imagen-mini draws
 
 
 @dataclass(frozen=True)

@@ -46,17 +46,14 @@ class Things64First(PictureStage):
 
     def _train(self, options: TrainOptions, settings: StagePlan | str | None) -> Outcome:
         """settings: a plan, or the name of the set of pictures that the shipped plan learns."""
+        from ..data import kind_named
+        from ..plans import held_out_set
+
         if isinstance(settings, str):
-            settings = self._learning(settings, self.plan(options))
+            plan = self.plan(options)
+            held_out = held_out_set(kind_named(settings).name) or plan.held_out
+            settings = dataclasses.replace(plan, pictures=settings, held_out=held_out)
         return super()._train(options, settings)
-
-    @staticmethod
-    def _learning(name: str, plan: StagePlan) -> StagePlan:
-        """The plan with that set of pictures, and what is held out of it: where nothing is, what the plan shows."""
-        from ..data import KINDS, kind_named
-
-        own = f"{kind_named(name).name}_held_out"
-        return dataclasses.replace(plan, pictures=name, held_out=own if own in KINDS else plan.held_out)
 
 
 class Things64(Things64First):

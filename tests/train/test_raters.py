@@ -15,7 +15,7 @@ from PIL import Image
 
 from imagen_train import cli
 from imagen_train.evaluate import SamplingSettings
-from imagen_train.raters.comparison import Contender
+from imagen_train.raters.comparison import Contender, compare
 from imagen_train.raters.prompt_sets import OURS, Asked, read_prompts
 from imagen_train.raters.side_by_side import write_pages
 from imagen_train.raters.votes import counted, read_key, read_votes, table, wilson
@@ -199,6 +199,9 @@ def test_what_cannot_be_compared_is_refused(models, tmp_path):
 
     refused("both models are one checkpoint with the same settings")
     refused("--steps is given 3 values", "--steps", "1", "2", "3")
+    with pytest.raises(ValueError, match="0 pictures a prompt show nothing"):  # the command line refuses it before
+        pair = tuple(Contender(weights=Path(base), settings=SamplingSettings(steps=n)) for n in (1, 2))
+        compare([], pair, tmp_path / "out", places=(), count=0)
     refused("sr256 stage, which draws nothing from a prompt", pair=(base, enlarger))
     refused("--limit 0 leaves no prompts", "--limit", "0")
     assert not (tmp_path / "out").exists()
