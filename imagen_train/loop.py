@@ -26,7 +26,8 @@ from .options import TrainOptions
 from .parallel import average_gradients, join_workers, of_first, rank, workers
 from .precision import autocast
 from .run_log import Preview, RunLog
-from .run_state import RunState, load_state, save_state
+from .run_state import RunState, load_optimizers, load_state, save_state
+from .sharding import all_finite, put_together, shard, shares, without_weights
 
 
 class Task(Protocol):
@@ -54,9 +55,12 @@ class NamesItsBatch(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """The averaged network (eval mode), where the run stands, and whether it was stopped by a signal."""
+    """The averaged network (eval mode), where the run stands, and whether it was stopped by a signal.
 
-    model: nn.Module
+    model is None where the network was kept in shares and this is not the first process.
+    """
+
+    model: nn.Module | None
     state: RunState
     interrupted: bool
 
@@ -64,7 +68,7 @@ class TrainResult:
 @torch.no_grad()
 def update_ema(average: nn.Module, model: nn.Module, decay: float) -> None:
     """average <- decay * average + (1 - decay) * model, parameter by parameter; buffers are copied."""
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1.0 - decay)
+    torch._foreach_lerp_(shares(average.parameters()), shares(model.parameters()), 1.0 - decay)
     for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
         mine.copy_(theirs)
 
@@ -108,11 +112,11 @@ def train(
     config = config or LoopConfig()
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)  # gradients of a trained network fade into denormals: 4 times slower on AVX-512
-    join_workers(options.device)
+    join_workers(options.device, shard=options.shard)
     run = _Run(model, task, options, optim or OptimConfig(), config, start or RunState())
     with stop_signals() as asked:
         interrupted = run.until_done(asked)
-    return TrainResult(model=run.average, state=run.state, interrupted=interrupted)
+    return TrainResult(model=run.whole_average(), state=run.state, interrupted=interrupted)
 
 
 class _Run:
@@ -130,16 +134,40 @@ class _Run:
         self.model = model.to(options.device, memory_format=torch.channels_last).train()
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.helper = task.helper.to(options.device).train() if task.helper is not None else None
-        self.learning = nn.ModuleList(module for module in (model, self.helper) if module is not None)
-        self.optimizers = Optimizers(self.learning, optim, bf16=options.bf16)
         self.task, self.options, self.config, self.state = task, options, config, start
         if options.resume:
-            self.state = load_state(options.state_dir, model, self.average, self.optimizers, self.helper)
+            self.state = load_state(options.state_dir, model, self.average, self.helper)
+        self.empty = self._share_out(optim.name) if options.shard and workers() > 1 else None
+        self.learning = nn.ModuleList(module for module in (model, self.helper) if module is not None)
+        self.optimizers = Optimizers(self.learning, optim, bf16=options.bf16)
+        if options.resume:
+            load_optimizers(options.state_dir, self.optimizers)
         self.batches: list[str] = []
         if options.checkpointing:
             checkpoint_blocks(model)
         self.runner = torch.compile(model) if options.compile else model
         self.log = RunLog(options, config, self.state)
+
+    def _share_out(self, name: str) -> nn.Module:
+        """Keep a share of the network and of its average; returns what the average is put together into at the end.
+
+        ValueError: a compiled network, a teacher's weights, or Adafactor, which know nothing of shares.
+        """
+        there = {
+            "compile": self.options.compile,
+            "a teacher": self.helper is not None,
+            "adafactor": name == "adafactor",
+        }
+        for what in (what for what, asked in there.items() if asked):
+            raise ValueError(f"shard and {what} do not go together: leave one of them out")
+        empty = without_weights(self.average)
+        for network in (self.average, self.model):
+            shard(network, self.options.device)
+        return empty
+
+    def whole_average(self) -> nn.Module | None:
+        """The averaged network; of one that is kept in shares the first process gets it, and the others None."""
+        return self.average if self.empty is None else put_together(self.average, self.empty)
 
     def until_done(self, asked: Callable[[], bool]) -> bool:
         """Step until a limit or a signal; always saves at the end. True when a signal ended it."""
@@ -154,10 +182,14 @@ class _Run:
             seconds, images = time.monotonic() - began, self.state.images + batch
             self.state = RunState(step=self.state.step + 1, seconds=seconds, images=images)
             self.log.step(loss, batch, self.state, progress_of(self.state, self.options))
-            if time.monotonic() - saved > 60 * self.config.save_minutes:
+            now = time.monotonic()
+            save, show = of_first(
+                now - saved > 60 * self.config.save_minutes, now - shown > 60 * self.options.preview_minutes
+            )
+            if save:
                 self._save()
                 saved = time.monotonic()
-            if time.monotonic() - shown > 60 * self.options.preview_minutes:
+            if show:
                 self._preview()
                 shown = time.monotonic()
         self._save()
@@ -188,9 +220,9 @@ class _Run:
 
     def _check_finite(self, step: int) -> None:
         """Before a bad gradient reaches the weights: save them as they are, and say which pictures it came from."""
-        norms = torch._foreach_norm([p.grad for p in self.learning.parameters() if p.grad is not None])
+        finite = all_finite([p.grad for p in self.learning.parameters() if p.grad is not None])
         batches, self.batches = self.batches, []
-        if bool(torch.stack(norms).isfinite().all()):
+        if finite:
             return
         self._save()
         shown = "; ".join(batches) or "not named by this task"
@@ -200,11 +232,11 @@ class _Run:
         )
 
     def _save(self) -> None:
-        if rank() == 0:
+        if rank() == 0 or self.empty is not None:
             save_state(self.options.state_dir, self.model, self.average, self.optimizers, self.state, self.helper)
 
     def _preview(self) -> None:
-        if rank() != 0:
-            return
-        with torch.no_grad():
-            self.log.preview(self.task.preview(self.average), self.state)
+        network = self.whole_average()
+        if rank() == 0:
+            with torch.no_grad():
+                self.log.preview(self.task.preview(network), self.state)

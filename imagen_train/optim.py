@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .parallel import rank, sum_over_workers, workers
+from .sharding import gathered_all, shared_as, shares
 
 # Odd quintic with a steep slope at 0: five rounds bring every singular value into about [0.7, 1.2] (Jordan, 2024).
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -102,29 +103,34 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is not None:
                     by_shape[(p.shape[0], p.numel() // p.shape[0])].append(p)
-            updates = {p: torch.zeros_like(p) for params in by_shape.values() for p in params}
-            for shape, params in by_shape.items():
-                momentum = self._momentum(params, group)
-                # Every process has the same gradients: each does its part of the matrices, and hands it round.
-                mine = slice(rank(), None, workers())
-                if params[mine]:
-                    # reshape, not view: channels_last convolution weights are not contiguous.
-                    matrices = torch.stack([u.reshape(shape) for u in momentum[mine]])
-                    done = orthogonalize(matrices, group["steps"], bf16=self.bf16)
-                    for p, u in zip(params[mine], done, strict=True):
-                        updates[p].copy_(u.reshape(p.shape))
-            sum_over_workers(list(updates.values()))
             for (rows, columns), params in by_shape.items():
+                updates = self._updates((rows, columns), params, group)
                 rate = group["lr"] * max(1.0, rows / columns) ** 0.5  # taller than wide: a larger step (Jordan, 2024)
-                torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(params, [updates[p] for p in params], alpha=-rate)
+                mine = shares(params)
+                torch._foreach_mul_(mine, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(mine, updates, alpha=-rate)
+
+    def _updates(self, shape: tuple[int, int], params: list[nn.Parameter], group: dict[str, Any]) -> list[Tensor]:
+        """This process's shares of the orthogonal updates of matrices of one shape."""
+        momentum = self._momentum(params, group)
+        updates = [torch.zeros_like(u) for u in momentum]
+        # Every process has the same gradients: each does its part of the matrices, and hands it round.
+        mine = slice(rank(), None, workers())
+        if momentum[mine]:
+            # reshape, not view: channels_last convolution weights are not contiguous.
+            matrices = torch.stack([u.reshape(shape) for u in momentum[mine]])
+            done = orthogonalize(matrices, group["steps"], bf16=self.bf16)
+            for update, u in zip(updates[mine], done, strict=True):
+                update.copy_(u.reshape(update.shape))
+        sum_over_workers(updates)
+        return shares(shared_as(u, p) for u, p in zip(updates, params, strict=True))
 
     def _momentum(self, params: list[nn.Parameter], group: dict[str, Any]) -> list[Tensor]:
-        """Nesterov momentum of every parameter's gradient."""
-        grads = [p.grad for p in params]
-        buffers = [self._buffer(p) for p in params]
+        """Nesterov momentum of every parameter's gradient, whole."""
+        grads = shares(p.grad for p in params)
+        buffers = shares(self._buffer(p) for p in params)
         torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
-        return torch._foreach_lerp(grads, buffers, group["momentum"])
+        return gathered_all(torch._foreach_lerp(grads, buffers, group["momentum"]), params)
 
     def _buffer(self, p: nn.Parameter) -> Tensor:
         state = self.state[p]
@@ -163,6 +169,13 @@ def _fits(value: Tensor, p: nn.Parameter) -> bool:
     return value.ndim == 0 or same_axes
 
 
+def _kept_as(p: nn.Parameter, value: Tensor) -> Tensor:
+    """A copy of `value`, laid out in memory (and shared among processes) as `p` is."""
+    kept = torch.empty_like(p)
+    shares([kept])[0].copy_(shares([shared_as(value, p)])[0])
+    return kept
+
+
 class Optimizers:
     """The two optimisers of a model as one: step, zero_grad, a common factor on both learning rates, flat state."""
 
@@ -196,7 +209,7 @@ class Optimizers:
                 yield f"{i}.{j}", part, p
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """All state as named tensors, fit for safetensors."""
+        """All state as named tensors, shares where the parameters are."""
         return {
             f"{slot}.{key}": torch.as_tensor(value)
             for slot, part, p in self._slots()
@@ -212,4 +225,4 @@ class Optimizers:
                 continue
             for key, value in found.items():
                 like_p = value.shape == p.shape and value.ndim > 0
-                part.state[p][key] = torch.empty_like(p).copy_(value) if like_p else value.clone()
+                part.state[p][key] = _kept_as(p, value) if like_p else value.clone()

@@ -96,6 +96,7 @@ class TrainOptions:
     export: bool = True  # whether models_dir is written
     accumulate: int = 1  # batches a step: their gradients' mean
     checkpointing: bool = False  # less memory for a third more time
+    shard: bool = False  # each of several processes keeps a part of the weights (FSDP), instead of all of them
     tensorboard: bool = False  # also write TensorBoard's files into the state directory
     text_encoder: Path | None = None  # None: the one in the models folder
 

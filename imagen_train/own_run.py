@@ -16,7 +16,7 @@ from .loop import TrainResult
 from .optim import OptimConfig
 from .options import TrainOptions, default_models_dir
 from .own_pictures import collection_of
-from .parallel import join_workers, of_first, rank
+from .parallel import asked_to_shard, join_workers, of_first, rank
 from .plans import StagePlan, sr256_plan, sr1024_plan, things64_first_plan
 from .prepared import Prepared, prepare
 from .report import write_report
@@ -173,6 +173,7 @@ def options_of(config: RunConfig, cache_dir: Path, *, resume: bool) -> TrainOpti
         preview_minutes=run.preview_minutes,
         accumulate=run.accumulate,
         checkpointing=run.checkpointing,
+        shard=run.shard or asked_to_shard(),
         tensorboard=run.tensorboard,
         text_encoder=encoder_folder(config),
     )
@@ -193,7 +194,7 @@ def _prepared_once(config: RunConfig) -> Prepared:
 
 def train_own(config: RunConfig, *, resume: bool = False) -> TrainResult:
     """Train, export to `out`/STAGE.safetensors and write `out`/report.html, whether the run ended or was stopped."""
-    join_workers(config.run.device)
+    join_workers(config.run.device, shard=True)
     prepared = _prepared_once(config)
     plan = plan_of(config, prepared)
     options = options_of(config, prepared.shown.folder.parent, resume=resume)

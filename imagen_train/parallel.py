@@ -11,22 +11,35 @@ import os
 import torch
 from torch import Tensor, distributed, nn
 
-SHARDING = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}  # what `accelerate launch` sets
+FSDP, DEEPSPEED = "ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"  # what `accelerate launch` sets
 
 
-def join_workers(device: torch.device | str) -> None:
+def asked_to_shard() -> bool:
+    """Whether `accelerate launch` was told of FSDP."""
+    return _set(FSDP)
+
+
+def _set(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("1", "true", "yes")
+
+
+def join_workers(device: torch.device | str, *, shard: bool = False) -> None:
     """Meet the other processes, if torchrun's environment (or that of `accelerate launch`) names any.
 
-    ValueError: accelerate was told to divide the network among them.
+    ValueError: accelerate was told of DeepSpeed, or of FSDP for a run that does not `shard`.
     """
-    for name, what in SHARDING.items():
-        if os.environ.get(name, "").lower() in ("1", "true", "yes"):
-            raise ValueError(
-                f"{name} asks for {what}, and this trainer keeps the whole network in every process: launch it without,"
-                " by torchrun or `accelerate launch --multi_gpu`"
-            )
+    if _set(DEEPSPEED):
+        raise ValueError(f"{DEEPSPEED} asks for DeepSpeed, which this trainer has not: launch it with FSDP, or without")
+    if asked_to_shard() and not shard:
+        raise ValueError(
+            f"{FSDP} asks for FSDP, and this command keeps the whole network in every process (`imagen train run` does"
+            " not): launch it without, by torchrun or `accelerate launch --multi_gpu`"
+        )
     if "RANK" in os.environ and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
+        cuda = torch.device(device).type == "cuda"
+        if cuda:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # "cuda" is that one from here on
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")  # clocks and stops are told on the CPU
 
 
 def rank() -> int:
@@ -41,9 +54,9 @@ def workers() -> int:
 @torch.no_grad()
 def average_gradients(model: nn.Module) -> None:
     """Make every process's gradients the mean over all of them."""
-    if workers() == 1:
+    grads = [p.grad for p in model.parameters() if p.grad is not None and not is_share(p.grad)]  # shares are, already
+    if workers() == 1 or not grads:
         return
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
     sum_over_workers(grads)
     torch._foreach_div_(grads, workers())
 
@@ -57,6 +70,20 @@ def sum_over_workers(tensors: list[Tensor]) -> None:
     distributed.all_reduce(flat)
     for tensor, total in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
         tensor.copy_(total.view_as(tensor))
+
+
+def is_share(tensor: Tensor) -> bool:
+    """Whether this process holds only a part of it (a DTensor: `sharding`)."""
+    return hasattr(tensor, "full_tensor")
+
+
+def every(mine: bool) -> bool:
+    """Whether it is so in every process."""
+    if workers() == 1:
+        return mine
+    votes = torch.tensor(float(mine))
+    distributed.all_reduce(votes, distributed.ReduceOp.MIN)
+    return bool(votes)
 
 
 def of_first(*values: float) -> tuple[float, ...]:

@@ -129,6 +129,7 @@ class RunTable:
     accumulate: int = 1  # batches a step
     bf16: bool = False  # always on under cuda
     checkpointing: bool = False  # less memory for a third more time
+    shard: bool = False  # each of several processes keeps a part of every weight (FSDP), instead of all of them
     compile: bool = False  # torch.compile; needs a C++ compiler on the CPU
     device: str = "cpu"
     threads: int = 1

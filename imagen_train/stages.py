@@ -99,7 +99,7 @@ def export_saved(plan: StagePlan, options: TrainOptions) -> Path:
     """Export what a run has saved in its state directory, finished or not; the run may still be going on."""
     model = build_unet(plan.unet) if plan.lora_rank is None else _changing(plan, options)
     average = copy.deepcopy(model)
-    state = load_state(options.state_dir, model, average, None)
+    state = load_state(options.state_dir, model, average)
     return export(plan, average, state, options, len(PictureCache(options.cache_dir, plan.pictures)))
 
 

@@ -28,6 +28,7 @@ from .data import Crops, PictureCache
 from .loop import Preview
 from .metrics import bicubic, psnr
 from .options import TrainOptions
+from .parallel import of_first
 from .plans import StagePlan
 from .reading import Answers, Reading
 from .sheets import grid
@@ -205,7 +206,10 @@ class BaseTask(_StageTask):
 
         For a network that is told of its own estimate, in half of the batches what a first pass makes of x_t.
         """
-        if "estimate" not in self.plan.unet.inputs or torch.rand((), generator=generator) < 0.5:
+        if "estimate" not in self.plan.unet.inputs:
+            return cond
+        (drawn,) = of_first(torch.rand((), generator=generator).item())  # processes that share weights call them alike
+        if drawn < 0.5:
             return cond
         found = estimate(
             lambda x_t, time: model(x_t, time, cond),

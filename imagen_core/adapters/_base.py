@@ -49,7 +49,7 @@ class Given:
     read: Callable[[TextEmbeds], Signals] | None = None  # how the network reads a prompt; None where it reads none
 
 
-class Adapter(ABC, nn.Module):
+class Adapter(nn.Module, ABC):
     """What is trained beside a frozen network. A concrete subclass in a file of this folder is found by its `name`.
 
     Built as Adapter(config, base): base is the settings of the network that it belongs to.

@@ -55,7 +55,7 @@ class UNetConfig:
         return "class" in self.inputs
 
 
-class UNet(ABC, nn.Module):
+class UNet(nn.Module, ABC):
     """network(x_t, time, told). A concrete subclass in a file of this folder is found by its `name`."""
 
     name: ClassVar[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ._base import UNetConfig
 from .adm import ADM, ADMConfig
@@ -14,6 +14,14 @@ from .blocks import OWN
 class BaseUNetConfig(UNetConfig):
     """Settings of `BaseUNet`; the defaults are the paper's 2B model."""
 
+    tiny: ClassVar[dict[str, Any]] = {
+        "image_size": 16,
+        "channels": 16,
+        "channel_mult": (1, 2),
+        "num_res_blocks": 1,
+        "attention_resolutions": (8,),
+        "per_head_channels": 16,
+    }
     image_size: int = 64  # side of the pictures that attention_resolutions speaks of
     channels: int = 512  # width of the finest level
     channel_mult: tuple[float, ...] = (1, 2, 3, 4)  # width of each level, finest first, in multiples of it

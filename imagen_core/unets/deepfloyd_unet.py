@@ -7,7 +7,7 @@ included, and no mask hides a token; stage II reads the upscaled picture and how
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ._base import UNetConfig
 from .adm import ADM, ADMConfig
@@ -20,6 +20,14 @@ SKIP_DIVISOR = 1.4142271248762552  # stage II: 1/0.7071 and not sqrt(2), as publ
 class DeepFloydUNetConfig(UNetConfig):
     """Settings of `DeepFloydUNet`; the defaults are IF-I-XL. One entry a level, finest first."""
 
+    tiny: ClassVar[dict[str, Any]] = {
+        "channels": (32, 64),
+        "num_res_blocks": (1, 1),
+        "attention": (False, True),
+        "per_head_channels": 16,
+        "text_width": 32,
+        "pooling_heads": 4,
+    }
     out_channels: int = 6  # a learned variance with it
     channels: tuple[int, ...] = (704, 1408, 2112, 2816)  # width of each level
     num_res_blocks: tuple[int, ...] = (3, 3, 3, 3)  # on the way down; the way up has one more

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,14 @@ SKIP_SCALE = 1 / math.sqrt(2)
 class EfficientUNetConfig(UNetConfig):
     """Settings of `EfficientUNet`; the defaults are the paper's 64 -> 256 model (F.2). One entry a level, finest first."""
 
+    tiny: ClassVar[dict[str, Any]] = {
+        "channels": (8, 16),
+        "num_res_blocks": (1, 1),
+        "strides": (2, 2),
+        "self_attention": (False, True),
+        "text_cross_attention": (False, True),
+        "num_heads": 2,
+    }
     channels: tuple[int, ...] = (128, 256, 512, 1024)  # width of each level
     num_res_blocks: tuple[int, ...] = (2, 4, 8, 8)  # of each level, on either way
     strides: tuple[int, ...] = (2, 2, 2, 2)  # by how much a level shrinks its input: 1 or 2

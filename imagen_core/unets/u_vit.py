@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from einops import repeat
@@ -29,6 +29,14 @@ from .text_reader import TextReader
 class UViTConfig(UNetConfig):
     """Settings of `UViT`. The levels: pixels, patches (convolutions), and half as many positions a side (transformer)."""
 
+    tiny: ClassVar[dict[str, Any]] = {
+        "patch_size": 2,
+        "channels": 8,
+        "num_res_blocks": 1,
+        "width": 24,
+        "depth": 2,
+        "per_head_channels": 12,
+    }
     patch_size: int = 4  # pixels a side of a patch
     channels: int = 128  # width of the patches' level
     num_res_blocks: int = 2  # of the patches' level on the way down; one more on the way up

@@ -80,7 +80,7 @@ def test_a_signal_saves_then_stops_and_gives_the_handler_back(tmp_path, number):
     signal.signal(number, signal.default_int_handler)  # a test run under nohup ignores SIGHUP
     result = train(_net(), Regression(stop_at=3, number=number), _options(tmp_path))
     assert result.interrupted and result.state.step == 3
-    assert load_state(tmp_path, _net(), _net(), None) == result.state
+    assert load_state(tmp_path, _net(), _net()) == result.state
     assert signal.getsignal(number) is signal.default_int_handler
     signal.signal(number, before)
 
@@ -201,7 +201,7 @@ def test_a_gradient_that_is_no_number_stops_the_run_and_names_the_batch(tmp_path
     with pytest.raises(ValueError, match="step 3 .* not a number, from this batch: picture 4. .* resume"):
         train(net, Poisoned(), _options(tmp_path))
     saved = _net()
-    assert load_state(tmp_path, saved, _net(), None).step == 3
+    assert load_state(tmp_path, saved, _net()).step == 3
     assert all(
         torch.equal(a, b) and a.isfinite().all() for a, b in zip(saved.parameters(), net.parameters(), strict=True)
     )
