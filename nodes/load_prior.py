@@ -25,8 +25,8 @@ class ImagenLoadPrior:
             "models/diffusers or in the pack's own models folder."
         )
         precision = (
-            "Precision of the weights and of the network's arithmetic. auto: float16 on a GPU, as its authors ran it, and "
-            "float32 on a CPU, or what ComfyUI was started with."
+            "Precision of the weights and of the network's arithmetic. auto: float16 on a GPU, as its authors ran it, "
+            "bfloat16 on a CPU that has it (avx512_bf16, AMX), else float32; or what ComfyUI was started with."
         )
         return {
             "required": {"prior_name": (_host.stage_names(find_priors), {"tooltip": tip})},

@@ -52,8 +52,9 @@ class ImagenLoadUNet:
                         "default": "auto",
                         "advanced": True,
                         "tooltip": "Precision of the weights and of the network's arithmetic. auto: imagen-mini in "
-                        "float32, DeepFloyd IF in float16 on a GPU and float32 on a CPU, or what ComfyUI was started "
-                        "with. float16 and bfloat16 halve the memory; sampling itself is always float32.",
+                        "float32; DeepFloyd IF and others that were trained in half precision in float16 on a GPU, in "
+                        "bfloat16 on a CPU that has it (avx512_bf16, AMX); or what ComfyUI was started with. float16 and "
+                        "bfloat16 halve the memory; sampling itself is always float32.",
                     },
                 ),
                 "weight_dtype": (

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 
 from ...imagen_core import Classifier, Clip, LoadedAdapter, Prior, Stage
-from .which import IN_COMFYUI, model_management
+from .which import IN_COMFYUI, args, model_management
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -32,20 +32,37 @@ def load_device() -> torch.device:
 def unet_dtype(choice: str = "auto", *, trained_in_half: bool = False) -> torch.dtype:
     """What a U-Net computes in: the user's `choice` (float32, bfloat16, float16), or with "auto" what the host says.
 
-    trained_in_half: whether the checkpoint's authors ran it so; then a device that is good at it does. ComfyUI's
-    options such as --fp16-unet and --force-fp32 count under "auto"; one byte a number (--fp8_...) counts as auto.
+    trained_in_half: whether the checkpoint's authors ran it so; then a device that is good at it does, a CPU that is in
+    bfloat16. ComfyUI's options such as --fp16-unet and --force-fp32 count under "auto"; one byte a number (--fp8_...)
+    counts as auto.
     """
     if choice != "auto":
         if choice not in DTYPES:
             raise ValueError(f"dtype is {choice!r}: expected auto or one of {', '.join(DTYPES)}")
         return DTYPES[choice]
     fit = [torch.float16, torch.bfloat16, torch.float32] if trained_in_half else [torch.float32]
+    said = _said_by_the_host(fit)
+    here = trained_in_half and device().type == "cpu" and has_bfloat16_units() and not _float32_is_forced()
+    return torch.bfloat16 if said == torch.float32 and here else said
+
+
+def _said_by_the_host(fit: list[torch.dtype]) -> torch.dtype:
     if not IN_COMFYUI:
         return fit[0] if device().type == "cuda" else torch.float32
     asked = model_management.unet_dtype(device=device(), supported_dtypes=fit)
     if asked in DTYPES.values():
         return asked
     return model_management.unet_manual_cast(asked, device(), fit) or torch.float32
+
+
+def _float32_is_forced() -> bool:
+    return IN_COMFYUI and (args.fp32_unet or args.force_fp32)
+
+
+def has_bfloat16_units() -> bool:
+    """Whether this CPU multiplies bfloat16 itself (avx512_bf16, which CPUs with AMX have too); others only imitate it."""
+    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # since torch 2.6
+    return known is not None and known()
 
 
 def managed(model):

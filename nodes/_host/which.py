@@ -10,13 +10,14 @@ import importlib
 try:
     import folder_paths
     from comfy import model_management
+    from comfy.cli_args import args
     from comfy.utils import ProgressBar
 
     runtime = None
 except ModuleNotFoundError as missing:
     if (missing.name or "").partition(".")[0] not in ("folder_paths", "comfy"):
         raise
-    folder_paths = model_management = None
+    folder_paths = model_management = args = None
     runtime = importlib.import_module("imagen_host.runtime")
     ProgressBar = runtime.ProgressBar
 

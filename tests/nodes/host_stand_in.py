@@ -194,6 +194,7 @@ def _contents(root):
         "load_models_gpu": _load_models_gpu,
         "minimum_inference_memory": lambda: 1.0,
         "throw_exception_if_processing_interrupted": lambda: None,
+        "args": SimpleNamespace(fp32_unet=False, force_fp32=False),
         "unet_dtype": lambda device, supported_dtypes: supported_dtypes[0],
         "unet_offload_device": lambda: CPU,
     }

@@ -15,6 +15,7 @@ NAMES = {
         "models_dir": None,
     },
     "nodes": {"LoadImage": None},
+    "comfy.cli_args": {"args": None},
     "comfy.conds": {"CONDNoiseShape": (), "CONDRegular": ()},
     "comfy.controlnet": {"ControlBase": None},
     "comfy.latent_formats": {"LatentFormat": None},
@@ -44,6 +45,7 @@ NAMES = {
 }
 # Classes of ComfyUI's: {what we call, read or override on them: the keywords we call it with}
 ATTRIBUTES = {
+    "comfy.cli_args.args": {"force_fp32": None, "fp32_unet": None},
     "comfy.conds.CONDRegular": {"can_concat": (), "concat": ()},
     "comfy.controlnet.ControlBase": {
         "cleanup": (),

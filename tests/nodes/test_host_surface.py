@@ -77,6 +77,17 @@ def test_a_graph_with_a_prompt_runs_under_the_memory_manager(pack, drawn):
     assert picture.shape == (1, 64, 64, 3) and picture.std() > 0.05
 
 
+def test_comfyuis_options_for_float32_keep_a_cpu_from_bfloat16(pack, monkeypatch):
+    memory = part(pack, "nodes._host.memory")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    monkeypatch.setattr(memory.model_management, "unet_dtype", lambda device, supported_dtypes: torch.float32)
+    assert memory.unet_dtype(trained_in_half=True) == torch.bfloat16
+    for option in ("fp32_unet", "force_fp32"):
+        with monkeypatch.context() as started:
+            started.setattr(memory.args, option, True)
+            assert memory.unet_dtype(trained_in_half=True) == torch.float32
+
+
 def test_it_is_the_picture_of_the_embedded_host(drawn):
     from pack import PACK
 
