@@ -16,13 +16,17 @@ image: $(VENV)/.standalone
 editor: $(VENV)/.editor
 	@$(BIN)/imagen serve
 
+# A process more than cores (browsers are waited for), five at most, of a thread each. A file stays with one of them.
+PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --maxprocesses 5 --dist loadfile
+
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # For the hand, between two edits: the rules of the house and the core, but for fuzzing and for whole pictures beside peers.
 NOT_QUICK := deepfloyd diffusers controls lying_files batching alignment samplers_exact lora
 quick: $(VENV)/.test lint
-	$(BIN)/python -m pytest -q $(NOT_QUICK:%=--ignore-glob='*/test_*%*.py') tests/test_architecture.py tests/core
+	$(PYTEST) -q $(NOT_QUICK:%=--ignore-glob='*/test_*%*.py') tests/test_architecture.py tests/core
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
