@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import ClassVar
@@ -32,7 +33,7 @@ from imagen_train.stickers.nearest import ranks_of_each
 from imagen_train.stickers.pictures import Library, open_library
 from imagen_train.stickers.scene import Mix, SceneSampler
 
-from ._base import Claim, Row, grouped, markdown
+from ._base import Claim, Row, each_seed, grouped, markdown, mean
 from ._plot import Panel, panels_svg
 
 WAYS = ("none", "static", "dynamic")
@@ -48,11 +49,11 @@ BACKDROPS = {
 EDGE = 0.995  # of |x|: one of 255 levels from the end of the range
 
 
-def asked_on(library: Library, backdrop: str, count: int) -> Asked:
-    """`count` captions of one thing each, on white or on full backdrops; the same ones every time."""
+def asked_on(library: Library, backdrop: str, count: int, seed: int) -> Asked:
+    """`count` captions of one thing each, on white or on full backdrops; the same ones every time for a seed."""
     sampler, rng = (
         SceneSampler(library.vocabulary, library.available(1), BACKDROPS[backdrop]),
-        Random(f"claims {backdrop}"),
+        Random(f"claims {backdrop} {seed}"),
     )
     firsts = rng.sample(sampler.things, count)
     scenes = [sampler.sample(rng, first=first) for first in firsts]
@@ -72,7 +73,7 @@ def clipped(pictures: Tensor) -> float:
 class Thresholding(Claim):
     name: ClassVar[str] = "thresholding"
     about: ClassVar[str] = "dynamic over static over no thresholding at high guidance"
-    key: ClassVar[tuple[str, ...]] = ("backdrop", "scale", "way")
+    key: ClassVar[tuple[str, ...]] = ("backdrop", "scale", "way", "seed")
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
@@ -85,26 +86,24 @@ class Thresholding(Claim):
         add("--count", type=int, default=48, help="pictures of each row (default: %(default)s)")
         add("--steps", type=int, default=20, help="calls a picture (default: %(default)s)")
         add("--scales", type=float, nargs="+", default=list(SCALES), help="guidance scales (default: 1.5 to 10)")
+        add("--seeds", type=int, nargs="+", default=[0, 1], help="each is other captions and noise (default: 0 1)")
 
     def measured(self, options: argparse.Namespace, done: Sequence[Row]) -> Iterator[Row]:
         stage, library = load_stage(options.base), open_library(drawings_folder())
         encoder = load_text_encoder(default_models_dir() / "things_text_encoder")
-        for backdrop in BACKDROPS:
-            missing = [
-                (scale, way)
-                for scale in options.scales
-                for way in WAYS
-                if not self.is_done(done, backdrop=backdrop, scale=scale, way=way)
-            ]
+        for backdrop, seed in product(BACKDROPS, options.seeds):
+            here = {"backdrop": backdrop, "seed": seed}
+            ways = product(options.scales, WAYS)
+            missing = [each for each in ways if not self.is_done(done, scale=each[0], way=each[1], **here)]
             if not missing:
                 continue
-            asked = asked_on(library, backdrop, options.count)
+            asked = asked_on(library, backdrop, options.count, seed)
             prompt = Prompt(text=encoder.encode(asked.texts))
-            drawn = [drawn_at(stage, prompt, scale, way, options.steps) for scale, way in missing]
+            drawn = [drawn_at(stage, prompt, scale, way, options.steps, seed) for scale, way in missing]
             renders = rendered(library, asked)
             ranks = ranks_of_each(drawn, asked.scenes, library, library.available(2))
             for (scale, way), pictures, places in zip(missing, drawn, ranks, strict=True):
-                yield {"backdrop": backdrop, "scale": scale, "way": way} | figures(pictures, renders, places)
+                yield here | {"scale": scale, "way": way} | figures(pictures, renders, places)
 
     def table(self, rows: Sequence[Row]) -> str:
         columns = (
@@ -119,40 +118,40 @@ class Thresholding(Claim):
         )
         lines = [
             (
-                row["backdrop"],
-                f"{row['scale']:g}",
-                row["way"],
-                f"{row['thing']:.2f}",
-                f"{row['error']:.3f}",
-                f"{row['saturation']:.3f} ({row['saturation_render']:.3f})",
-                f"{row['clipped']:.3f} ({row['clipped_render']:.3f})",
-                f"{row['corner']:.3f}",
+                backdrop,
+                f"{scale:g}",
+                way,
+                each_seed(some, "thing", 2),
+                each_seed(some, "error", 3),
+                f"{each_seed(some, 'saturation', 3)} ({each_seed(some, 'saturation_render', 3)})",
+                f"{each_seed(some, 'clipped', 3)} ({each_seed(some, 'clipped_render', 3)})",
+                each_seed(some, "corner", 3),
             )
-            for row in rows
+            for (backdrop, scale, way), some in grouped(rows, "backdrop", "scale", "way").items()
         ]
         return markdown(columns, lines)
 
     def plot(self, rows: Sequence[Row]) -> str:
         panels = []
         for (backdrop,), some in grouped(rows, "backdrop").items():
-            lines = {
-                way: [(row["scale"], row["error"]) for row in each] for (way,), each in grouped(some, "way").items()
-            }
+            lines = {way: over_scales(each, "error") for (way,), each in grouped(some, "way").items()}
             panels.append(Panel(up=f"error, {backdrop} backdrops", across="guidance scale", lines=lines))
         for (backdrop,), some in grouped(rows, "backdrop").items():
-            lines = {
-                way: [(row["scale"], row["saturation"]) for row in each]
-                for (way,), each in grouped(some, "way").items()
-            }
-            level = {"the renders": some[0]["saturation_render"]}
+            lines = {way: over_scales(each, "saturation") for (way,), each in grouped(some, "way").items()}
+            level = {"the renders": mean(some, "saturation_render")}
             panels.append(Panel(up=f"saturation, {backdrop}", across="guidance scale", lines=lines, dotted=level))
         return panels_svg(panels)
 
 
-def drawn_at(stage: Stage, prompt: Prompt, scale: float, way: str, steps: int) -> Tensor:
-    """(b 3 64 64) in [-1, 1], picture i from seed i."""
+def over_scales(rows: Sequence[Row], figure: str) -> list[tuple[float, float]]:
+    """A figure's mean over the seeds, at each guidance scale."""
+    return [(scale, mean(some, figure)) for (scale,), some in grouped(rows, "scale").items()]
+
+
+def drawn_at(stage: Stage, prompt: Prompt, scale: float, way: str, steps: int, seed: int) -> Tensor:
+    """(b 3 64 64) in [-1, 1], picture i from noise 1000 * seed + i."""
     draw = Draw(
-        seeds=range(len(prompt.text.mask)),
+        seeds=range(1000 * seed, 1000 * seed + len(prompt.text.mask)),
         steps=steps,
         guidance=ClassifierFreeGuidance(scale=scale),
         thresholding=THRESHOLDINGS[way](),

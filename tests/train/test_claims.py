@@ -144,7 +144,7 @@ def test_what_is_said_of_colours():
 @pytest.mark.parametrize("name", INPUTS)
 def test_a_spoilt_picture_keeps_its_brightness(name):
     small = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) - 0.5
-    spoilt = INPUTS[name](small)
+    spoilt = INPUTS[name](small, 0)
     assert spoilt.shape == small.shape and (spoilt.mean() - small.mean()).abs() < 0.02
     assert torch.equal(spoilt, small) == (name == "clean")
 
