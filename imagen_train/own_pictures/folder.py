@@ -1,4 +1,7 @@
-"""Training data: a folder of pictures, captions in x.txt beside x.png or in a table (metadata.csv, *.jsonl, *.csv)."""
+"""Training data: a folder of pictures, captions in x.txt beside x.png or in a table (metadata.csv, *.jsonl, *.csv).
+
+A table may be named itself, and is then all that counts: the pictures that it names, from its own folder on.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +13,39 @@ from typing import ClassVar
 from imagen_pictures.picture_files import SUFFIXES
 
 from ._base import Collection, Record, tidied
+from ._tables import SUFFIXES as TABLES
 from ._tables import captions_of, tables_in
 
 
 class Folder(Collection):
     name = "folder"
-    about = "a folder of pictures with x.txt beside x.png, or metadata.csv, metadata.jsonl, any CSV or JSONL in it"
+    about = "a folder of pictures with x.txt beside x.png, or metadata.csv, metadata.jsonl, any CSV or JSONL in it, or such a table itself"
     rank: ClassVar[int] = 1  # after the forms that have files of their own
 
     @classmethod
     def matches(cls, place: Path) -> bool:
-        return place.is_dir() and (any(_pictures(place)) or any(map(captions_in, tables_in(place))))
+        if place.is_dir():
+            return any(_pictures(place)) or any(map(captions_in, tables_in(place)))
+        return place.is_file() and place.suffix.lower() in TABLES
 
     def files(self) -> Iterator[Path]:
-        yield from sorted([*_pictures(self.place), *_texts(self.place)])
+        if self.place.is_dir():
+            yield from sorted([*_pictures(self.place), *_texts(self.place)])
+            return
+        named = (self.place.parent / name for name in self._told())
+        yield from sorted([self.place, *(path for path in named if path.is_file())])
+
+    def _told(self) -> dict[str, str]:
+        tables = tables_in(self.place) if self.place.is_dir() else [self.place]
+        return {name: text for table in tables for name, text in captions_of(table, self.caption).items()}
 
     def records(self) -> Iterator[Record]:
         """Every picture by its name, those that only a table names included."""
-        told = {
-            name: text for table in tables_in(self.place) for name, text in captions_of(table, self.caption).items()
-        }
-        there = {path.relative_to(self.place).as_posix() for path in _pictures(self.place)}
+        told, whole = self._told(), self.place.is_dir()
+        folder = self.place if whole else self.place.parent
+        there = {path.relative_to(folder).as_posix() for path in _pictures(folder)} if whole else set()
         for name in sorted(there | told.keys()):
-            path = self.place / name
+            path = folder / name
             caption = told.get(name) or _text_beside(path)
             yield Record(name=name, caption=caption, open=partial(_opened, path))
 

@@ -27,7 +27,7 @@ class HuggingFace(Collection):
         captions = chosen_column(table.column_names, CAPTION_COLUMNS, self.caption, self.place, "a caption")
         table = table.select_columns([pictures, captions]).cast_column(pictures, _undecoded())
         for number, row in enumerate(table):
-            opened = partial(_opened, row[pictures], f"row {number} of {self.place}")
+            opened = partial(_opened, row[pictures], self.place.parent, f"row {number} of {self.place}")
             yield Record(name=f"{number:09d}", caption=tidied(row[captions]), open=opened)
 
     def _table(self) -> Any:
@@ -59,9 +59,13 @@ def _undecoded() -> Any:
     return _library().Image(decode=False)
 
 
-def _opened(stored: dict[str, Any] | None, name: str) -> Path | io.BytesIO:
+def _opened(stored: dict[str, Any] | None, beside: Path, name: str) -> Path | io.BytesIO:
+    """The bytes that the row holds, or the file that it names: as it stands, or from the dataset's own place on."""
     if stored and stored.get("bytes"):
         return io.BytesIO(stored["bytes"])
-    if stored and stored.get("path") and Path(stored["path"]).is_file():
-        return Path(stored["path"])
-    raise ValueError(f"{name} holds no picture")
+    if not stored or not stored.get("path"):
+        raise ValueError(f"{name} holds no picture")
+    for path in (Path(stored["path"]), beside / stored["path"]):
+        if path.is_file():
+            return path
+    raise ValueError(f"{name} names {stored['path']}, which is not there, nor from {beside} on")

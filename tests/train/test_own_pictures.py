@@ -96,6 +96,33 @@ def test_every_form_gives_its_pictures_with_their_captions(form, folder):
     assert len(set(names)) == 3 and names == [record.name for record in collection_of(folder).records()]
 
 
+def test_a_table_that_is_named_itself_is_all_that_counts(folder):
+    _csv(folder, "few.csv")
+    (folder / "besides.png").write_bytes(_picture("a.png"))
+    collection = collection_of(folder / "few.csv")
+    assert [record.name for record in collection.records()] == sorted(CAPTIONS)
+    before = collection.fingerprint()
+    (folder / "besides.png").unlink()
+    assert collection_of(folder / "few.csv").fingerprint() == before
+    (folder / "a.png").write_bytes(_picture("a.png", (9, 9)))
+    assert collection_of(folder / "few.csv").fingerprint() != before
+    (folder / "few.csv").write_text("who,what\n1,2\n")
+    with pytest.raises(ValueError, match="few.csv has columns who, what, none of them a picture's file"):
+        list(collection_of(folder / "few.csv").records())
+
+
+def test_a_dataset_that_only_names_its_files_is_read_from_its_own_place_on(folder, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.chdir(folder)
+    table = datasets.Dataset.from_dict({"image": ["a.png", "gone.png"], "text": ["one", "two"]})
+    table.to_parquet(str(folder / "named.parquet"))
+    monkeypatch.chdir("/")
+    there, gone = collection_of(folder / "named.parquet").records()
+    assert picture_of(there).size == Image.open(folder / "a.png").size
+    with pytest.raises(ValueError, match="row 1 of .* names gone.png, which is not there"):
+        picture_of(gone)
+
+
 def test_what_cannot_be_trained_on_is_said_by_name(folder, tmp_path):
     for place in (tmp_path / "nowhere", tmp_path):
         if place.exists():
