@@ -27,7 +27,7 @@ from .parallel import average_gradients, join_workers, of_first, rank, workers
 from .precision import autocast
 from .run_log import Preview, RunLog
 from .run_state import RunState, load_optimizers, load_state, save_state
-from .sharding import all_finite, put_together, shard, shares, without_weights
+from .sharding import all_finite, check_sharable, put_together, shard, shares, without_weights
 
 
 class Task(Protocol):
@@ -151,15 +151,9 @@ class _Run:
     def _share_out(self, name: str) -> nn.Module:
         """Keep a share of the network and of its average; returns what the average is put together into at the end.
 
-        ValueError: a compiled network, a teacher's weights, or Adafactor, which know nothing of shares.
+        ValueError: what knows nothing of shares.
         """
-        there = {
-            "compile": self.options.compile,
-            "a teacher": self.helper is not None,
-            "adafactor": name == "adafactor",
-        }
-        for what in (what for what, asked in there.items() if asked):
-            raise ValueError(f"shard and {what} do not go together: leave one of them out")
+        check_sharable(compiled=self.options.compile, optimiser=name, taught=self.helper is not None)
         empty = without_weights(self.average)
         for network in (self.average, self.model):
             shard(network, self.options.device)

@@ -50,11 +50,12 @@ def _own(args: argparse.Namespace) -> int:
     from .run_config import read_run_config
 
     config = read_run_config(args.config)
+    from .own_run import check, train_own
+
     if args.check:
+        check(config)
         print(f"{args.config} is right")
         return 0
-    from .own_run import train_own
-
     result = train_own(config, resume=args.resume)
     if result.interrupted:
         print(f"stopped and saved; go on with: imagen train run {args.config} --resume", file=sys.stderr)

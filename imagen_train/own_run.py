@@ -22,6 +22,7 @@ from .prepared import Prepared, prepare
 from .report import write_report
 from .run_config import DRAWS, OptimiserTable, RunConfig
 from .run_state import STATE_FILE
+from .sharding import check_sharable
 from .stages import train_stage
 
 TRAINING, CACHE = "training", "cache"
@@ -88,11 +89,27 @@ def _with_variance(config: RunConfig, unet: UNetConfig) -> UNetConfig:
     return dataclasses.replace(unet, out_channels=wanted)
 
 
+def check(config: RunConfig) -> None:
+    """What can be told before a picture is opened. ValueError: no pictures, no encoder, a network or ways that cannot be."""
+    collection_of(config.data.path, config.data.caption)
+    network_of(config, _plan_like(config))
+    if _shards(config):
+        check_sharable(compiled=config.run.compile, optimiser=config.optimiser.name)
+
+
+def _shards(config: RunConfig) -> bool:
+    return config.run.shard or asked_to_shard()
+
+
+def _plan_like(config: RunConfig) -> StagePlan:
+    """imagen-mini's plan of the stage, from which a config begins."""
+    shipped = {"sr256": sr256_plan, "sr1024": sr1024_plan}
+    return shipped.get(config.stage, lambda: things64_first_plan(encoder_width(encoder_folder(config))))()
+
+
 def plan_of(config: RunConfig, prepared: Prepared) -> StagePlan:
     """The plan of a config's stage, on pictures that are prepared."""
-    shipped = {"sr256": sr256_plan, "sr1024": sr1024_plan}
-    begun = shipped.get(config.stage, lambda: things64_first_plan(encoder_width(encoder_folder(config))))
-    like = begun()
+    like = _plan_like(config)
     data, told = config.data, config.diffusion
     return dataclasses.replace(
         like,
@@ -173,7 +190,7 @@ def options_of(config: RunConfig, cache_dir: Path, *, resume: bool) -> TrainOpti
         preview_minutes=run.preview_minutes,
         accumulate=run.accumulate,
         checkpointing=run.checkpointing,
-        shard=run.shard or asked_to_shard(),
+        shard=_shards(config),
         tensorboard=run.tensorboard,
         text_encoder=encoder_folder(config),
     )
@@ -194,6 +211,7 @@ def _prepared_once(config: RunConfig) -> Prepared:
 
 def train_own(config: RunConfig, *, resume: bool = False) -> TrainResult:
     """Train, export to `out`/STAGE.safetensors and write `out`/report.html, whether the run ended or was stopped."""
+    check(config)
     join_workers(config.run.device, shard=True)
     prepared = _prepared_once(config)
     plan = plan_of(config, prepared)

@@ -22,6 +22,13 @@ LARGE = 2**14  # weights of a layer that is a unit of its own
 OUTSIDE_FORWARD = ("encode_text", "encode_class")  # what a network does with its own weights besides `forward`
 
 
+def check_sharable(*, compiled: bool, optimiser: str, taught: bool = False) -> None:
+    """ValueError for what knows nothing of shares: a compiled network, a teacher's weights, Adafactor."""
+    for what, asked in {"compile": compiled, "a teacher": taught, "adafactor": optimiser == "adafactor"}.items():
+        if asked:
+            raise ValueError(f"shard and {what} do not go together: leave one of them out")
+
+
 def shard(network: nn.Module, device: str) -> nn.Module:
     """Keep this process's share of the weights and no more, in place; returns the network.
 

@@ -19,7 +19,9 @@ from ._tables import captions_of, tables_in
 
 class Folder(Collection):
     name = "folder"
-    about = "a folder of pictures with x.txt beside x.png, or metadata.csv, metadata.jsonl, any CSV or JSONL in it, or such a table itself"
+    about = (
+        "a folder of pictures with x.txt beside x.png, or metadata.csv, metadata.jsonl, a CSV or JSONL; or such a table"
+    )
     rank: ClassVar[int] = 1  # after the forms that have files of their own
 
     @classmethod

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,6 +194,24 @@ def test_every_mistake_is_named(message, place, models):
         config.write_text(config.read_text().replace('path = "pictures"', 'path = "picture"'))
     with pytest.raises(ValueError, match=message):
         train_own(read_run_config(config))
+
+
+def test_what_cannot_be_is_a_line_and_not_a_traceback(place, models):
+    config = _config(place, models, run="shard = true", optimiser='name = "adafactor"')
+    for argument in ("--check", "--resume"):
+        done = subprocess.run(
+            [sys.executable, "-m", "imagen_train", "train", "run", str(config), argument],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        assert (done.returncode, done.stderr) == (
+            2,
+            "error: shard and adafactor do not go together: leave one of them out\n",
+        )
+    shutil.rmtree(place / "pictures")
+    with pytest.raises(ValueError, match="there are no pictures at .*pictures"):
+        cli.main(["train", "run", str(config), "--check"])
 
 
 def test_what_must_be_said_is_asked_for(place, models):
