@@ -20,8 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from imagen_core import Draw, Prompt, Stage, load_stage, load_text_encoder, sample_base
-from imagen_core.guidance import make_guidance
+from imagen_core import Draw, Prompt, Stage, load_stage, load_text_encoder, make_guidance, sample_base
 from imagen_train.data import drawings_folder
 from imagen_train.options import add_dtype, default_models_dir
 from imagen_train.stickers.evaluate import Asked, rendered
