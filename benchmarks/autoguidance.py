@@ -46,11 +46,15 @@ def drawn(stage: Stage, prompt: Prompt, guidance: tuple, steps: int, first: int 
     return sample_base(stage, prompt, Draw(seeds=seeds, steps=steps, guidance=guidance)).clamp(-1, 1)
 
 
-def variety(stage: Stage, encoder, captions: list[str], guidance: tuple, steps: int) -> float:
-    """Root mean square distance of two pictures of a caption, the mean over captions."""
-    prompt = Prompt(text=encoder.encode(captions))
-    one, other = (drawn(stage, prompt, guidance, steps, first) for first in (0, 1000))
+def apart(one: Tensor, other: Tensor) -> float:
+    """Root mean square distance of pictures (b 3 h w), the mean over b."""
     return (one - other).square().mean((1, 2, 3)).sqrt().mean().item()
+
+
+def variety(stage: Stage, encoder, captions: list[str], guidance: tuple, steps: int) -> float:
+    """How far two pictures of a caption lie apart, the mean over captions."""
+    prompt = Prompt(text=encoder.encode(captions))
+    return apart(*(drawn(stage, prompt, guidance, steps, first) for first in (0, 1000)))
 
 
 def combined(scale: float, away: float, weak: Stage) -> tuple:
@@ -96,9 +100,8 @@ def main() -> None:
         parts = [drawn(stage, prompt, guidance, args.steps, PART * i) for i, prompt in enumerate(prompts)]
         seconds = (time.process_time() - began) / len(texts)
         sets.append(torch.cat(parts).float())
-        error = (sets[-1] - renders).square().mean((1, 2, 3)).sqrt().mean().item()
-        apart = variety(stage, encoder, texts[:PART], guidance, args.steps)
-        rows.append(([f"{scale:g}", f"{away:g}"], [f"{error:.3f}", f"{apart:.3f}", f"{seconds:.2f}"]))
+        figures = apart(sets[-1], renders), variety(stage, encoder, texts[:PART], guidance, args.steps)
+        rows.append(([f"{scale:g}", f"{away:g}"], [*(f"{figure:.3f}" for figure in figures), f"{seconds:.2f}"]))
         print(rows[-1], file=sys.stderr, flush=True)
     print("| " + " | ".join(COLUMNS) + " |\n" + "| --- " * len(COLUMNS) + "|")
     for (asked, figures), found in zip(

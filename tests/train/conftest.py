@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from imagen_train.plans import base64_plan, sr256_plan
 from imagen_train.tasks import stage_spec
 from imagen_train.text_encoder import TextModel, TextModelConfig, export_encoder
 
+sys.path.insert(0, str(Path(__file__).parent))  # by_two
 KNOWN = 12  # things that `drawings` has
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from by_two import by_two
 from PIL import Image
 from safetensors.torch import load_file
 
-from imagen_core import Draw, Prompt, TextEmbeds, sample_base
+from imagen_core import Draw, Prompt, TextEmbeds, load_checkpoint, sample_base
 from imagen_core.samplers.ddpm import DDPM
 from imagen_core.stage import load_stage
 from imagen_train import cli
@@ -48,6 +49,7 @@ per_head_channels = 16
 time_embed_dim = 32
 pooling_queries = 1
 fine_channels = 0
+{network}
 [optimiser]
 warmup_steps = 2
 {optimiser}
@@ -74,7 +76,7 @@ def place(tmp_path) -> Path:
 
 
 def _config(place: Path, models: Path, name: str = "run.toml", preview: str = "inf", **parts: str) -> Path:
-    filled = {part: parts.get(part, "") for part in ("top", "data", "optimiser", "run")}
+    filled = {part: parts.get(part, "") for part in ("top", "data", "network", "optimiser", "run")}
     path = place / name
     path.write_text(CONFIG.format(encoder=models / "text_encoder", preview=preview, **filled))
     return path
@@ -222,6 +224,16 @@ def test_what_must_be_said_is_asked_for(place, models):
     path.write_text('out = "out"\n' + path.read_text().replace("steps = 4\n", ""))
     with pytest.raises(ValueError, match="run.toml: run: training would never end"):
         read_run_config(path)
+
+
+def test_two_processes_train_in_shares_draw_previews_and_export_a_whole_checkpoint(place, models):
+    parts = {"network": "self_conditioning = true", "run": "shard = true"}
+    config = _config(place, models, preview="1e-6", **parts)
+    by_two("-m", "imagen_train", "train", "run", str(config))
+    network, spec = load_checkpoint(place / "out" / "base64.safetensors")
+    assert spec.training["images"] == 4 * 2 * 2 and all(p.isfinite().all() for p in network.parameters())
+    assert (place / "out" / "report.html").exists()
+    assert len(list((place / "out" / "training").glob("preview_*.png"))) == 4
 
 
 def test_killed_it_goes_on_bit_for_bit(place, models):
