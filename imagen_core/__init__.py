@@ -29,6 +29,7 @@ from .fingerprint import Fingerprint, check_fits, fingerprint
 from .guidance import GUIDANCE, Guidance
 from .guidance._gradient import thawed
 from .guidance.classifier_free import rescale_guidance
+from .half_precision import has_bfloat16_units, warn_where_imitated
 from .hints import FITS, HINTS, strokes_to_lines
 from .image_embeds import MIXINGS, image_embeds, moved_by_texts, read_as_clip, with_image_embed
 from .inpainting import InitImage

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from imagen_core import LoraSettings, StageSpec, fingerprint, load_stage
-from imagen_core.checkpoints.readers.change import Change, Factors, read_change
+from imagen_core.checkpoints.readers.change import Change, Factors, Learned, read_change
 from imagen_core.fingerprint import Fingerprint, check_same
 from imagen_core.lora.fitting import LowRankLayer, layers_to_change
 
@@ -66,10 +66,10 @@ def changed_layers(network: nn.Module) -> dict[str, Changed]:
     return {name: layer for name, layer in network.named_modules() if isinstance(layer, Changed)}
 
 
-def go_on_from(network: nn.Module, change: Change) -> None:
+def go_on_from(network: nn.Module, before: Learned) -> None:
     """Begin a changed network as a change that was kept before. ValueError for one of another rank or network."""
-    state = dict(change.whole)
-    for name, (up, down) in change.factors.items():
+    state = dict(before.whole)
+    for name, (up, down) in before.factors.items():
         state |= {f"{name}.change.up": up.view(*up.shape, *[1] * (down.ndim - 2)), f"{name}.change.down": down}
     try:
         network.load_state_dict(state)
@@ -78,21 +78,19 @@ def go_on_from(network: nn.Module, change: Change) -> None:
         raise ValueError(f"the change to begin from is of another rank, or of another network: {first}") from error
 
 
+def learned_of(network: nn.Module) -> Learned:
+    """What a network has learned beside its base."""
+    layers = changed_layers(network)
+    learned = tuple(f"{name}.change." for name in layers)
+    return Learned(
+        factors={name: Factors(layer.change.up.flatten(1), layer.change.down) for name, layer in layers.items()},
+        whole={key: tensor for key, tensor in network.state_dict().items() if not key.startswith(learned)},
+    )
+
+
 def change_of(network: nn.Module, base: Path, spec: StageSpec) -> Change:
     """What a network has learned beside the stage at `base`."""
-    layers = changed_layers(network)
-    learned = {f"{name}.change." for name in layers}
-    return Change(
-        spec=spec,
-        base=base.name,
-        fingerprint=fingerprint(load_stage(base)),
-        factors={name: Factors(layer.change.up.flatten(1), layer.change.down) for name, layer in layers.items()},
-        whole={
-            key: tensor
-            for key, tensor in network.state_dict().items()
-            if not any(key.startswith(name) for name in learned)
-        },
-    )
+    return Change(spec=spec, base=base.name, fingerprint=fingerprint(load_stage(base)), learned=learned_of(network))
 
 
 def base_of(options: TrainOptions) -> tuple[Path, Change | None]:

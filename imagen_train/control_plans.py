@@ -56,14 +56,24 @@ class ControlPlan:
     max_weight: float = 5.0  # see `losses.loss_weight`
     max_aug_level: float = 0.3  # of an enlarging stage's small picture
     eight_bits: bool = False  # whether the file keeps its large weights in int8, else all in float16
+    # What the adapter takes over of its base learns as a change of this rank, and is kept so; None: whole
+    lora_rank: int | None = None
     optim: OptimConfig = COPY_RATES
     loop: LoopConfig = LoopConfig()
 
 
-def control_plan(base: Path, hints: tuple[str, ...], *, depth: int | None = COPIED) -> ControlPlan:
-    """A ControlNet that reads these kinds of hints. depth: how many blocks of a transformer are copied, None for all."""
+def control_plan(
+    base: Path, hints: tuple[str, ...], *, depth: int | None = COPIED, lora_rank: int | None = None
+) -> ControlPlan:
+    """A ControlNet that reads these kinds of hints. depth: how many blocks of a transformer are copied, None for all.
+
+    lora_rank: its copy is learned and kept as a change of the base of this rank, so that its file is small.
+    """
     config = ADAPTERS["controlnet"].config_cls(kinds=_known(hints), depth=depth, fine_width=FINE_WIDTH)
-    return ControlPlan(base=base, adapter="controlnet", config=config, eight_bits=True)
+    optim = COPY_RATES if lora_rank is None else FRESH_RATES
+    return ControlPlan(
+        base=base, adapter="controlnet", config=config, eight_bits=True, lora_rank=lora_rank, optim=optim
+    )
 
 
 def adapter_plan(base: Path, hints: tuple[str, ...]) -> ControlPlan:

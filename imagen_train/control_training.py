@@ -9,8 +9,11 @@ from pathlib import Path
 import torch
 
 from imagen_core import ADAPTERS, AdapterSpec, Stage, load_stage, save_adapter
+from imagen_core.adapters import Adapter
+from imagen_core.checkpoints.readers.control import save_adapter_change
 from imagen_core.text.reading import TextReading
 
+from .changes import learned_of
 from .control_plans import ControlPlan, with_pictures
 from .controls import ControlTask, start_adapter
 from .identity_task import IdentityTask
@@ -46,6 +49,11 @@ def train_control(plan: ControlPlan, options: TrainOptions, path: Path) -> Train
         )
     if ADAPTERS[plan.adapter].reads_small and not stage.spec.enlarges:
         raise ValueError(f"{plan.base} enlarges nothing: a reference is trained for an sr stage, such as sr256")
+    if options.export and plan.lora_rank is not None and not (path.parent / plan.base.name).is_file():
+        raise ValueError(
+            f"what is learned is kept as a change of {plan.base.name} and read beside it, and {path.parent} has none: put "
+            "it there, or name its folder with --models-dir"
+        )
     plan = with_pictures(plan, stage.spec)
     task = task_of(plan, stage, options)
     network = task.begun(start_adapter(plan, stage, options))
@@ -53,9 +61,16 @@ def train_control(plan: ControlPlan, options: TrainOptions, path: Path) -> Train
     if options.export and not result.interrupted and rank() == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         spec = AdapterSpec.of(result.model, stage, _training(plan, result.state, options, len(task.cache)))
-        save_adapter(path, result.model, spec, dtype=torch.int8 if plan.eight_bits else torch.float16)
+        _save(result.model, spec, plan, path)
         path.chmod(0o644)
     return result
+
+
+def _save(model: Adapter, spec: AdapterSpec, plan: ControlPlan, path: Path) -> None:
+    if plan.lora_rank is None:
+        save_adapter(path, model, spec, dtype=torch.int8 if plan.eight_bits else torch.float16)
+    else:
+        save_adapter_change(path, learned_of(model), spec, plan.base.name)
 
 
 def _training(plan: ControlPlan, state: RunState, options: TrainOptions, pictures: int) -> dict:
@@ -68,5 +83,6 @@ def _training(plan: ControlPlan, state: RunState, options: TrainOptions, picture
         "seed": options.seed,
         "batch_size": options.batch_size or plan.batch_size,
         "optim": dataclasses.asdict(plan.optim),
+        **({} if plan.lora_rank is None else {"rank": plan.lora_rank}),
         **{name: path.name for name in ("clip", "code", "embeds") if (path := getattr(plan, name)) is not None},
     }

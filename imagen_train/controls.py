@@ -7,6 +7,7 @@ Shapes: b images, h w pixels.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -29,12 +30,14 @@ from imagen_core import (
     super_resolve,
 )
 from imagen_core.adapters import Adapter, Given
+from imagen_core.checkpoints.readers.control import read_adapter_change
 from imagen_core.conditioning import Signals
 from imagen_core.hints import Hint
 from imagen_core.losses import diffusion_loss, draw_times
 from imagen_core.super_resolution import augment
 
 from .caption_files import CaptionEmbeds, encoder_for, encoder_name
+from .changes import as_change, go_on_from
 from .control_plans import ControlPlan
 from .data import PictureCache
 from .following import followed
@@ -237,19 +240,37 @@ class ControlTask:
 
 def start_adapter(plan: ControlPlan, stage: Stage, options: TrainOptions) -> Adapter:
     """A fresh control, its copy beginning as the base; or `--from-weights`'. What it leaves as it is takes no gradient."""
-    network = _started(plan, stage, options)
+    network = _started(plan, stage, options) if plan.lora_rank is None else _changed(plan, stage, options)
     for name in network.frozen:
         if (part := getattr(network, name)) is not None:
             part.requires_grad_(False)
     return network
 
 
+def _changed(plan: ControlPlan, stage: Stage, options: TrainOptions) -> Adapter:
+    """A control whose copy learns as a change of the base; or `--from-weights`', where that is one of the same rank."""
+    network = _started(plan, stage, dataclasses.replace(options, from_weights=None))
+    base = {f"{network.taken_over}.{key}": weight for key, weight in stage.unet.state_dict().items()}
+    as_change(network, base, plan.lora_rank, seed=options.seed)
+    if options.from_weights is not None:
+        before = read_adapter_change(options.from_weights)
+        if before is None:
+            raise ValueError(f"{options.from_weights} is kept whole, and no change to go on from: leave out --rank")
+        _check_settings(load_adapter(options.from_weights), plan, stage, options)
+        go_on_from(network, before)
+    return network
+
+
+def _check_settings(loaded: LoadedAdapter, plan: ControlPlan, stage: Stage, options: TrainOptions) -> None:
+    loaded.check_fits(stage)
+    if loaded.spec.config != plan.config:
+        raise ValueError(f"{options.from_weights} has other settings than are asked for: {loaded.spec.config}")
+
+
 def _started(plan: ControlPlan, stage: Stage, options: TrainOptions) -> Adapter:
     if options.from_weights is not None:
         loaded = load_adapter(options.from_weights)
-        loaded.check_fits(stage)
-        if loaded.spec.config != plan.config:
-            raise ValueError(f"{options.from_weights} has other settings than are asked for: {loaded.spec.config}")
+        _check_settings(loaded, plan, stage, options)
         return loaded.network.requires_grad_(True)
     torch.manual_seed(options.seed)
     network = build_adapter(plan.adapter, plan.config, stage.spec.unet_config).begin_as(stage.unet)

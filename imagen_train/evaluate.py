@@ -17,6 +17,7 @@ from tqdm import tqdm
 from imagen_core.control import Control
 from imagen_core.draw import Draw
 from imagen_core.guidance.classifier_free import ClassifierFreeGuidance
+from imagen_core.half_precision import warn_where_imitated
 from imagen_core.samplers import SAMPLERS
 from imagen_core.sampling import sample_base, super_resolve
 from imagen_core.stage import Prompt, Stage, load_stage
@@ -63,7 +64,9 @@ class SamplingSettings:
 
     def load(self, path: Path, device: str, *, expected_stage: str | None = None) -> Stage:
         """A checkpoint in this dtype."""
-        return load_stage(path, expected_stage=expected_stage, device=device, dtype=getattr(torch, self.dtype))
+        dtype = getattr(torch, self.dtype)
+        warn_where_imitated(dtype, device)
+        return load_stage(path, expected_stage=expected_stage, device=device, dtype=dtype)
 
 
 def draw_base(

@@ -19,6 +19,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from imagen_core.half_precision import warn_where_imitated
+
 from .checkpointing import checkpoint_blocks
 from .course import LoopConfig, ema_decay, progress_of, rate_factor
 from .optim import OptimConfig, Optimizers
@@ -113,6 +115,8 @@ def train(
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)  # gradients of a trained network fade into denormals: 4 times slower on AVX-512
     join_workers(options.device, shard=options.shard)
+    if options.bf16 and rank() == 0:
+        warn_where_imitated(torch.bfloat16, options.device)
     run = _Run(model, task, options, optim or OptimConfig(), config, start or RunState())
     with stop_signals() as asked:
         interrupted = run.until_done(asked)

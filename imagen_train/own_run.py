@@ -16,7 +16,7 @@ from .loop import TrainResult
 from .optim import OptimConfig
 from .options import TrainOptions, default_models_dir
 from .own_pictures import collection_of
-from .parallel import asked_to_shard, join_workers, of_first, rank
+from .parallel import asked_for_bfloat16, asked_to_shard, join_workers, of_first, rank
 from .plans import StagePlan, sr256_plan, sr1024_plan, things64_first_plan
 from .prepared import Prepared, prepare
 from .report import write_report
@@ -93,6 +93,7 @@ def check(config: RunConfig) -> None:
     """What can be told before a picture is opened. ValueError: no pictures, no encoder, a network or ways that cannot be."""
     collection_of(config.data.path, config.data.caption)
     network_of(config, _plan_like(config))
+    asked_for_bfloat16()
     if _shards(config):
         check_sharable(compiled=config.run.compile, optimiser=config.optimiser.name)
 
@@ -184,7 +185,7 @@ def options_of(config: RunConfig, cache_dir: Path, *, resume: bool) -> TrainOpti
         from_weights=config.from_weights,
         device=run.device,
         threads=run.threads,
-        bf16=run.bf16 or run.device.startswith("cuda"),
+        bf16=run.bf16 or run.device.startswith("cuda") or asked_for_bfloat16(),
         compile=run.compile,
         seed=run.seed,
         preview_minutes=run.preview_minutes,

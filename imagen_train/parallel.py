@@ -1,7 +1,8 @@
 """How do several processes train one network? Each draws its own batch; gradients are averaged before every step.
 
-Started as `torchrun --nproc-per-node 2 -m imagen_train train ...`; without it there is one process and nothing here
-does anything. Two processes of one thread each are much faster on busy CPU cores than one process of two threads.
+Started as `torchrun --nproc-per-node 2 -m imagen_train train ...` or by `accelerate launch`; without them there is one
+process and nothing here does anything. accelerate finds out who the others are, by which backend they talk, and which
+device is whose. Two processes of one thread each are much faster on busy CPU cores than one process of two threads.
 """
 
 from __future__ import annotations
@@ -11,12 +12,22 @@ import os
 import torch
 from torch import Tensor, distributed, nn
 
-FSDP, DEEPSPEED = "ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"  # what `accelerate launch` sets
+# What `accelerate launch` sets.
+FSDP, DEEPSPEED, PRECISION = "ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_MIXED_PRECISION"
+BACKENDS = {"cuda": "nccl", "xpu": "xccl"}  # of devices that have one besides the CPU's
 
 
 def asked_to_shard() -> bool:
     """Whether `accelerate launch` was told of FSDP."""
     return _set(FSDP)
+
+
+def asked_for_bfloat16() -> bool:
+    """Whether `accelerate launch` was told of it. ValueError: it was told of a precision that is not trained in."""
+    asked = os.environ.get(PRECISION, "no").lower()
+    if asked not in ("no", "bf16"):
+        raise ValueError(f"{PRECISION} asks for {asked}: training knows bf16 and, with no, float32")
+    return asked == "bf16"
 
 
 def _set(name: str) -> bool:
@@ -26,7 +37,7 @@ def _set(name: str) -> bool:
 def join_workers(device: torch.device | str, *, shard: bool = False) -> None:
     """Meet the other processes, if torchrun's environment (or that of `accelerate launch`) names any.
 
-    ValueError: accelerate was told of DeepSpeed, or of FSDP for a run that does not `shard`.
+    ValueError: accelerate was told of DeepSpeed, or of FSDP for a run that does not `shard`; it is not installed.
     """
     if _set(DEEPSPEED):
         raise ValueError(f"{DEEPSPEED} asks for DeepSpeed, which this trainer has not: launch it with FSDP, or without")
@@ -36,10 +47,17 @@ def join_workers(device: torch.device | str, *, shard: bool = False) -> None:
             " not): launch it without, by torchrun or `accelerate launch --multi_gpu`"
         )
     if "RANK" in os.environ and not distributed.is_initialized():
-        cuda = torch.device(device).type == "cuda"
-        if cuda:
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # "cuda" is that one from here on
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")  # clocks and stops are told on the CPU
+        _meet(torch.device(device).type)
+
+
+def _meet(device: str) -> None:
+    """Join the processes that torchrun's environment names; a device's name alone is this process's own from here on."""
+    try:
+        from accelerate import PartialState
+    except ImportError as error:
+        raise ValueError("several processes find each other by accelerate: pip install accelerate") from error
+    native = BACKENDS.get(device)
+    PartialState(cpu=device == "cpu", backend=f"cpu:gloo,{device}:{native}" if native else None)  # clocks go by the CPU
 
 
 def rank() -> int:

@@ -52,7 +52,7 @@ def start_change(plan: StagePlan, options: TrainOptions) -> tuple[nn.Module, Run
     as_change(network, load_checkpoint(base)[0].state_dict(), plan.lora_rank, seed=options.seed)
     if before is None:
         return network, state
-    go_on_from(network, before)
+    go_on_from(network, before.learned)
     return network, RunState(images=before.spec.training.get("images", 0))
 
 

@@ -61,6 +61,7 @@ class Adapter(nn.Module, ABC):
     reads_small: ClassVar[bool] = False  # what a stage enlarges, so that it belongs to those that do alone
     takes_key_points: ClassVar[bool] = False  # besides its reference, where what that shows is to stand
     frozen: ClassVar[tuple[str, ...]] = ()  # parts of it that training leaves as they are
+    taken_over: ClassVar[str | None] = None  # the part that begins with the network's own weights, under their names
     config: Any
     base: UNetConfig
 

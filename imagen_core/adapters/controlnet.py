@@ -65,6 +65,7 @@ class ControlNet(Adapter):
 
     name: ClassVar[str] = "controlnet"
     config_cls: ClassVar[type[AdapterConfig]] = ControlNetConfig
+    taken_over: ClassVar[str | None] = "copy"
 
     def __init__(self, config: ControlNetConfig, base: UNetConfig) -> None:
         super().__init__()

@@ -69,6 +69,7 @@ class Identity(Adapter):
     takes_hint: ClassVar[bool] = False
     takes_key_points: ClassVar[bool] = True
     frozen: ClassVar[tuple[str, ...]] = ("encoder",)
+    taken_over: ClassVar[str | None] = "net.copy"
 
     def __init__(self, config: IdentityConfig, base: UNetConfig) -> None:
         super().__init__()

@@ -62,7 +62,7 @@ def _add_hint(parser: argparse.ArgumentParser) -> None:
 class ControlNet(_Control):
     name = "control"
     about = "a ControlNet for a stage: a copy of its way down that follows hints (needs --base and pictures)"
-    file = "control.safetensors"
+    file = "controlnet.safetensors"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         super().add_options(parser)
@@ -70,12 +70,18 @@ class ControlNet(_Control):
         parser.add_argument(
             "--depth", type=positive, help="blocks of a transformer that are copied (default: the first three)"
         )
+        parser.add_argument(
+            "--rank",
+            type=positive,
+            help="learn the copy as a change of the base of this rank, in a small file that is read beside the base's "
+            "(default: a whole copy)",
+        )
 
     def plan(self, args: argparse.Namespace) -> ControlPlan:
         from ..control_plans import control_plan
 
         depth = {} if args.depth is None else {"depth": args.depth}
-        return control_plan(args.base, tuple(args.hint.split(",")), **depth)
+        return control_plan(args.base, tuple(args.hint.split(",")), lora_rank=args.rank, **depth)
 
 
 class Adapter(_Control):

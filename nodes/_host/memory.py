@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ...imagen_core import Classifier, Clip, LoadedAdapter, Prior, Stage
+from ...imagen_core import Classifier, Clip, LoadedAdapter, Prior, Stage, has_bfloat16_units, warn_where_imitated
 from .which import IN_COMFYUI, args, model_management
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -39,6 +39,7 @@ def unet_dtype(choice: str = "auto", *, trained_in_half: bool = False) -> torch.
     if choice != "auto":
         if choice not in DTYPES:
             raise ValueError(f"dtype is {choice!r}: expected auto or one of {', '.join(DTYPES)}")
+        warn_where_imitated(DTYPES[choice], device())
         return DTYPES[choice]
     fit = [torch.float16, torch.bfloat16, torch.float32] if trained_in_half else [torch.float32]
     said = _said_by_the_host(fit)
@@ -57,12 +58,6 @@ def _said_by_the_host(fit: list[torch.dtype]) -> torch.dtype:
 
 def _float32_is_forced() -> bool:
     return IN_COMFYUI and (args.fp32_unet or args.force_fp32)
-
-
-def has_bfloat16_units() -> bool:
-    """Whether this CPU multiplies bfloat16 itself (avx512_bf16, which CPUs with AMX have too); others only imitate it."""
-    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # since torch 2.6
-    return known is not None and known()
 
 
 def managed(model):

@@ -30,7 +30,8 @@ from imagen_core import (
     with_lora,
 )
 from imagen_core.checkpoints.int8 import int8_rows, scaled
-from imagen_core.checkpoints.readers.change import DOWN, UP, Change, Factors, read_change, save_change
+from imagen_core.checkpoints.readers._changed import DOWN, UP
+from imagen_core.checkpoints.readers.change import Change, Factors, Learned, read_change, save_change
 from imagen_core.schedules import schedule_from_config
 from imagen_core.unets import UViTConfig
 
@@ -70,7 +71,9 @@ def folder(tmp_path):
     }
     whole = {"stem.weight": 0.1 * torch.randn(16, 7 * 16, 3, 3), "stem.bias": torch.randn(16)}
     spec = dataclasses.replace(base.spec, unet_config=WIDER, defaults={"steps": 3})
-    change = Change(spec=spec, base="base.safetensors", fingerprint=fingerprint(base), factors=factors, whole=whole)
+    change = Change(
+        spec=spec, base="base.safetensors", fingerprint=fingerprint(base), learned=Learned(factors=factors, whole=whole)
+    )
     save_change(tmp_path / "ours.safetensors", change)
     return tmp_path
 
@@ -118,7 +121,7 @@ def test_it_is_listed_as_a_stage_described_without_its_base_and_no_lora(folder):
     assert found["files"] == ["ours.safetensors"] and found["network"]["repaints"]
     assert read_spec(path).stage == "base64" and path in find_stages(folder)
     change = read_change(path)
-    assert change.base == "base.safetensors" and change.factors["transformer.0.mlp.0"].up.shape == (128, RANK)
+    assert change.base == "base.safetensors" and change.learned.factors["transformer.0.mlp.0"].up.shape == (128, RANK)
 
 
 def test_it_repaints_and_takes_a_lora(folder):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -85,16 +86,14 @@ def test_a_name_outside_the_folders_is_not_found(folder, name):
 def test_what_was_trained_in_half_precision_runs_in_bfloat16_where_the_cpu_has_it(units, expected, folder, monkeypatch):
     save_folder(folder / "IF-II-L-v1.0", "sr256", tiny_unet("sr256"))
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: units, raising=False)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert UNET().load("IF-II-L-v1.0")[0].dtype == expected
     assert UNET().load("IF-II-L-v1.0", dtype="float32")[0].dtype == torch.float32
     assert UNET().load("imagen-mini/sr256.safetensors")[0].dtype == torch.float32
-
-
-@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="asks Linux what the CPU has")
-def test_torch_knows_the_bfloat16_units_that_the_cpu_has():
-    """`nodes/_host/memory.py` leans on a name of torch's that it does not publish."""
-    has = sys.modules[UNET.__module__]._host.memory.has_bfloat16_units
-    assert has() == ("avx512_bf16" in Path("/proc/cpuinfo").read_text())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert UNET().load("IF-II-L-v1.0", dtype="bfloat16")[0].dtype == torch.bfloat16
+    assert ["this CPU only imitates bfloat16" in str(warning.message) for warning in caught] == [True] * (not units)
 
 
 def test_deepfloyd_folders_and_files_are_listed_once_and_loaded_as_asked(folder, tmp_path_factory):

@@ -14,12 +14,15 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from imagen_core import HINTS, AdapterSpec, load_adapter, load_stage, save_adapter, save_checkpoint
+from imagen_core import HINTS, AdapterSpec, inspect_checkpoint, load_adapter, load_stage, save_adapter, save_checkpoint
+from imagen_core.checkpoints.readers.change import Learned
+from imagen_core.checkpoints.readers.control import save_adapter_change
 from imagen_core.clip.config import ClipConfig, VisionConfig
 from imagen_core.clip.network import ClipNetwork
 from imagen_core.hints.edges import Edges
 from imagen_train import cli, data
 from imagen_train.caption_files import encoder_for
+from imagen_train.changes import changed_layers
 from imagen_train.companions import Case, Companions, rows_of
 from imagen_train.control_plans import adapter_plan, control_plan, held_out_of, image_prompt_plan, with_pictures
 from imagen_train.control_training import task_of, train_control
@@ -138,13 +141,66 @@ def test_one_command_makes_a_file_that_steers(name, models, options, capsys):
     hints = [] if name == "image_prompt" else ["--hint", "edges,tile"]
     args = parser.parse_args(["train", name, *told, *hints, *where, "--preview-minutes", "inf"])
     assert args.handler(args) == 0
-    loaded = load_adapter(out / f"{name}.safetensors")
+    file = out / f"{'controlnet' if name == 'control' else name}.safetensors"
+    loaded = load_adapter(file)
     assert loaded.spec.config.kinds == (("edges", "tile") if hints else ("picture",))
     assert loaded.spec.training["steps"] == 3
-    with safe_open(out / f"{name}.safetensors", "pt") as file:
-        assert any(key.endswith(".weight_scale") for key in file.keys()) == (name == "control")  # noqa: SIM118
+    with safe_open(file, "pt") as stored:
+        assert any(key.endswith(".weight_scale") for key in stored.keys()) == (name == "control")  # noqa: SIM118
     stage = load_stage(base)
     loaded.check_fits(stage)
+
+
+def test_a_small_file_keeps_the_copy_as_its_change_of_the_base_beside_it(base, options, tmp_path):
+    plan = dataclasses.replace(control_plan(base, ("edges",), lora_rank=4), pictures="boxes", batch_size=4)
+    options, path = dataclasses.replace(options, max_steps=3, export=True), tmp_path / "controlnet.safetensors"
+    with pytest.raises(ValueError, match=f"kept as a change of {base.name} and read beside it, and .* has none: put"):
+        train_control(plan, options, path)
+    there = tmp_path / base.name
+    shutil.copy(base, there)
+    plan = dataclasses.replace(plan, base=there)
+    trained = train_control(plan, options, path).model
+    loaded, layers = load_adapter(path), changed_layers(trained)
+    assert layers and loaded.spec.training["rank"] == 4 and all(name.startswith("copy.") for name in layers)
+    state = loaded.network.state_dict()
+    for name, layer in layers.items():
+        assert layer.change.up.abs().max() > 0.0, name
+        torch.testing.assert_close(state[f"{name}.weight"], layer.weight, atol=1e-3, rtol=1e-2)
+    learned = {key: part for key, part in trained.state_dict().items() if ".change." not in key}
+    assert state.keys() == {*learned, *(f"{name}.weight" for name in layers)}
+    for key, part in learned.items():
+        torch.testing.assert_close(state[key], part, atol=1e-3, rtol=1e-2)
+    assert inspect_checkpoint(path)["naming"] == f"change of {base.name}"
+
+    onward = dataclasses.replace(options, from_weights=path, state_dir=tmp_path / "more", max_steps=1, rate=1e-6)
+    again = train_control(plan, onward, path).model
+    for name, layer in changed_layers(again).items():
+        torch.testing.assert_close(layer.weight, layers[name].weight, atol=1e-3, rtol=1e-2)
+    with pytest.raises(ValueError, match="is of another rank, or of another network"):
+        train_control(dataclasses.replace(plan, lora_rank=2), onward, path)
+    save_adapter(tmp_path / "whole.safetensors", loaded.network, loaded.spec)
+    with pytest.raises(ValueError, match="kept whole, and no change to go on from: leave out --rank"):
+        train_control(plan, dataclasses.replace(onward, from_weights=tmp_path / "whole.safetensors"), path)
+
+    other = load_stage(base)
+    for parameter in other.unet.parameters():
+        parameter.data += 1.0
+    save_checkpoint(there, other.unet, spec=other.spec)
+    with pytest.raises(ValueError, match=f"change of {base.name}, and the one beside it is another"):
+        load_adapter(path)
+    there.unlink()
+    with pytest.raises(ValueError, match=f"change of {base.name}, which is not beside it: put"):
+        load_adapter(path)
+
+
+def test_what_takes_nothing_over_cannot_be_a_change(base, options, tmp_path):
+    plan = dataclasses.replace(adapter_plan(base, ("edges",)), pictures="boxes", batch_size=4)
+    path, stage = tmp_path / "adapter.safetensors", load_stage(base)
+    network = start_adapter(plan, stage, options)
+    learned = Learned(factors={}, whole=network.state_dict())
+    save_adapter_change(path, learned, AdapterSpec.of(network, stage), base.name)
+    with pytest.raises(ValueError, match="of which an adapter of the kind t2i_adapter has nothing: it is damaged"):
+        load_adapter(path)
 
 
 def test_enlarging_stages_are_controlled_too(models, options):

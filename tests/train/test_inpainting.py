@@ -150,8 +150,8 @@ def test_what_is_exported_is_a_change_that_draws_as_what_was_trained(plan, based
     path = tmp_path / "things64_inpaint.safetensors"
     change, merged = read_change(path), load_stage(path).unet.state_dict()
     layers = changed_layers(trained)
-    assert change.base == "base.safetensors" and change.factors.keys() == layers.keys() and layers
-    assert {"stem.weight", "fine.stem.weight"} <= change.whole.keys()
+    assert change.base == "base.safetensors" and change.learned.factors.keys() == layers.keys() and layers
+    assert {"stem.weight", "fine.stem.weight"} <= change.learned.whole.keys()
     assert change.spec.training["rank"] == 4 and change.spec.training["images"] == 8
     for name, layer in layers.items():
         assert layer.change.up.abs().max() > 0.0, name

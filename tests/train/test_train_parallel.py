@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import PartialState
 
-from imagen_train.parallel import average_gradients, join_workers, of_first, rank, workers
+from imagen_train.parallel import asked_for_bfloat16, average_gradients, join_workers, of_first, rank, workers
 
 WORKER = """
 import signal
@@ -85,14 +86,36 @@ def test_what_accelerate_asks_and_is_not_there_is_refused(monkeypatch):
 
 
 def test_each_process_takes_the_gpu_of_its_number_and_can_tell_others_the_time(monkeypatch):
-    """No GPU is needed: what torch is asked for is what counts."""
+    """No GPU is needed: what torch is asked for, by accelerate, is what counts."""
     asked = []
-    monkeypatch.setattr(torch.cuda, "set_device", asked.append)
-    monkeypatch.setattr(torch.distributed, "init_process_group", asked.append)
+    monkeypatch.setattr(PartialState, "_shared_state", {})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: asked.append(str(device)))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend: asked.append(backend))
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 3)
+    monkeypatch.setattr("accelerate.state.check_cuda_p2p_ib_support", lambda: True)
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("LOCAL_RANK", "1")
     join_workers("cuda")
-    assert asked == [1, "cpu:gloo,cuda:nccl"]
+    assert asked == ["cpu:gloo,cuda:nccl", "cuda:1"]
+
+
+def test_without_accelerate_several_processes_are_told_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(ValueError, match="pip install accelerate"):
+        join_workers("cpu")
+
+
+@pytest.mark.parametrize("asked, found", [("no", False), ("bf16", True)])
+def test_the_precision_that_accelerate_was_told_of_counts(monkeypatch, asked, found):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
+    assert asked_for_bfloat16() == found
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp8")
+    with pytest.raises(ValueError, match="ACCELERATE_MIXED_PRECISION asks for fp8: training knows bf16"):
+        asked_for_bfloat16()
 
 
 def _run(folder: Path, how: str, *, steps: int = 4, processes: int = 2, name: str = "end") -> list[dict]:

@@ -1,56 +1,32 @@
-"""How is a stage kept as its difference from another, whose file lies beside it? Low-rank factors and a few whole tensors.
+"""How is a stage kept as its difference from another, whose file lies beside it? As `_changed` says.
 
-W = W_base + up down for the large weights (LoRA: arXiv 2106.09685, section 4.1); what has another shape than in the base, or
-is too small for factors, is there whole. Tensors: LAYER.change_up.weight, LAYER.change_down.weight, and KEY as the
-network calls it; what is large in int8 (`int8.py`).
 Metadata: as `native` has it, but format "imagen-change"; base_file, the base's name; base (JSON), its fingerprint.
-
-Shapes: o outputs, i inputs and k x k the kernel of a layer, r the rank. down is (r i) or (r i k k), up (o r).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import ClassVar
 
 from ..._safetensors import write_safetensors
-from ...fingerprint import KEY, Fingerprint, check_same, fingerprint_of
+from ...fingerprint import KEY, Fingerprint
 from ...unets import build_unet
 from ...whole_files import whole
-from ..int8 import in_eight_bits
-from ..key_map import KeyMap, check_keys
-from ..plausible import built_empty, check_schedule, check_settings, in_short
+from ..plausible import check_schedule, check_settings, in_short
 from ..stage_spec import StageSpec
 from ..stored import Stored, stored_at
-from ..weights import Weights, read_float
 from ._base import Reader, Reading, check_version
-from .native import NativeReader, entry, metadata_to_spec, spec_to_metadata
+from ._changed import BASE_FILE, Factors, Learned, base_file_of, merged
+from .native import entry, metadata_to_spec, spec_to_metadata
+
+__all__ = ["Change", "ChangeReader", "Factors", "Learned", "read_change", "save_change"]
 
 FORMAT = "imagen-change"
 FORMAT_VERSION = 1
-BASE_FILE = "base_file"
-UP, DOWN, WEIGHT = ".change_up.weight", ".change_down.weight", ".weight"
 MOST_TIMES = 16  # as many tensors as a change has, its network may have at most
-
-
-class Factors(NamedTuple):
-    """The change of one layer's weight. (Not lora's own: readers come before stages, and LoRAs are made for those.)"""
-
-    up: Tensor
-    down: Tensor
-
-    def delta(self) -> Tensor:
-        """What is added to the weight, in float32: (o i) or (o i k k)."""
-        product = self.up.float() @ self.down.float().flatten(1)  # o i*k*k
-        return product.view(len(self.up), *self.down.shape[1:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +36,7 @@ class Change:
     spec: StageSpec  # of the stage as it is merged
     base: str  # the base's file, in the same folder
     fingerprint: Fingerprint  # of the base
-    factors: Mapping[str, Factors]  # by the name of the layer
-    whole: Mapping[str, Tensor]  # by the name of the tensor
+    learned: Learned
 
 
 class ChangeReader(Reader):
@@ -75,9 +50,9 @@ class ChangeReader(Reader):
 
     def read(self, stored: Stored) -> Reading:
         spec, base, known = _header(stored)
-        merged = partial(_merged, stored, stored.folder / base, known)
+        weights = partial(merged, stored, stored.folder / base, known)
         return Reading(
-            spec=spec, build=partial(build_unet, spec.unet_config), naming=f"change of {base}", weights=merged
+            spec=spec, build=partial(build_unet, spec.unet_config), naming=f"change of {base}", weights=weights
         )
 
 
@@ -88,14 +63,10 @@ def is_change(stored: Stored) -> bool:
 
 def save_change(path: str | os.PathLike[str], change: Change) -> None:
     """Write it to `path`, whole or not at all: what is large in int8, the rest in float16."""
-    tensors = dict(change.whole)
-    for name, factors in change.factors.items():
-        tensors[f"{name}{UP}"], tensors[f"{name}{DOWN}"] = factors
-    tensors = in_eight_bits({key: tensor.detach().cpu() for key, tensor in tensors.items()})
     about = {"format": FORMAT, "format_version": str(FORMAT_VERSION), BASE_FILE: change.base}
     metadata = spec_to_metadata(change.spec) | about | {KEY: change.fingerprint.to_json()}
     with whole(Path(path)) as draft:
-        write_safetensors(draft, {key: part.contiguous() for key, part in tensors.items()}, metadata)
+        write_safetensors(draft, change.learned.stored(), metadata)
 
 
 def read_change(path: str | os.PathLike[str]) -> Change | None:
@@ -104,15 +75,11 @@ def read_change(path: str | os.PathLike[str]) -> Change | None:
         if not is_change(stored):
             return None
         spec, base, known = _header(stored)
-        weights = stored.weights
-        names = _changed_layers(stored)
-        rest = [key for key in weights.shapes if not key.endswith((UP, DOWN))]
         return Change(
             spec=spec,
             base=base,
             fingerprint=known,
-            factors={name: _factors(weights, name) for name in names},
-            whole={key: read_float(weights, key, torch.float32) for key in rest},
+            learned=Learned.of(stored),
         )
 
 
@@ -123,124 +90,6 @@ def _header(stored: Stored) -> tuple[StageSpec, str, Fingerprint]:
         spec = metadata_to_spec(stored.metadata)
         check_schedule(spec.schedule_config)
         check_settings(spec.unet_config, MOST_TIMES * len(stored.shapes))
-        base = entry(stored.metadata, BASE_FILE)
-        if not _is_file_name(base):
-            raise ValueError(f"metadata {BASE_FILE!r} is {base!r}, expected a file's name: download the file again")
-        return spec, base, Fingerprint.from_json(entry(stored.metadata, KEY), f"metadata {KEY!r}")
+        return spec, base_file_of(stored), Fingerprint.from_json(entry(stored.metadata, KEY), f"metadata {KEY!r}")
     except (ValueError, TypeError, ArithmeticError) as error:
         raise ValueError(f"{stored.path}: {in_short(error)}") from error
-
-
-def _is_file_name(name: str) -> bool:
-    """Whether it can only be a file in the same folder, on every system."""
-    inside = not set(name) & set("/\\:") and name.isprintable() and len(name.encode()) < 256
-    return inside and bool(name.strip("."))
-
-
-def _changed_layers(stored: Stored) -> list[str]:
-    """The layers that have factors, in order. ValueError where one of a pair is not there, or they do not match."""
-    shapes = stored.shapes
-    names = sorted({key.removesuffix(end) for key in shapes for end in (UP, DOWN) if key.endswith(end)})
-    for name in names:
-        for key in (f"{name}{UP}", f"{name}{DOWN}"):
-            if key not in shapes:
-                raise ValueError(f"{stored.path} lacks {key!r}, being damaged: download or train it again")
-        up, down = shapes[f"{name}{UP}"], shapes[f"{name}{DOWN}"]
-        if len(up) != 2 or len(down) < 2 or up[1] != down[0]:
-            raise ValueError(
-                f"{stored.path}: {name + UP!r} has shape {up} and {name + DOWN!r} {down}, which are no two factors of a "
-                "weight; download or train it again"
-            )
-    return names
-
-
-def _factors(weights: Weights, name: str) -> Factors:
-    return Factors(*(read_float(weights, f"{name}{end}", torch.float32) for end in (UP, DOWN)))
-
-
-@contextmanager
-def _merged(stored: Stored, base: Path, known: Fingerprint) -> Iterator[Weights]:
-    """The weights of base and change together. ValueError where the base is missing, or is another."""
-    if not base.exists():
-        raise ValueError(
-            f"{stored.path} is kept as a change of {base.name}, which is not beside it: put {base.name} into "
-            f"{stored.folder}, or choose another checkpoint"
-        )
-    with stored_at(base) as below:
-        if not NativeReader().matches(below):
-            raise ValueError(
-                f"{stored.path} is kept as a change of {base.name}, and what is called so beside it is no whole Imagen "
-                "stage: put the one there that it was made from"
-            )
-        beneath = _Beneath.of(below)
-        try:
-            check_same(known, beneath.fingerprint(), "this change")
-        except ValueError as error:
-            raise ValueError(
-                f"{stored.path} is kept as a change of {base.name}, and the one beside it is another: put the one there "
-                "that it was made from, or get both again"
-            ) from error
-        yield _Merged(stored, beneath)
-
-
-@dataclass(frozen=True)
-class _Beneath:
-    """The base's weights, as our network calls them."""
-
-    stage: str
-    weights: Weights
-    key_map: KeyMap
-    shapes: dict[str, tuple[int, ...]]
-
-    @staticmethod
-    def of(stored: Stored) -> _Beneath:
-        reading = NativeReader().read(stored)
-        network = built_empty(reading.build, stored.path)
-        key_map = reading.key_map(network)
-        check_keys(stored.path, stored.weights, key_map.values())
-        shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-        return _Beneath(reading.spec.stage, stored.weights, key_map, shapes)
-
-    def read(self, key: str) -> Tensor:
-        """In float32."""
-        place = self.key_map[key]
-        return place.join([read_float(self.weights, part, torch.float32) for part in place.parts])
-
-    def fingerprint(self) -> Fingerprint:
-        return fingerprint_of(self.stage, self.shapes, self.read)
-
-
-class _Merged:
-    """A change and its base as the `Weights` of one network; what is added is added in float32, and rounded once."""
-
-    def __init__(self, stored: Stored, base: _Beneath) -> None:
-        self._own, self._base = stored.weights, base
-        self._layers = set(_changed_layers(stored))
-        self._whole = {key for key in stored.shapes if not key.endswith((UP, DOWN))}
-        for name in sorted(self._layers):
-            self._check_place(stored, name)
-        own = self._own
-        self.files = [*own.files, *base.weights.files]
-        self.metadata = own.metadata
-        self.scales = own.scales
-        self.shapes = base.shapes | {key: own.shapes[key] for key in self._whole}
-        self.dtypes = dict.fromkeys(base.shapes, "F32") | {key: own.dtypes[key] for key in self._whole}
-
-    def _check_place(self, stored: Stored, name: str) -> None:
-        shape = (stored.shapes[f"{name}{UP}"][0], *stored.shapes[f"{name}{DOWN}"][1:])
-        there = self._base.shapes.get(f"{name}{WEIGHT}")
-        if there != shape or f"{name}{WEIGHT}" in self._whole:
-            here = "there is no such layer" if there is None else f"it is {there}"
-            raise ValueError(
-                f"{stored.path}: {name + UP!r} and {name + DOWN!r} change a weight of shape {shape}, and in its base {here}"
-                ", or it is stored whole besides; download or train it again"
-            )
-
-    def read(self, key: str, dtype: torch.dtype) -> Tensor:
-        """One tensor of the merged network."""
-        if key in self._whole:
-            return self._own.read(key, dtype)
-        tensor, layer = self._base.read(key), key.removesuffix(WEIGHT)
-        if key.endswith(WEIGHT) and layer in self._layers:
-            tensor = tensor + _factors(self._own, layer).delta()
-        return tensor.to(dtype)

@@ -1,13 +1,15 @@
 """How is a control kept in one .safetensors file: its weights, its settings, and the fingerprint of its base?
 
 Metadata (strings): format "imagen-adapter", format_version, adapter (JSON: kind and settings), base (JSON: stage, unet,
-fingerprint), training (JSON).
+fingerprint), training (JSON). With base_file, the name of its base's file, the weights that it takes over from there are
+kept as their change, as `_changed` says, and read with those of the file of that name beside it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,9 +24,11 @@ from ...fingerprint import KEY, Fingerprint, fingerprint
 from ...unets import UNetConfig, unet_config_from_dict, unet_config_to_dict
 from ...whole_files import whole
 from ..int8 import in_eight_bits
-from ..plausible import check_settings, in_short
-from ..stored import Stored
+from ..plausible import built_empty, check_settings, in_short
+from ..stored import Stored, stored_at
+from ..weights import Weights
 from ._base import Reader, Reading, check_version
+from ._changed import BASE_FILE, Learned, base_file_of, merged
 
 if TYPE_CHECKING:
     from ...stage import Stage
@@ -71,9 +75,37 @@ class ControlReader(Reader):
         check_version(stored, FORMAT_VERSION)
         try:
             spec = _metadata_to_spec(stored.metadata, len(stored.shapes))
+            base = base_file_of(stored) if BASE_FILE in stored.metadata else None
         except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
             raise ValueError(f"{stored.path}: {in_short(error)}") from error
-        return Reading(spec=spec, build=partial(build_adapter, spec.name, spec.config, spec.base))
+        build = partial(build_adapter, spec.name, spec.config, spec.base)
+        if base is None:
+            return Reading(spec=spec, build=build)
+        return Reading(spec=spec, build=build, naming=f"change of {base}", weights=partial(_merged, stored, spec, base))
+
+
+def _merged(stored: Stored, spec: AdapterSpec, base: str) -> AbstractContextManager[Weights]:
+    """The weights of an adapter that is kept as a change. ValueError where its base is not beside it, or it has none."""
+    network = built_empty(partial(build_adapter, spec.name, spec.config, spec.base), stored.path)
+    if network.taken_over is None:
+        raise ValueError(
+            f"{stored.path} is kept as a change of {base}, of which an adapter of the kind {spec.name} has nothing: it is "
+            "damaged; download or train it again"
+        )
+    named = {"prefix": f"{network.taken_over}.", "wanted": network.state_dict().keys()}
+    return merged(stored, stored.folder / base, spec.fingerprint, **named)
+
+
+def save_adapter_change(path: str | os.PathLike[str], learned: Learned, spec: AdapterSpec, base: str) -> None:
+    """Write an adapter to `path`, whole or not at all, as its change of the file called `base`, beside which it is read."""
+    with whole(Path(path)) as draft:
+        write_safetensors(draft, learned.stored(), spec_to_metadata(spec) | {BASE_FILE: base})
+
+
+def read_adapter_change(path: str | os.PathLike[str]) -> Learned | None:
+    """What a file keeps, its base unread; None for an adapter that is kept whole. Errors as `load_any`."""
+    with stored_at(Path(path)) as stored:
+        return Learned.of(stored) if BASE_FILE in stored.metadata else None
 
 
 def save_adapter(
