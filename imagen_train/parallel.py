@@ -14,6 +14,8 @@ from torch import Tensor, distributed, nn
 
 # What `accelerate launch` sets.
 FSDP, DEEPSPEED, PRECISION = "ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_MIXED_PRECISION"
+# What says in a process's environment of how many it is one: torchrun, and MPI's ways (accelerate reads all of these).
+WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 BACKENDS = {"cuda": "nccl", "xpu": "xccl"}  # of devices that have one besides the CPU's
 
 
@@ -35,7 +37,7 @@ def _set(name: str) -> bool:
 
 
 def join_workers(device: torch.device | str, *, shard: bool = False) -> None:
-    """Meet the other processes, if torchrun's environment (or that of `accelerate launch`) names any.
+    """Meet the other processes, if the environment names any: torchrun's, that of `accelerate launch`, or MPI's.
 
     ValueError: accelerate was told of DeepSpeed, or of FSDP for a run that does not `shard`; it is not installed.
     """
@@ -46,12 +48,12 @@ def join_workers(device: torch.device | str, *, shard: bool = False) -> None:
             f"{FSDP} asks for FSDP, and this command keeps the whole network in every process (`imagen train run` does"
             " not): launch it without, by torchrun or `accelerate launch --multi_gpu`"
         )
-    if "RANK" in os.environ and not distributed.is_initialized():
+    if max(int(os.environ.get(name) or 1) for name in WORLD_SIZES) > 1 and not distributed.is_initialized():
         _meet(torch.device(device).type)
 
 
 def _meet(device: str) -> None:
-    """Join the processes that torchrun's environment names; a device's name alone is this process's own from here on."""
+    """Join the processes that the environment names; a device's name alone is this process's own from here on."""
     try:
         from accelerate import PartialState
     except ImportError as error:

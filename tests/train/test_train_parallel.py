@@ -96,6 +96,7 @@ def test_each_process_takes_the_gpu_of_its_number_and_can_tell_others_the_time(m
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 3)
     monkeypatch.setattr("accelerate.state.check_cuda_p2p_ib_support", lambda: True)
+    monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("LOCAL_RANK", "1")
     join_workers("cuda")
@@ -104,7 +105,7 @@ def test_each_process_takes_the_gpu_of_its_number_and_can_tell_others_the_time(m
 
 def test_without_accelerate_several_processes_are_told_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="pip install accelerate"):
         join_workers("cpu")
 
@@ -118,16 +119,22 @@ def test_the_precision_that_accelerate_was_told_of_counts(monkeypatch, asked, fo
         asked_for_bfloat16()
 
 
-def _run(folder: Path, how: str, *, steps: int = 4, processes: int = 2, name: str = "end") -> list[dict]:
+# How a process is told which it is, and of how many.
+TORCHRUN, OPEN_MPI = ("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
+
+
+def _run(
+    folder: Path, how: str, *, steps: int = 4, processes: int = 2, name: str = "end", told: tuple[str, str] = TORCHRUN
+) -> list[dict]:
     """What each process ended with."""
     paths = [p for p in (os.environ.get("PYTHONPATH"), *sys.path) if p]
     around = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     if processes > 1:
-        around |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+        around |= {told[1]: str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     running = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, str(folder), how, str(steps), name],
-            env={**around, "RANK": str(i)} if processes > 1 else around,
+            env={**around, told[0]: str(i)} if processes > 1 else around,
         )
         for i in range(processes)
     ]
@@ -141,9 +148,9 @@ def _furthest(first: dict, second: dict) -> float:
 
 @pytest.mark.parametrize("optimiser", ["muon", "adamw"])
 def test_two_processes_learn_what_one_does_with_the_doubled_batch(tmp_path, optimiser):
-    """Whether each keeps all weights, or a share of them."""
+    """Whether each keeps all weights, or a share of them; whether torchrun started them, or MPI."""
     (alone,) = _run(tmp_path / "alone", optimiser, processes=1)
-    copies = _run(tmp_path / "copies", optimiser)
+    copies = _run(tmp_path / "copies", optimiser, told=OPEN_MPI if optimiser == "adamw" else TORCHRUN)
     shared = _run(tmp_path / "shared", f"{optimiser} shard")
     assert _furthest(copies[0], copies[1]) == 0 and shared[1]["average"] is None
     for both in (copies, shared):
