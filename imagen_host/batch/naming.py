@@ -38,7 +38,7 @@ def name_of(template: str, values: Mapping[str, Any]) -> str:
             f"--name {template!r:.80} makes {name!r:.60}, which is no file name: use names of 1 to {LONGEST} bytes, "
             "such as {prompt:.60}"
         )
-    return name
+    return "/".join(part.rstrip(" .") for part in parts)
 
 
 class _Plain(string.Formatter):

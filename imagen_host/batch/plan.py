@@ -26,6 +26,7 @@ from . import naming
 from .rows import Row, columns_of, wrong
 
 SHORT = ("prompt", "negative", "seed")  # columns that set an input of every node that has it
+BATCH = "batch_size"  # pictures of a node; a seed there is that of the first, and each has the next
 Digest = Callable[[str], str | None]  # of the picture that an input names; None where it cannot be seen from here
 
 
@@ -61,7 +62,7 @@ class Plan:
     def jobs(self, rows: list[Row], path: Path, *, name: str = naming.DEFAULT, repeat: int = 1) -> list[Job]:
         """The jobs of all rows, each key once. Raises ValueError, which names file, line and column.
 
-        `repeat`: each row so many times, its seed counted up.
+        `repeat`: each row so many times, its seed counted up past all that a job draws from.
         """
         names = columns_of(rows)
         fields = naming.fields_of(name, [*names, *(["seed"] if repeat > 1 and "seed" not in names else [])])
@@ -70,7 +71,7 @@ class Plan:
             columns["seed"] = self._short("seed")
         jobs: dict[str, Job] = {}
         for index, (row, number) in enumerate(((row, number) for row in rows for number in range(repeat)), start=1):
-            cells = self._counted_up(row.cells, number) if repeat > 1 else row.cells
+            cells = self._counted_up(row, number, columns, path) if repeat > 1 else row.cells
             changes = tuple(self._changes(Row(row.line, cells), columns, path))
             key = self._key(changes)
             if key not in jobs:
@@ -109,14 +110,21 @@ class Plan:
         kinds = {node: self.loaded.prompt[node]["class_type"] for node, _ in found}
         return Column(name, [(node, self.classes[kinds[node]].inputs[key]) for node, key in found])
 
-    def _counted_up(self, cells: dict[str, Any], number: int) -> dict[str, Any]:
-        start = cells.get("seed")
+    def _counted_up(self, row: Row, number: int, columns: dict[str, Column | None], path: Path) -> dict[str, Any]:
+        start = row.cells.get("seed")
         if start is None:
             node, spec = self._short("seed").targets[0]
             start = self.loaded.prompt[node]["inputs"].get(spec.name)
         if not isinstance(start, (int, str)) or not str(start).isdecimal():
             raise ValueError(f"--repeat counts a seed up, and {start!r:.40} is no number: give the rows a column seed")
-        return {**cells, "seed": int(start) + number}
+        return {**row.cells, "seed": int(start) + number * self._seeds_a_job(tuple(self._changes(row, columns, path)))}
+
+    def _seeds_a_job(self, changes: Iterable[Override]) -> int:
+        """How many seeds in a row a job draws from: the batch_size of a node that has a seed."""
+        changed = {(change.node, change.name): change.value for change in changes}
+        seeded = {node for node, _ in self._short("seed").targets}
+        own = {(node, BATCH): self.loaded.prompt[node]["inputs"].get(BATCH) for node in seeded}
+        return max([1, *(size for place, size in {**own, **changed}.items() if place in own and isinstance(size, int))])
 
     def _changes(self, row: Row, columns: dict[str, Column | None], path: Path) -> Iterator[Override]:
         for name, cell in row.cells.items():

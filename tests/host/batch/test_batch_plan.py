@@ -61,10 +61,18 @@ def test_rows_are_repeated_with_seeds_counted_up(registry):
     assert [changed(job)["2", "seed"] for job in jobs] == [5, 6, 7, 1, 2, 3]
 
 
+def test_a_repeated_row_draws_no_picture_twice(registry):
+    """A node that draws several pictures draws the second from the next seed."""
+    jobs = jobs_of(registry, "prompt,seed\na,5\nb,\n", repeat=3, prompt=graph(batch_size=4))
+    assert [changed(job)["2", "seed"] for job in jobs] == [5, 9, 13, 1, 5, 9]
+
+
 def test_names(registry):
     rows = "prompt,seed,category,2.width\na/b: c,5,art,7\na cube,6,,8\n"
     jobs = jobs_of(registry, rows, name="{category}s/{index:03}_{prompt:.4}_{seed}_{2.width}")
     assert [job.name for job in jobs] == ["arts/001_a_b__5_7", "s/002_a cu_6_8"]
+    cut = jobs_of(registry, "prompt\na red cube\n", name="{prompt:.6}/{prompt:.2}")
+    assert [job.name for job in cut] == ["a red/a"]  # no space before the ending
 
 
 @pytest.mark.parametrize(
