@@ -13,12 +13,13 @@ from imagen_core.whole_files import write
 from .run_log import LOG_FILE
 
 NOT_CURVES = ("step", "seconds", "images")
+UNITS = {"rate": " pictures/s"}
 MOST_PREVIEWS = 12
 WIDTH, HEIGHT, MARGIN = 520, 180, 40
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1120px;margin:2em auto;padding:0 1em;color:#222;background:#fff}
 figure{display:inline-block;margin:.5em}figcaption{color:#666}img{image-rendering:pixelated;max-width:100%}
-svg{background:#fafafa}polyline{fill:none;stroke:#2563eb;stroke-width:1.5}text{font-size:11px;fill:#666}
+svg{background:#fafafa}polyline{fill:none;stroke:#2563eb;stroke-width:1.5;stroke-linecap:round}text{font-size:11px;fill:#666}
 """
 
 Curve = list[tuple[float, float]]
@@ -47,14 +48,14 @@ def _records(log: Path) -> Iterator[dict[str, float]]:
 
 
 def drawn(curve: Curve) -> str:
-    """A curve as an SVG, its ends named."""
+    """A curve as an SVG, its ends named; of one point, a dot."""
     steps, values = [step for step, _ in curve], [value for _, value in curve]
     low, high = min(values), max(values)
     across, up = (max(steps) - steps[0]) or 1, (high - low) or 1
     points = " ".join(
         f"{MARGIN + (step - steps[0]) / across * (WIDTH - 2 * MARGIN):.1f},"
         f"{HEIGHT - MARGIN / 2 - (value - low) / up * (HEIGHT - MARGIN):.1f}"
-        for step, value in curve
+        for step, value in (curve if len(curve) > 1 else 2 * curve)
     )
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img">'
@@ -80,7 +81,7 @@ def write_report(state_dir: Path, path: Path, *, title: str) -> Path:
     parts = [f"<h1>{html.escape(title)}</h1>"]
     parts += [f"<p>{record['images']:,.0f} pictures in {record['step']:,.0f} steps</p>" for record in last]
     parts += [
-        f"<figure>{drawn(curve)}<figcaption>{html.escape(name)}: {curve[-1][1]:.4g}</figcaption></figure>"
+        f"<figure>{drawn(curve)}<figcaption>{html.escape(name)}: {curve[-1][1]:.4g}{UNITS.get(name, '')}</figcaption></figure>"
         for name, curve in curves.items()
     ]
     parts += [_picture(preview) for preview in reversed(previews)]

@@ -33,12 +33,14 @@ class WebDataset(Collection):
         for archive in _archives(self.place):
             # Samples as bytes, never decoded by the library: some of its decoders unpickle.
             samples = webdataset.WebDataset([str(archive.resolve())], shardshuffle=False, empty_check=False)
+            halves: set[str] = set()  # pictures that came without a text, texts without a picture
             for sample in samples:
-                kind = next((name for name in PICTURES if name in sample), None)
+                key, kind = sample["__key__"], next((name for name in PICTURES if name in sample), None)
+                if kind is None or not sample.keys() & {*TEXTS, "json"}:
+                    _refuse_apart(archive, key, halves)
                 if kind is not None:
-                    name = f"{archive.name}/{sample['__key__']}"
                     opened = partial(io.BytesIO, sample[kind])
-                    yield Record(name=name, caption=self._caption(sample), open=opened)
+                    yield Record(name=f"{archive.name}/{key}", caption=self._caption(sample), open=opened)
 
     def _caption(self, sample: dict[str, Any]) -> str:
         text = next((sample[kind] for kind in TEXTS if kind in sample), None)
@@ -50,6 +52,16 @@ class WebDataset(Collection):
             return ""
         names = [self.caption] if self.caption else CAPTION_COLUMNS
         return tidied(next((about[name] for name in names if name in about), "")) if isinstance(about, dict) else ""
+
+
+def _refuse_apart(archive: Path, key: str, halves: set[str]) -> None:
+    """ValueError where the other half of a sample came before: its caption would be lost in silence."""
+    if key in halves:
+        raise ValueError(
+            f"{archive}: the files of {key} lie apart, and WebDataset reads those of one sample next to each other: pack it "
+            "with tar --sort=name"
+        )
+    halves.add(key)
 
 
 def _archives(place: Path) -> list[Path]:

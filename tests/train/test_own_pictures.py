@@ -152,6 +152,21 @@ def _with_broken(folder: Path) -> None:
     (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
 
+@pytest.mark.parametrize("first", ["png", "txt"])
+def test_tars_whose_captions_lie_apart_from_their_pictures_are_refused(first, tmp_path):
+    """As `tar cf x.tar *.png *.txt` packs them."""
+    pytest.importorskip("webdataset")
+    with tarfile.open(tmp_path / "000.tar", "w") as archive:
+        for suffix in sorted(("png", "txt"), key=lambda suffix: suffix != first):
+            for name, text in CAPTIONS.items():
+                data = _picture(name) if suffix == "png" else text.encode()
+                member = tarfile.TarInfo(f"{Path(name).stem}.{suffix}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    with pytest.raises(ValueError, match=r"000\.tar: the files of .* lie apart.*pack it with tar --sort=name"):
+        list(collection_of(tmp_path).records())
+
+
 def test_check_counts_sizes_captions_and_what_is_broken(folder, tmp_path, capsys):
     _with_broken(folder)
     sheet = tmp_path / "sheet.jpg"
