@@ -81,13 +81,17 @@ def write_report(state_dir: Path, path: Path, *, title: str) -> Path:
     parts = [f"<h1>{html.escape(title)}</h1>"]
     parts += [f"<p>{record['images']:,.0f} pictures in {record['step']:,.0f} steps</p>" for record in last]
     parts += [
-        f"<figure>{drawn(curve)}<figcaption>{html.escape(name)}: {curve[-1][1]:.4g}{UNITS.get(name, '')}</figcaption></figure>"
+        f"<figure>{drawn(curve)}<figcaption>{_last_of(name, curve)}</figcaption></figure>"
         for name, curve in curves.items()
     ]
     parts += [_picture(preview) for preview in reversed(previews)]
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
     write(path, f"{head}<style>{STYLE}</style>{''.join(parts)}</html>".encode())
     return path
+
+
+def _last_of(name: str, curve: Curve) -> str:
+    return f"{html.escape(name)}: {curve[-1][1]:.4g}{UNITS.get(name, '')}"
 
 
 def _picture(path: Path) -> str:

@@ -96,10 +96,14 @@ def _figures(summary: dict[str, Any], title: str) -> str:
         "done": f"{summary['done']:,}",
         "failed": f"{summary['failed']:,}",
         "not yet": f"{summary['jobs'] - summary['done'] - summary['failed']:,}",
-        "last run": f"{run['pictures']:,} pictures in {_time(run['seconds'])} by {run['workers']} worker{'s' * (run['workers'] != 1)}: "
+        "last run": f"{run['pictures']:,} pictures in {_time(run['seconds'])} by {_workers(run['workers'])}: "
         f"{run['pictures_per_second']:.3g} pictures/s",
     }
     return f"<h1>{html.escape(title)}</h1>" + _table(rows.items())
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'s' * (count != 1)}"
 
 
 def _failures(failures: list[dict[str, Any]]) -> str:
