@@ -36,6 +36,7 @@ class HubTokenizer:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.size: int = len(tokenizer)
+        self.unknown: int | None = getattr(tokenizer, "unk_token_id", None)
 
     def ids(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False, verbose=False)

@@ -127,6 +127,7 @@ class T5TextEncoder:
         readable = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no character
         config = self.network.config
         ids = self.tokenizer.ids(readable)
+        self._warn_of_unknown(readable, ids)
         ends = () if config.eos_token_id is None else (config.eos_token_id,)
         room = max(0, limit - len(ends) - len(config.prefix_ids))
         if len(ids) > room:
@@ -136,6 +137,14 @@ class T5TextEncoder:
                 f"the prompt is longer than the {limit} tokens that are read; it was cut after {kept!r}", stacklevel=4
             )
         return [*config.prefix_ids, *ids, *ends][-limit:]
+
+    def _warn_of_unknown(self, text: str, ids: list[int]) -> None:
+        """A UserWarning naming words that are in no token of the encoder's: another script's, emoji."""
+        unknown = self.tokenizer.unknown
+        if unknown is not None and unknown in ids:
+            words = [word[:20] for word in text.split() if unknown in self.tokenizer.ids(word)] or [text[:20]]
+            named = ", ".join(map(repr, words[:3])) + (" and others" if len(words) > 3 else "")
+            warnings.warn(f"the text encoder does not know {named}: say it in words that it has read", stacklevel=5)
 
     def _encode_ids(self, ids: dict[PromptKey, list[int]]) -> dict[PromptKey, Encoding]:
         """Run the network once for all. Without pads, prompts of one length share a batch.

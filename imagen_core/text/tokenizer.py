@@ -21,9 +21,13 @@ _NORMAL, _USER_DEFINED = 1, 4  # kinds of tokens in a .gguf that text may contai
 
 
 class Tokenizer(Protocol):
-    """Text to token ids and back, without special tokens. `size`: how many ids there are; `id_of`: a token's, or None."""
+    """Text to token ids and back, without special tokens. `size`: how many ids there are; `id_of`: a token's, or None.
+
+    `unknown`: the id of what is in no token; None where everything is in one, or it is not known which.
+    """
 
     size: int
+    unknown: int | None
 
     def ids(self, text: str) -> list[int]: ...
 
@@ -32,6 +36,7 @@ class Tokenizer(Protocol):
     def id_of(self, token: str) -> int | None: ...
 
 
+_UNKNOWN = ("[UNK]", "<unk>")  # BERT's and T5's
 # T5's marks: typed in a prompt they are the mark itself, as transformers reads them.
 _MARK = re.compile(r"</s>|<pad>|<unk>|<extra_id_(\d\d?)>")
 T5_PIECES, T5_EXTRA = (
@@ -62,6 +67,8 @@ class _FastTokenizer:
         tokenizer.no_truncation()
         self._tokenizer, self._marks = tokenizer, marks or {}
         self.size: int = tokenizer.get_vocab_size()
+        of_pieces = type(tokenizer.model).__name__ in ("WordPiece", "Unigram")  # of bytes, everything is made
+        self.unknown = next(filter(None, map(self.id_of, _UNKNOWN)), None) if of_pieces else None
 
     def ids(self, text: str) -> list[int]:
         return _ids_between_marks(text, self._plain, self._marks.get)
@@ -89,6 +96,7 @@ class _SentencePieceTokenizer:
         except (RuntimeError, OSError) as error:
             raise ValueError(f"{path} cannot be read as a tokenizer ({error}): download or copy it again") from error
         self.size: int = self._processor.vocab_size()
+        self.unknown: int | None = self._processor.unk_id()
 
     def ids(self, text: str) -> list[int]:
         return _ids_between_marks(text, self._processor.encode, self._mark)

@@ -58,7 +58,7 @@ class _HostTokenizer:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self.size = len(tokenizer)
+        self.size, self.unknown = len(tokenizer), getattr(tokenizer, "unk_token_id", None)
 
     def ids(self, text: str) -> list[int]:
         return self._tokenizer(text, add_special_tokens=False)["input_ids"]
