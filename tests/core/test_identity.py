@@ -97,7 +97,9 @@ def test_the_net_is_a_controlnet_whose_prompt_is_the_tokens(name):
     wanted = alone.at(x_t, time, told + Signals(tokens=alone.copy.encode_text(text).tokens)).features
     for words in (make_text(), make_text(seed=9), None):
         found = network.at(x_t, time, given_of(network, key_points=key_points, text=words, base=picture)).features
-        assert found.keys() == wanted.keys() and all(torch.equal(found[n], wanted[n]) for n in wanted)
+        assert found.keys() == wanted.keys()
+        for name, feature in wanted.items():  # CPUs without AVX-512 round one row and two alike ones differently
+            torch.testing.assert_close(found[name], feature, atol=2e-5, rtol=0)
 
 
 def test_the_null_branch_reads_nothing_and_its_net_a_null_prompt(base, identity):
