@@ -18,7 +18,7 @@ editor: $(VENV)/.editor
 
 # A process more than cores (browsers are waited for), five at most, of a thread each. A file stays with one of them.
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --maxprocesses 5 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --maxprocesses 5 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.test lint
 	$(PYTEST)

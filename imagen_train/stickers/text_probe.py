@@ -60,11 +60,11 @@ def probe(folder: Path, base: Path | None = None) -> dict[str, object]:
     }
 
 
-def _sides(encoder: T5TextEncoder, base: Path | None) -> dict[str, float]:
-    found = {"sides": sides_read(nouns_of(encoder, SENTENCES))}
+def _sides(encoder: T5TextEncoder, base: Path | None, sentences: int = SENTENCES) -> dict[str, float]:
+    found = {"sides": sides_read(nouns_of(encoder, sentences))}
     if base is None:
         return found
     reader = getattr(load_stage(base).unet, "text_reader", None)
     if reader is None:
         raise ValueError(f"{base} rereads no prompt (text_blocks of its network is 0): name another, or no --base")
-    return found | {"sides_reread": sides_read(nouns_of(encoder, SENTENCES, reader))}
+    return found | {"sides_reread": sides_read(nouns_of(encoder, sentences, reader))}

@@ -92,10 +92,12 @@ def test_nodes_stay_apart_and_in_their_groups(editor, version, nodes_2):
         editor.js("([graph, name]) => app.loadGraphData(graph, true, true, name)", [graph, name])
         editor.page.keyboard.press("Escape")
         editor.until("(count) => app.graph.nodes.length === count", len(graph["nodes"]))
-        found += [f"{name}: {fault}" for fault in faults(editor.steady(BOXES, pause=600))]
+        wrong = [f"{name}: {fault}" for fault in faults(editor.steady(BOXES, pause=400))]
         editor.js(RUN)
-        found += [f"{name}, after a run: {fault}" for fault in faults(editor.steady(BOXES, pause=600))]
-        editor.shot(f"{'nodes_2' if nodes_2 else 'classic'}_{name}_run")
+        wrong += [f"{name}, after a run: {fault}" for fault in faults(editor.steady(BOXES, pause=400))]
+        if wrong:
+            editor.shot(f"{'nodes_2' if nodes_2 else 'classic'}_{name}_run")
+        found += wrong
     if nodes_2:
         editor.js(setting, False)
     assert found == [], "\n".join(found)
