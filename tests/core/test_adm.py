@@ -21,7 +21,9 @@ from imagen_core.conditioning import Signals, Tokens
 from imagen_core.super_resolution import upsample
 from imagen_core.unets import ADM, ADMConfig, build_unet
 
-FORWARD = 5e-6  # OpenAI's own code against diffusers': 4e-6 as measured (adm.md), 4.3e-6 without AVX-512; deviations .1 to 1
+FORWARD = (
+    5e-6  # OpenAI's own code against diffusers': 4e-6 as measured (adm.md), 4.3e-6 without AVX-512; deviations .1 to 1
+)
 LABELS = torch.tensor([1, 4])
 
 
