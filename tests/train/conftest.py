@@ -85,3 +85,18 @@ def denormals():
     """A training run flushes denormal numbers in its whole process: what is tested afterwards has them back."""
     yield
     torch.set_flush_denormal(False)
+
+
+# Files that take longest begin first, so that no process is left alone with one at the end: these are what
+# `pytest --durations=0` sums up to. A file stays whole, and nothing breaks where they are no longer the longest.
+LONGEST = (
+    "test_editor_layout", "test_editor_session", "test_deepfloyd_pictures", "test_own_run", "test_editor_conversion",
+    "test_stickers", "test_train_parallel", "test_architecture", "test_editor_runs", "test_lying_files",
+    "test_workflows", "test_recipe", "test_batch_run", "test_editor_saved_graphs", "test_editor_app",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """All items of the session, whatever folder they are in."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
