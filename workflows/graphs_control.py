@@ -22,7 +22,7 @@ def load_control(graph: Graph) -> Slot:
 
 def edges_to_picture_1024(graph: Graph) -> None:
     """A new picture on the lines of your own, in the words of a prompt, brought to 1024x1024."""
-    text = write_prompt(graph, "a 3D emoji of a panda on a yellow background")
+    text = write_prompt(graph, "a 3D emoji of a purple fox on a pink background")
     base, sr256, sr1024 = load(graph, "things64", "sr256", "sr1024")
     net = load_control(graph)
     graph.column("Your picture's lines")
@@ -39,7 +39,7 @@ def edges_to_picture_1024(graph: Graph) -> None:
 
 def palette_and_edges(graph: Graph) -> None:
     """Two hints at once: the lines of your picture, and its colours, each as strong as you like."""
-    text = write_prompt(graph, "a 3D emoji of a cat on a yellow background")
+    text = write_prompt(graph, "a flat icon of a fox on a yellow background")
     base, sr256 = load(graph, "things64", "sr256")
     net = load_control(graph)
     graph.column("Its lines")
