@@ -144,7 +144,8 @@ class T5TextEncoder:
         if unknown is not None and unknown in ids:
             words = [word[:20] for word in text.split() if unknown in self.tokenizer.ids(word)] or [text[:20]]
             named = ", ".join(map(repr, words[:3])) + (" and others" if len(words) > 3 else "")
-            warnings.warn(f"the text encoder does not know {named}: say it in English, or choose one that does", stacklevel=5)
+            told = f"the text encoder does not know {named}: say it in English, or choose one that does"
+            warnings.warn(told, stacklevel=5)
 
     def _encode_ids(self, ids: dict[PromptKey, list[int]]) -> dict[PromptKey, Encoding]:
         """Run the network once for all. Without pads, prompts of one length share a batch.
