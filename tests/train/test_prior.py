@@ -23,7 +23,7 @@ POSITIONS, EMBED = 24, 16
 class Letters:
     """A tokenizer of letters."""
 
-    size = 30
+    size, unknown = 30, None
 
     def ids(self, text):
         return [ord(letter) % 28 for letter in text if letter.isalpha()]
