@@ -102,16 +102,22 @@ def base_of(options: TrainOptions) -> tuple[Path, Change | None]:
     return (given, None) if before is None else (given.parent / before.base, before)
 
 
+def check_beside(base: Path, folder: Path) -> None:
+    """ValueError where what is written to `folder` could not be read beside its base."""
+    if not (folder / base.name).is_file():
+        raise ValueError(
+            f"what is learned is kept as a change of {base.name} and read beside it, and {folder} has none: put it there, "
+            "or name its folder with --models-dir"
+        )
+
+
 def check_base(base: Path, options: TrainOptions) -> None:
     """ValueError where a file in the models folder could not be read beside its base, or a run goes on with another one.
 
     The first run in a state's folder leaves the mark there that later ones are held to.
     """
-    if options.export and not (options.models_dir / base.name).is_file():
-        raise ValueError(
-            f"what is learned is kept as a change of {base.name} and read beside it, and {options.models_dir} has none: "
-            "put it there, or name its folder with --models-dir"
-        )
+    if options.export:
+        check_beside(base, options.models_dir)
     found, mark = fingerprint(load_stage(base)), options.state_dir / BASE_MARK
     if not (options.resume and mark.is_file()):
         options.state_dir.mkdir(parents=True, exist_ok=True)

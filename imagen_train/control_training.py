@@ -13,7 +13,7 @@ from imagen_core.adapters import Adapter
 from imagen_core.checkpoints.readers.control import save_adapter_change
 from imagen_core.text.reading import TextReading
 
-from .changes import learned_of
+from .changes import check_beside, learned_of
 from .control_plans import ControlPlan, with_pictures
 from .controls import ControlTask, start_adapter
 from .identity_task import IdentityTask
@@ -49,11 +49,8 @@ def train_control(plan: ControlPlan, options: TrainOptions, path: Path) -> Train
         )
     if ADAPTERS[plan.adapter].reads_small and not stage.spec.enlarges:
         raise ValueError(f"{plan.base} enlarges nothing: a reference is trained for an sr stage, such as sr256")
-    if options.export and plan.lora_rank is not None and not (path.parent / plan.base.name).is_file():
-        raise ValueError(
-            f"what is learned is kept as a change of {plan.base.name} and read beside it, and {path.parent} has none: put "
-            "it there, or name its folder with --models-dir"
-        )
+    if options.export and plan.lora_rank is not None:
+        check_beside(plan.base, path.parent)
     plan = with_pictures(plan, stage.spec)
     task = task_of(plan, stage, options)
     network = task.begun(start_adapter(plan, stage, options))
