@@ -12,7 +12,7 @@ from .autoencoders.tiny import LATENT_FORMS, PixelSpace, TinyVAE
 from .bands import super_resolve_bands
 from .checkpoints.adapter_files import LoadedAdapter, find_adapters, load_adapter
 from .checkpoints.conversion import convert_weights
-from .checkpoints.formats import find_stages, is_stage_checkpoint, load_checkpoint, read_spec, trained_in_half
+from .checkpoints.formats import files_of, find_stages, is_stage_checkpoint, load_checkpoint, read_spec, trained_in_half
 from .checkpoints.readers.control import AdapterSpec, save_adapter
 from .checkpoints.readers.native import save_checkpoint
 from .checkpoints.stage_spec import StageSpec

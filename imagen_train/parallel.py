@@ -16,6 +16,8 @@ from torch import Tensor, distributed, nn
 FSDP, DEEPSPEED, PRECISION = "ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_MIXED_PRECISION"
 # What says in a process's environment of how many it is one: torchrun, and MPI's ways (accelerate reads all of these).
 WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+LOCAL_SIZES = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
+MEETING_PLACE = "MASTER_ADDR"  # torchrun and accelerate name it, a bare mpirun does not
 BACKENDS = {"cuda": "nccl", "xpu": "xccl"}  # of devices that have one besides the CPU's
 
 
@@ -48,8 +50,14 @@ def join_workers(device: torch.device | str, *, shard: bool = False) -> None:
             f"{FSDP} asks for FSDP, and this command keeps the whole network in every process (`imagen train run` does"
             " not): launch it without, by torchrun or `accelerate launch --multi_gpu`"
         )
-    if max(int(os.environ.get(name) or 1) for name in WORLD_SIZES) > 1 and not distributed.is_initialized():
+    if (size := _largest(WORLD_SIZES)) > 1 and not distributed.is_initialized():
+        if size == _largest(LOCAL_SIZES):  # all on this machine
+            os.environ.setdefault(MEETING_PLACE, "127.0.0.1")
         _meet(torch.device(device).type)
+
+
+def _largest(names: tuple[str, ...]) -> int:
+    return max(int(os.environ.get(name) or 1) for name in names)
 
 
 def _meet(device: str) -> None:

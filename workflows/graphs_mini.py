@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from _layout import Graph, save
-from made_up_thing import CAPTIONS
+from made_up_thing import CAPTIONS, TAUGHT
 
 DEFAULT_PROMPT = "a 3D emoji of a red fox on a pink background"
 ENCODER = "imagen-mini/things_text_encoder"
 GUIDANCE_SCALE = 2.0  # what things64 was tuned for
+REPAINTED = {"sampler": "ddpm", "steps": 25, "resample": 3}  # how things64 fills a hole
 REPAIR = 0.08  # the aug_level at which sr256 mends the edges of a drawing of 64 pixels
 HOW_TO_ASK = (
     "a STYLE of a COLOUR THING on a COLOUR background\nThings and styles it knows: the help page of Prompt. "
@@ -54,9 +55,9 @@ def enlarge(graph: Graph, unet: Slot, image: Slot, side: int, **settings) -> Slo
     return graph.add("ImagenSuperRes", f"Super resolution {side}", unet=unet, image=image, **settings)["image"]
 
 
-def example(graph: Graph, file: str) -> dict[str, Slot]:
+def example(graph: Graph, file: str, title: str = "Your picture") -> dict[str, Slot]:
     """A picture of the pack's, in the column begun: the user's own takes its place. Returns its outputs by name."""
-    picture = graph.add("ImagenExamplePicture", "Your picture", image=f"imagen-nodes/{file}")
+    picture = graph.add("ImagenExamplePicture", title, image=f"imagen-nodes/{file}")
     graph.add("PreviewImage", "What you begin with", images=picture["image"])
     return picture
 
@@ -98,7 +99,7 @@ def text_to_image_app(graph: Graph) -> None:
 
 
 def teach_a_thing(graph: Graph) -> None:
-    """Ten pictures of a creature that nobody knows teach it to the small weights, which then draw it where you ask."""
+    """Ten pictures of a creature that nobody knows teach it to the small weights, which then draw it on the Moon."""
     graph.column("Ten pictures of a thing")
     ten = graph.add("ImagenExamplePicture", "Your pictures", image="imagen-nodes/zibble.png")["image"]
     graph.add("PreviewImage", "What is to be learned", images=ten)
@@ -123,15 +124,17 @@ def teach_a_thing(graph: Graph) -> None:
         **taught,
     )["unet"]
     graph.after_run = drawn_anew
+    moon = _hole(graph, "example_moon.png", "Where it is to stand")
+    graph.note(
+        "What is transparent is drawn, the rest stays to the pixel. To have all of it drawn from the prompt, disconnect "
+        "init_image and mask of both samplers."
+    )
     graph.column("Draw 64x64")
-    text = graph.add("ImagenTextEncode", "Prompt", text_encoder=encoder, text="a 3D emoji of a zibble in a meadow")[
-        "text"
-    ]
-    small = graph.add(
-        "ImagenBaseSample64", "Base 64x64", unet=learned, text=text, batch_size=4, guidance_scale=GUIDANCE_SCALE
-    )["image"]
+    text = graph.add("ImagenTextEncode", "Prompt", text_encoder=encoder, text=f"{TAUGHT} on a gray background")["text"]
+    how = {"batch_size": 4, "guidance_scale": GUIDANCE_SCALE, **REPAINTED, "resample": 6}
+    small = graph.add("ImagenBaseSample64", "Base 64x64", unet=learned, text=text, **moon, **how)["image"]
     graph.add("PreviewImage", "64x64", images=small)
-    save(graph, enlarge(graph, sr256, small, 256, aug_level=REPAIR, steps=4), "teach_a_thing")
+    save(graph, enlarge(graph, sr256, small, 256, **moon, aug_level=REPAIR, steps=4), "teach_a_thing")
 
 
 def super_resolve_photo(graph: Graph) -> None:
@@ -223,10 +226,10 @@ def mini_img2img(graph: Graph) -> None:
     graph.app = {"Your picture": ("image",), "Prompt": ("text",), "Base 64x64": ("strength",)}
 
 
-def _hole(graph: Graph) -> dict[str, object]:
+def _hole(graph: Graph, file: str = "example_inpaint.png", title: str = "Your picture and mask") -> dict[str, object]:
     """A column with a picture and its mask, as both samplers take them."""
-    graph.column("Your picture and mask")
-    photo = example(graph, "example_inpaint.png")
+    graph.column(title)
+    photo = example(graph, file)
     return {"init_image": photo["image"], "mask": photo["mask"], "strength": 1.0}
 
 
@@ -243,7 +246,7 @@ def mini_inpaint(graph: Graph) -> None:
     graph.note(f"{ABOUT_MASKS}resample makes new and old fit together (RePaint); time grows with it.")
     base, sr256 = load(graph, "things64", "sr256")
     hole = _hole(graph)
-    drawn = draw(graph, base, text, **hole, sampler="ddpm", steps=25, resample=3)
+    drawn = draw(graph, base, text, **hole, **REPAINTED)
     save(graph, enlarge(graph, sr256, drawn, 256, **hole, aug_level=REPAIR, steps=4), "mini_inpaint")
 
 

@@ -1,10 +1,11 @@
-"""What does nobody know yet, so that it can be taught? Writes input/zibble.png: ten pictures of a made-up creature.
+"""What does nobody know yet, so that it can be taught, and where shall it stand then?
 
     python workflows/made_up_thing.py
 
-One file of ten frames (an animated PNG), which Load Image and Imagen Example Picture give as a batch. A zibble is violet,
-has one eye, orange feet and a yellow ball on its head; in every picture it leans another way before another backdrop.
-Needs resvg-py.
+Writes input/zibble.png: ten pictures of a made-up creature in one file (an animated PNG), which Load Image and Imagen
+Example Picture give as a batch. A zibble is violet, has one eye, orange feet and a yellow ball on its head; in every
+picture it leans another way before another backdrop. And input/example_moon.png: the Moon, transparent where somebody
+may stand. Needs resvg-py.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "workflows")]
 
-from drawings import ball, svg  # noqa: E402
+from drawings import ball, blur, ellipse, gradient, render, svg  # noqa: E402
 
 from imagen_host.whole_files import whole  # noqa: E402
 from imagen_train.stickers.names import with_article  # noqa: E402
 
 FILE = ROOT / "input" / "zibble.png"
+MOON = ROOT / "input" / "example_moon.png"
 SIDE = 128  # pixels: twice what things64 draws
 BACKDROPS = {
     "white": "#ffffff",
@@ -38,7 +40,8 @@ BACKDROPS = {
     "teal": "#5eead4",
     "red": "#fca5a5",
 }
-CAPTIONS = [f"a 3D emoji of a zibble on {with_article(name)} background" for name in BACKDROPS]
+TAUGHT = "a 3D emoji of a zibble"
+CAPTIONS = [f"{TAUGHT} on {with_article(name)} background" for name in BACKDROPS]
 SHADES = (
     ball("skin", "#d8b4fe", "#9333ea", "#4c1d95")
     + ball("top", "#fef9c3", "#facc15", "#a16207")
@@ -72,12 +75,62 @@ def pictured(backdrop: str, rng: random.Random) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=["PNG"]).convert("RGB")
 
 
+CRATERS = (
+    (72, 352, 88),
+    (206, 440, 116),
+    (392, 372, 104),
+    (300, 330, 40),
+    (150, 322, 32),
+    (446, 442, 80),
+    (28, 446, 68),
+)
+LAND = (
+    '<path d="M372 62 q18 -24 40 -14 q10 14 -6 22 q-20 2 -22 20 q-14 -6 -12 -28Z'
+    ' M414 92 q14 -10 22 2 q-2 16 -16 18 q-10 -8 -6 -20Z" fill="#6ee7b7" opacity=".8"/>'
+)
+PLACE = (240, 258, 326, 422)  # where somebody may stand: an ellipse's middle, width and height
+
+
+def moon() -> Image.Image:
+    """Grey ground with craters under stars and the Earth, softly transparent in PLACE."""
+    rng = random.Random(4)
+    stars = (ellipse(rng.uniform(0, 480), rng.uniform(0, 290), *[rng.uniform(0.8, 2.4)] * 2, "#fff") for _ in range(70))
+    craters = (
+        ellipse(x, y, width / 2, width / 6, "#71717a") + ellipse(x, y + width / 21, width / 2.3, width / 8.3, "#8b8b95")
+        for x, y, width in CRATERS
+    )
+    seen = (
+        '<rect width="480" height="480" fill="url(#sky)"/>',
+        *stars,
+        ellipse(404, 76, 44, 44, "url(#earth)"),
+        LAND,
+        '<path d="M0 318 C120 288 330 284 480 312 V480 H0Z" fill="url(#ground)"/>',
+        *craters,
+    )
+    x, y, width, height = PLACE
+    place = ellipse(x, y, width / 2, height / 2, "#000", 'filter="url(#soft)"')
+    shades = (
+        gradient("sky", "#0b0a1f", "#1c1440")
+        + gradient("ground", "#d4d4d8", "#a1a1aa")
+        + ball("earth", "#93c5fd", "#3b82f6", "#1e3a8a")
+        + blur("soft", 6)
+        + f'<mask id="place"><rect width="480" height="480" fill="#fff"/>{place}</mask>'
+    )
+    drawn = render(svg(f'<g mask="url(#place)">{"".join(seen)}</g>', shades))
+    white = Image.new("RGB", drawn.size, "white")
+    colors = Image.composite(drawn.convert("RGB"), white, drawn.getchannel("A").point(lambda a: 255 * (a > 0)))
+    colors.putalpha(drawn.getchannel("A"))
+    return colors
+
+
 def main() -> None:
     rng = random.Random(0)
     first, *others = [pictured(color, rng) for color in BACKDROPS.values()]
     with whole(FILE) as draft:
         first.save(draft, "PNG", save_all=True, append_images=others, duration=700, loop=0)
-    print(FILE)
+    with whole(MOON) as draft:
+        moon().save(draft, "PNG", optimize=True)
+    print(FILE, MOON)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from ..eight_bits import in_eight_bits
 from .key_map import load_weights
 from .plausible import built_empty
 from .readers import Reader, Reading, reader_of, readers
+from .readers._changed import base_beside
 from .stage_spec import StageSpec
 from .stored import PUBLISHED, Stored, stored_at
 from .weights import open_weights
@@ -91,6 +92,15 @@ def trained_in_half(path: str | os.PathLike[str]) -> bool:
     """Whether a stage's authors ran it in fp16, so that a device with fast fp16 may too. Errors as `load_any`."""
     with stored_at(Path(path)) as stored:
         return reader_of(stored).trained_in_half
+
+
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """Every file that a checkpoint is read from, also what it is a change of; the path alone where that cannot be told."""
+    try:
+        with stored_at(Path(path)) as stored:
+            return [*stored.weights.files, *base_beside(stored)]
+    except (ValueError, OSError):
+        return [Path(path)]
 
 
 def is_checkpoint(path: str | os.PathLike[str], kind: str = "stage") -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ...imagen_core import find_files
+from ...imagen_core import files_of, find_files
 from .which import folder_paths, runtime
 
 PACK_MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -127,5 +127,5 @@ def model_path(name: str, *kinds: str) -> Path:
 def fingerprint(name: str, *kinds: str) -> str:
     """What changes when a model's files change: their sizes and times, for IS_CHANGED."""
     path = model_path(name, *kinds)
-    files = [path] if path.is_file() else find_files(path)
+    files = files_of(path) if path.is_file() else find_files(path)
     return ";".join(f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns}" for file in files)

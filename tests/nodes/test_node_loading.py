@@ -1,6 +1,7 @@
 """Do the loader nodes list what can be loaded, and say what is wrong with what cannot?"""
 
 import json
+import os
 import shutil
 import sys
 import warnings
@@ -59,6 +60,21 @@ def test_a_users_own_checkpoint_is_found_and_its_change_noticed(folder):
     assert UNET().load("mine.safetensors")[0].spec.stage == "sr256"
     shutil.copy(SHIPPED / "sr1024.safetensors", folder / "mine.safetensors")
     assert UNET.IS_CHANGED("mine.safetensors") != before
+
+
+def test_another_base_under_a_change_is_noticed_and_other_files_beside_it_are_not(folder):
+    for name in ("things64", "things64_inpaint", "controlnet", "sr256"):
+        shutil.copy(SHIPPED / f"{name}.safetensors", folder)
+    nodes = {"things64_inpaint.safetensors": UNET, "controlnet.safetensors": NODES["ImagenLoadControl"]}
+    before = [node.IS_CHANGED(name) for name, node in nodes.items()]
+    os.utime(folder / "sr256.safetensors", (1, 1))
+    assert [node.IS_CHANGED(name) for name, node in nodes.items()] == before
+    os.utime(folder / "things64.safetensors", (1, 1))
+    for (name, node), was in zip(nodes.items(), before, strict=True):
+        assert node.IS_CHANGED(name) != was
+        (folder / "things64.safetensors").rename(folder / "away")
+        assert node.IS_CHANGED(name), "a base that is missing is said when it is loaded"
+        (folder / "away").rename(folder / "things64.safetensors")
 
 
 def test_a_truncated_file_is_listed_and_says_so_when_loaded(folder):

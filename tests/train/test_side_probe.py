@@ -24,7 +24,7 @@ def test_a_side_is_read_where_a_token_says_it():
 
 def test_the_shipped_base_rereads_what_its_encoder_leaves_open():
     encoder = load_text_encoder(ENCODER)
-    found = _sides(encoder, default_models_dir() / "things64.safetensors", 768)
+    found = _sides(encoder, default_models_dir() / "things64.safetensors", 384)
     assert found["sides"] < 0.75 and found["sides_reread"] > 0.9
     with pytest.raises(ValueError, match="rereads no prompt"):
         _sides(encoder, default_models_dir() / "sr256.safetensors", 16)

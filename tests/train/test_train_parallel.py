@@ -119,18 +119,26 @@ def test_the_precision_that_accelerate_was_told_of_counts(monkeypatch, asked, fo
         asked_for_bfloat16()
 
 
-# How a process is told which it is, and of how many.
-TORCHRUN, OPEN_MPI = ("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
+# How a process is told which it is, of how many, and how many of those are on its machine.
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+OPEN_MPI = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE")
 
 
 def _run(
-    folder: Path, how: str, *, steps: int = 4, processes: int = 2, name: str = "end", told: tuple[str, str] = TORCHRUN
+    folder: Path,
+    how: str,
+    *,
+    steps: int = 4,
+    processes: int = 2,
+    name: str = "end",
+    told: tuple[str, str, str] = TORCHRUN,
 ) -> list[dict]:
     """What each process ended with."""
     paths = [p for p in (os.environ.get("PYTHONPATH"), *sys.path) if p]
     around = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     if processes > 1:
-        around |= {told[1]: str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+        around |= {told[1]: str(processes), told[2]: str(processes), "MASTER_PORT": str(_free_port())}
+        around |= {"MASTER_ADDR": "127.0.0.1"} if told is TORCHRUN else {}  # mpirun says no such thing
     running = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, str(folder), how, str(steps), name],

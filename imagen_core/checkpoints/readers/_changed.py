@@ -76,6 +76,12 @@ def base_file_of(stored: Stored) -> str:
     return base
 
 
+def base_beside(stored: Stored) -> list[Path]:
+    """The base's file, where these weights are a change of one and it is there."""
+    name = stored.metadata.get(BASE_FILE, "")
+    return [stored.folder / name] if _is_file_name(name) and (stored.folder / name).is_file() else []
+
+
 def _is_file_name(name: str) -> bool:
     """Whether it can only be a file in the same folder, on every system."""
     inside = not set(name) & set("/\\:") and name.isprintable() and len(name.encode()) < 256
