@@ -1,4 +1,4 @@
-"""Do the shipped graphs keep their nodes apart and in their groups, with a run's pictures in them, however they are drawn?"""
+"""Do the shipped graphs keep their nodes apart and in their groups, pictures of a run in them, however they are drawn?"""
 
 import importlib
 import json
