@@ -18,7 +18,6 @@ from ..eight_bits import in_eight_bits
 from .key_map import load_weights
 from .plausible import built_empty
 from .readers import Reader, Reading, reader_of, readers
-from .readers._changed import base_beside
 from .stage_spec import StageSpec
 from .stored import PUBLISHED, Stored, stored_at
 from .weights import open_weights
@@ -98,7 +97,7 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
     """Every file that a checkpoint is read from, also what it is a change of; the path alone where that cannot be told."""
     try:
         with stored_at(Path(path)) as stored:
-            return [*stored.weights.files, *base_beside(stored)]
+            return [*stored.weights.files, *reader_of(stored, None).files_beside(stored)]
     except (ValueError, OSError):
         return [Path(path)]
 

@@ -77,6 +77,10 @@ class Reader(ABC):
                 f"{stored.path}: {in_short(error)}; it is damaged, or no {what}: download it again, or choose another"
             ) from error
 
+    def files_beside(self, stored: Stored) -> list[Path]:
+        """Other checkpoints that are there, from which a matching one takes weights."""
+        return []
+
     def marks(self, folder: Path) -> bool:
         """Whether a folder's settings say that it is one of these, so that a list shows it whole, damaged or not."""
         return False

@@ -19,7 +19,7 @@ from ..plausible import check_schedule, check_settings, in_short
 from ..stage_spec import StageSpec
 from ..stored import Stored, stored_at
 from ._base import Reader, Reading, check_version
-from ._changed import BASE_FILE, Factors, Learned, base_file_of, merged
+from ._changed import BASE_FILE, Factors, Learned, base_beside, base_file_of, merged
 from .native import entry, metadata_to_spec, spec_to_metadata
 
 __all__ = ["Change", "ChangeReader", "Factors", "Learned", "read_change", "save_change"]
@@ -47,6 +47,9 @@ class ChangeReader(Reader):
 
     def matches(self, stored: Stored) -> bool:
         return is_change(stored)
+
+    def files_beside(self, stored: Stored) -> list[Path]:
+        return base_beside(stored)
 
     def read(self, stored: Stored) -> Reading:
         spec, base, known = _header(stored)

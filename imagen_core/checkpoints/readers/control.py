@@ -28,7 +28,7 @@ from ..plausible import built_empty, check_settings, in_short
 from ..stored import Stored, stored_at
 from ..weights import Weights
 from ._base import Reader, Reading, check_version
-from ._changed import BASE_FILE, Learned, base_file_of, merged
+from ._changed import BASE_FILE, Learned, base_beside, base_file_of, merged
 
 if TYPE_CHECKING:
     from ...stage import Stage
@@ -70,6 +70,9 @@ class ControlReader(Reader):
 
     def matches(self, stored: Stored) -> bool:
         return stored.metadata.get("format") == FORMAT
+
+    def files_beside(self, stored: Stored) -> list[Path]:
+        return base_beside(stored)
 
     def read(self, stored: Stored) -> Reading:
         check_version(stored, FORMAT_VERSION)
