@@ -25,7 +25,7 @@ from .conditioning import Signals, TextEmbeds, joined, mapped, part_of
 from .control import Control
 from .draw import Draw
 from .eight_bits import whole_again
-from .fingerprint import Fingerprint, check_fits, fingerprint
+from .fingerprint import Fingerprint
 from .guidance import GUIDANCE, Guidance
 from .guidance._gradient import thawed
 from .guidance.classifier_free import rescale_guidance
@@ -48,6 +48,7 @@ from .samplers import MOVED, RESPACINGS, SAMPLERS, SPACINGS, STRIDES
 from .sampling import low_res_conditioning, sample_base, super_resolve
 from .schedules import SCHEDULES, Schedule
 from .settings import make_guidance, make_thresholding
+from .sidecars import check_fits, fingerprint
 from .stage import Stage, load_stage
 from .steering import Steered, Steering
 from .super_resolution import fit, resize, resize_longest_side

@@ -1,7 +1,8 @@
-"""Which stage was an adapter, a classifier, a control or a prior made for, and does it fit the one it is joined to?
+"""Which network is this, however it is rounded or fine-tuned? A hash of its layout, and where a few weights point.
 
-A sidecar's file carries the fingerprint of its base: what the network's tensors are called and shaped, and where a few of
-its weights point. Rounding (fp16, bf16) and fine-tuning move these hardly, another training moves them at random.
+The file of a sidecar (adapter, classifier, control, LoRA, prior) or of a change carries its base's fingerprint: what the
+network's tensors are called and shaped, and where a few of its weights point. Rounding (fp16, bf16) and fine-tuning move
+these hardly, another training moves them at random.
 """
 
 from __future__ import annotations
@@ -11,16 +12,12 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ._settings_file import is_number, parsed
-from .eight_bits import SCALE, WEIGHT, eight_bit_layers
-
-if TYPE_CHECKING:
-    from .stage import Stage
 
 KEY = "base"  # of a sidecar's metadata
 PROBES = 16
@@ -59,16 +56,6 @@ def _is_fingerprint(content: dict[str, Any]) -> bool:
     return words and isinstance(weights, list) and all(map(is_number, weights))
 
 
-def fingerprint(stage: Stage) -> Fingerprint:
-    """The fingerprint of a stage, whatever device and dtype its weights are in; reads a few thousand of them."""
-    state = stage.unet.state_dict()
-    for name, layer in eight_bit_layers(stage.unet).items():  # looked at as the numbers that they are
-        state[f"{name}.{WEIGHT}"] = layer.weight
-        del state[f"{name}.{SCALE}"]
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    return fingerprint_of(stage.spec.stage, shapes, state.__getitem__)
-
-
 def fingerprint_of(stage: str, shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], Tensor]) -> Fingerprint:
     """The fingerprint of a network that is not loaded: what is looked at of it is asked of `read`, by name."""
     ordered = sorted(shapes.items())
@@ -89,16 +76,11 @@ def _projection(tensor: Tensor) -> float:
     return (numbers @ signs.double()).item() / length if length else 0.0
 
 
-def check_fits(base: Fingerprint, stage: Stage, sidecar: str) -> None:
-    """Raise ValueError, one sentence that calls it `sidecar` ("this classifier"), where `stage` is not its base.
+def check_same(base: Fingerprint, found: Fingerprint, sidecar: str) -> None:
+    """Raise ValueError, one sentence that calls it `sidecar` ("this classifier"), where `found` is not its base.
 
     A fine-tuned base fits what was made for its parent; a network of another shape, or of another training, does not.
     """
-    check_same(base, fingerprint(stage), sidecar)
-
-
-def check_same(base: Fingerprint, found: Fingerprint, sidecar: str) -> None:
-    """`check_fits` of a stage whose fingerprint is known."""
     if base.layout != found.layout:
         other = "" if base.stage == found.stage else f"a {base.stage} stage, and this is {found.stage}"
         raise ValueError(f"{sidecar} was made for {other or 'another network'}: load it beside its own base")

@@ -29,8 +29,6 @@ from .tasks import BaseTask, _to
 if TYPE_CHECKING:
     from imagen_core.text.t5 import T5TextEncoder
 
-# The stems of a U-ViT, and how many cells a patch has along a side there.
-STEMS = {"stem.weight": 1, "fine.stem.weight": 2, "finest.stem.weight": 4}
 WHOLE, BOX, FRAME = 0.1, 0.5, 0.65  # of all holes: everything, a box, all but a box; the others are strokes
 HEAVIEST = 4.0  # what a small hole counts, at most, beside one that is everything
 
@@ -79,15 +77,10 @@ def with_wider_stems(
     weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], config: UNetConfig
 ) -> dict[str, Tensor]:
     """A U-ViT's weights for one that is shown more: zeros behind the channels of x_t, so that nothing changes at first."""
-    return {key: _widened(key, weight, wanted.get(key), config) for key, weight in weights.items()}
-
-
-def _widened(key: str, weight: Tensor, wanted: Tensor | None, config: UNetConfig) -> Tensor:
-    if key not in STEMS or wanted is None or wanted.shape[1] <= weight.shape[1]:
-        return weight
-    own = config.in_channels * (config.patch_size // STEMS[key]) ** 2  # of x_t, which come first
-    new = weight.new_zeros(weight.shape[0], wanted.shape[1] - weight.shape[1], *weight.shape[2:])
-    return torch.cat([weight[:, :own], new, weight[:, own:]], dim=1)
+    return {
+        key: config.shown_more(key, weight, wanted[key].shape[1]) if key in wanted and weight.ndim > 1 else weight
+        for key, weight in weights.items()
+    }
 
 
 class InpaintTask(BaseTask):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..adapters import Adapter
-from ..fingerprint import check_fits
+from ..sidecars import check_fits
 from .formats import find_checkpoints, load_any
 from .readers.control import AdapterSpec
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..conditioning import TextEmbeds
-from ..fingerprint import fingerprint
 from ..guidance._gradient import thawed
 from ..losses import diffusion_loss, draw_times
+from ..sidecars import fingerprint
 from ..stage import Prompt, Stage
 from .low_rank import Lora, LowRank
 from .prior import ClassPictures
@@ -117,6 +117,8 @@ def fit_lora(
     settings = settings or LoraSettings()
     if stage.spec.enlarges or not stage.reads_text:
         raise ValueError(f"a LoRA is learned for stages that draw from text, and {stage.spec.stage} does not")
+    if "known" in stage.spec.inputs:
+        raise ValueError("a stage that repaints learns no LoRA, but takes those of its base: choose that one here")
     if len(prompts) != len(pictures) or not len(pictures):
         raise ValueError(f"{len(prompts)} captions for {len(pictures)} pictures: give one each")
     # Hosts run nodes in inference mode, whose tensors autograd refuses; copies made outside of it are plain ones.

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ..eight_bits import SCALE, WEIGHT, EightBits, eight_bit_layers, rounded
-from ..fingerprint import Fingerprint, check_fits
+from ..fingerprint import Fingerprint
+from ..sidecars import check_fits
 from ..stage import Stage
 
 
@@ -54,12 +55,22 @@ def with_lora(stage: Stage, lora: Lora, strength: float = 1.0, *, device: torch.
     if lora.base is not None:
         check_fits(lora.base, stage, "this LoRA")
     weights = dict([*stage.unet.named_parameters(), *stage.unet.named_buffers()])  # buffers: those in eight bits
-    for name, change in lora.changes.items():
+    changes = {name: _shown_more(name, change, stage, weights) for name, change in lora.changes.items()}
+    for name, change in changes.items():
         _check_place(name, change, weights)
-    network = _with_weights(stage.unet, {name: change.delta(strength) for name, change in lora.changes.items()}, device)
+    network = _with_weights(stage.unet, {name: change.delta(strength) for name, change in changes.items()}, device)
     defaults = {**stage.spec.defaults, **lora.defaults} if strength else stage.spec.defaults
     spec = dataclasses.replace(stage.spec, defaults=defaults)
     return Stage(unet=network, schedule=stage.schedule, spec=spec, max_rows=stage.max_rows)
+
+
+def _shown_more(name: str, change: LowRank, stage: Stage, weights: Mapping[str, Tensor]) -> LowRank:
+    """A stem's change of a stage that is shown less than this one, which is a change of it."""
+    key = f"{name}.weight"
+    if stage.spec.change_of is None or key not in weights:
+        return change
+    down = stage.spec.unet_config.shown_more(key, change.down, weights[key].shape[1])
+    return dataclasses.replace(change, down=down)
 
 
 def _check_place(name: str, change: LowRank, weights: Mapping[str, Tensor]) -> None:

@@ -49,6 +49,13 @@ class UNetConfig:
         """Whether text comes as token ids, (b l 1), which no number format may round, and not as what an encoder says."""
         return False
 
+    def shown_more(self, key: str, weight: Tensor, channels: int) -> Tensor:
+        """A stem's weight of a network that is shown less besides x_t, for the `channels` that this one has; others as is.
+
+        What is new has zeros, so that nothing changes at first.
+        """
+        return weight
+
     @property
     def draws_classes(self) -> bool:
         """Whether the network is told one of its classes, by `encode_class`."""

@@ -24,6 +24,9 @@ from .blocks import ConvBlock, PatchedUNet, channel_norm, conv3, embeddings_of, 
 from .fine_level import FineLevel
 from .text_reader import TextReader
 
+# The stems, and how many cells a patch has along a side there.
+STEMS = {"stem.weight": 1, "fine.stem.weight": 2, "finest.stem.weight": 4}
+
 
 @dataclass(frozen=True, kw_only=True)
 class UViTConfig(UNetConfig):
@@ -73,6 +76,13 @@ class UViTConfig(UNetConfig):
     def inputs(self) -> tuple[str, ...]:
         shown = ("known", "mask") if self.repaints else ()
         return super().inputs + shown + (("estimate",) if self.self_conditioning else ())
+
+    def shown_more(self, key: str, weight: Tensor, channels: int) -> Tensor:
+        if key not in STEMS or channels <= weight.shape[1]:
+            return weight
+        own = self.in_channels * (self.patch_size // STEMS[key]) ** 2  # of x_t, which come first
+        new = weight.new_zeros(weight.shape[0], channels - weight.shape[1], *weight.shape[2:])
+        return torch.cat([weight[:, :own], new, weight[:, own:]], dim=1)
 
     @property
     def stem_channels(self) -> int:

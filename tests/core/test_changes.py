@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from imagen_core import (
+    Control,
     Draw,
     InitImage,
     LoraSettings,
@@ -23,6 +25,7 @@ from imagen_core import (
     fingerprint,
     fit_lora,
     inspect_checkpoint,
+    load_adapter,
     load_stage,
     read_spec,
     sample_base,
@@ -37,6 +40,7 @@ from imagen_core.unets import UViTConfig
 
 CONFIG = UViTConfig(patch_size=4, channels=16, width=32, depth=2, per_head_channels=16, text_embed_dim=12)
 WIDER = dataclasses.replace(CONFIG, repaints=True)
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "imagen-mini"
 RANK = 40  # one of a layer's two factors is large enough to be kept in int8
 DTYPES = (torch.float32, torch.bfloat16)
 
@@ -124,20 +128,67 @@ def test_it_is_listed_as_a_stage_described_without_its_base_and_no_lora(folder):
     assert change.base == "base.safetensors" and change.learned.factors["transformer.0.mlp.0"].up.shape == (128, RANK)
 
 
-def test_it_repaints_and_takes_a_lora(folder):
-    stage = load_stage(folder / "ours.safetensors")
-    text = TextEmbeds(embeds=torch.ones(1, 2, 12), mask=torch.ones(1, 2, dtype=torch.bool))
-    picture, mask = torch.rand(1, 3, 32, 32) * 2 - 1, torch.zeros(1, 1, 32, 32)
+TEXT = TextEmbeds(embeds=torch.ones(1, 2, 12), mask=torch.ones(1, 2, dtype=torch.bool))
+
+
+def half_hidden() -> InitImage:
+    """A picture whose right half is to be drawn."""
+    mask = torch.zeros(1, 1, 32, 32)
     mask[..., 16:] = 1.0
-    draw = Draw(seeds=(0,), steps=2, init=InitImage(pixels=picture, mask=mask))
-    drawn = sample_base(stage, Prompt(text=text), draw, height=32, width=32)
-    assert torch.equal(drawn * (1 - mask), picture * (1 - mask))
-    lora = fit_lora(stage_of(3), picture, [Prompt(text=text)], LoraSettings(rank=2, steps=1, batch_size=1))
+    return InitImage(pixels=torch.rand(1, 3, 32, 32) * 2 - 1, mask=mask)
+
+
+def test_it_repaints(folder):
+    stage, init = load_stage(folder / "ours.safetensors"), half_hidden()
+    drawn = sample_base(stage, Prompt(text=TEXT), Draw(seeds=(0,), steps=2, init=init), height=32, width=32)
+    assert torch.equal(drawn * (1 - init.mask), init.pixels * (1 - init.mask))
+
+
+def test_it_takes_the_loras_of_its_base_and_its_own_and_no_others(folder):
+    base, stage = load_stage(folder / "base.safetensors"), load_stage(folder / "ours.safetensors")
+    settings = LoraSettings(rank=2, steps=2, batch_size=1)
+    learn = lambda on: fit_lora(on, half_hidden().pixels, [Prompt(text=TEXT)], settings)
+    lora = learn(base)
+    assert "stem" in lora.changes
+    before, after = stage.unet.state_dict(), with_lora(stage, lora, 0.5).unet.state_dict()
+    for name, change in lora.changes.items():
+        moved, delta = after[f"{name}.weight"] - before[f"{name}.weight"], change.delta(0.5)
+        if name == "stem":
+            assert not moved[:, 48:].any(), (
+                "what stays of the picture, 4 channels of 16 pixels a patch, enters as before"
+            )
+            moved = moved[:, :48]
+        torch.testing.assert_close(moved, delta, atol=1e-6, rtol=1e-5)
+    with pytest.raises(ValueError, match="this LoRA was made for a base64 stage with other weights than these"):
+        with_lora(stage, learn(stage_of(3)))
+    assert with_lora(with_lora(stage, lora), lora).spec.change_of == stage.spec.change_of
+    with pytest.raises(ValueError, match="a stage that repaints learns no LoRA, but takes those of its base"):
+        learn(stage)
+    own = dataclasses.replace(lora, base=fingerprint(stage), changes={})
+    assert with_lora(stage, own).spec.inputs == stage.spec.inputs
     with pytest.raises(ValueError, match="this LoRA was made for another network"):
-        with_lora(stage, lora)
-    there = {name: change for name, change in lora.changes.items() if name != "stem"}
-    taught = with_lora(stage, dataclasses.replace(lora, base=fingerprint(stage), changes=there))
-    assert taught.spec.inputs == stage.spec.inputs
+        with_lora(base, own)
+
+
+@pytest.mark.parametrize("name", ["control", "controlnet"])
+def test_the_shipped_one_is_steered_by_the_controls_of_its_base(name):
+    """Off, it draws its own picture to the bit; on, another whose kept half stays."""
+    stage = load_stage(SHIPPED / "things64_inpaint.safetensors")
+    adapter = load_adapter(SHIPPED / f"{name}.safetensors")
+    hint = -torch.ones(1, 3, 64, 64)
+    hint[..., 20:44, 20:44] = 1.0
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 32:] = 1.0
+    init, text = InitImage(pixels=torch.zeros(1, 3, 64, 64), mask=mask), TextEmbeds.null(1, 384)
+
+    def drawn(*strengths: float) -> torch.Tensor:
+        controls = [Control(adapter=adapter, picture=hint, kind="edges", strength=strength) for strength in strengths]
+        draw = Draw(seeds=(0,), steps=2, init=init, controls=controls)
+        return sample_base(stage, Prompt(text=text), draw, height=64, width=64)
+
+    plain, steered = drawn(), drawn(1.0)
+    assert torch.equal(drawn(0.0), plain) and not torch.equal(steered, plain)
+    assert torch.equal(steered * (1 - mask), init.pixels * (1 - mask))
 
 
 def test_a_missing_and_another_base_are_one_sentence_each(folder):

@@ -54,7 +54,9 @@ def find_chromium():
 def browser():
     path = find_chromium()
     if path is None:
-        lacking("no Chromium: install it (Debian: apt-get install chromium-headless-shell), or set CHROMIUM to its binary")
+        lacking(
+            "no Chromium: install it (Debian: apt-get install chromium-headless-shell), or set CHROMIUM to its binary"
+        )
     if find_spec("playwright") is None:
         lacking("no playwright: pip install -e '.[test]'")
     from playwright.sync_api import sync_playwright

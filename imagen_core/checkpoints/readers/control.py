@@ -20,7 +20,8 @@ import torch
 from ..._safetensors import write_safetensors
 from ..._settings_file import parsed
 from ...adapters import Adapter, AdapterConfig, adapter_config_from_dict, adapter_config_to_dict, build_adapter
-from ...fingerprint import KEY, Fingerprint, fingerprint
+from ...fingerprint import KEY, Fingerprint
+from ...sidecars import fingerprint
 from ...unets import UNetConfig, unet_config_from_dict, unet_config_to_dict
 from ...whole_files import whole
 from ..int8 import in_eight_bits
