@@ -320,7 +320,7 @@ def test_a_share_has_its_standard_error():
 
 def test_a_render_is_nearest_to_itself_and_to_nothing_else_that_was_asked_for(shop):
     library = shop[3]
-    wanted = nearest.asked_scenes(library, 36, 5, tier=1)
+    wanted = nearest.asked_scenes(library, 24, 5, tier=1)
     things = library.available(1)
     assert {scene.layout for scene in wanted.scenes} == set(LAYOUTS)
     perfect = nearest.judged(rendered(library, wanted), wanted, library, things)
