@@ -84,9 +84,9 @@ def bands(*pictures: Image.Image, lean: int = 40) -> Image.Image:
     return whole
 
 
-def framed(large: Image.Image, small: Image.Image, *, side: int = 150, margin: int = 18) -> Image.Image:
-    """`small`, in a white frame, in the lower left corner of `large`."""
-    whole, box = large.copy(), (margin, SIDE - margin - side, margin + side, SIDE - margin)
+def framed(large: Image.Image, small: Image.Image, *, side: int = 150, margin: int = 18, left: int = 18) -> Image.Image:
+    """`small`, in a white frame, in the lower left corner of `large`, or that far from its left."""
+    whole, box = large.copy(), (left, SIDE - margin - side, left + side, SIDE - margin)
     outer = tuple(value + grow for value, grow in zip(box, (-5, -5, 5, 5), strict=True))
     for edges, content in ((outer, Image.new("RGB", (SIDE, SIDE), "white")), (box, None)):
         mask = shaped(lambda pen, k, e=edges: pen.rounded_rectangle([v * k for v in e], radius=10 * k, fill=255))
@@ -326,11 +326,11 @@ COMPOSITIONS: dict[str, Callable[[Run], Image.Image]] = {
     "edges_to_picture_1024": lambda run: bands(
         hinted("edges", opened(INPUT / "example.png")), first(run("edges_to_picture_1024"))
     ),
-    "palette_and_edges": lambda run: bands(
-        hinted("edges", opened(INPUT / "example.png")),
+    "palette_and_edges": lambda run: framed(
+        framed(first(run("palette_and_edges")), hinted("edges", opened(INPUT / "example.png")), side=104),
         hinted("palette", opened(INPUT / "example.png")),
-        first(run("palette_and_edges")),
-        lean=26,
+        side=104,
+        left=358,
     ),
     "sketch_to_picture": lambda run: bands(
         fitted(read(INPUT / "example_sketch.png").convert("RGB"), SIDE, SIDE), first(run("sketch_to_picture"))

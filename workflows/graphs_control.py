@@ -1,22 +1,25 @@
-"""Which graphs make a picture follow a hint? By the control of things64 that ships."""
+"""Which graphs make a picture follow a hint? By the two controls of things64 that ship."""
 
 from __future__ import annotations
 
 from _layout import Graph, save
 from graphs_mini import REPAIR, YOUR_OWN, Slot, draw, enlarge, example, load, write_prompt
 
-CONTROL = "imagen-mini/control.safetensors"
+ADAPTER, CONTROLNET = "imagen-mini/control.safetensors", "imagen-mini/controlnet.safetensors"
+ABOUT = {
+    ADAPTER: "The T2I-Adapter of things64: it follows a hint wherever it leads. controlnet draws crisper where both agree.",
+    CONTROLNET: "The ControlNet of things64: crisp where prompt and hint agree. control follows wherever a hint leads.",
+}
 READS = (
-    "The T2I-Adapter of things64: it reads edges, a palette, a scribble and segments, one or several at once. imagen train "
-    "adapter or control makes one for another base."
+    "It reads edges, a palette, a scribble, segments, one or several at once. imagen train makes one for another base."
 )
 
 
-def load_control(graph: Graph) -> Slot:
+def load_control(graph: Graph, file: str = ADAPTER) -> Slot:
     """Below in the first column."""
     graph.section("Load the control")
-    net = graph.add("ImagenLoadControl", "Load control", control_net_name=CONTROL)["control_net"]
-    graph.note(READS)
+    net = graph.add("ImagenLoadControl", "Load control", control_net_name=file)["control_net"]
+    graph.note(f"{ABOUT[file]} {READS}")
     return net
 
 
@@ -41,7 +44,7 @@ def palette_and_edges(graph: Graph) -> None:
     """Two hints at once: the lines of your picture, and its colours, each as strong as you like."""
     text = write_prompt(graph, "a flat icon of a fox on a yellow background")
     base, sr256 = load(graph, "things64", "sr256")
-    net = load_control(graph)
+    net = load_control(graph, CONTROLNET)
     graph.column("Its lines")
     photo = example(graph, "example.png")["image"]
     lines = graph.add("ImagenEdges", "Lines", image=photo, longest_side=64)["hint"]
