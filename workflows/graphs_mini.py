@@ -104,7 +104,7 @@ def teach_a_thing(graph: Graph) -> None:
     ten = graph.add("ImagenExamplePicture", "Your pictures", image="imagen-nodes/zibble.png")["image"]
     graph.add("PreviewImage", "What is to be learned", images=ten)
     graph.note(
-        "A minute or two on two CPU cores. Your own thing: ten pictures as a batch (Batch Images, or an animated PNG or "
+        "Some minutes on two CPU cores. Your own thing: ten pictures as a batch (Batch Images, or an animated PNG or "
         "WebP in Load Image), a caption for each, with a word for it that is free. class_prompts names other things; the "
         "stage draws those first and learns them beside yours, so that a fox stays a fox."
     )

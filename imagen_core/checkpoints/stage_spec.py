@@ -36,7 +36,7 @@ class StageSpec:
     space: Space = Pixels()  # where it draws
     low_res_resize: str = "area_bilinear"  # how its small picture is enlarged, see `super_resolution.upsample`
     low_res_8bit: bool = False  # whether that is rounded to 8 bits first, as a picture file's would be (GLIDE)
-    change_of: Fingerprint | None = None  # the stage that it is kept as a change of
+    change_of: Fingerprint | None = None  # the stage that it learned as a change of, and whose LoRAs it takes
     aug_zero_is_clean: bool = True  # aug_level 0 leaves it untouched; False: it has the schedule's first noise (IF)
 
     def __post_init__(self) -> None:

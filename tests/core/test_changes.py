@@ -164,6 +164,9 @@ def test_it_takes_the_loras_of_its_base_and_its_own_and_no_others(folder):
     assert with_lora(with_lora(stage, lora), lora).spec.change_of == stage.spec.change_of
     with pytest.raises(ValueError, match="a stage that repaints learns no LoRA, but takes those of its base"):
         learn(stage)
+    save_checkpoint(folder / "whole.safetensors", stage.unet, spec=stage.spec)
+    alone = with_lora(load_stage(folder / "whole.safetensors"), lora, 0.5).unet.state_dict()
+    assert all(torch.equal(alone[key], value) for key, value in after.items()), "without its base beside it, too"
     own = dataclasses.replace(lora, base=fingerprint(stage), changes={})
     assert with_lora(stage, own).spec.inputs == stage.spec.inputs
     with pytest.raises(ValueError, match="this LoRA was made for another network"):

@@ -6,7 +6,7 @@ Metadata: as `native` has it, but format "imagen-change"; base_file, the base's 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -93,7 +93,6 @@ def _header(stored: Stored) -> tuple[StageSpec, str, Fingerprint]:
         spec = metadata_to_spec(stored.metadata)
         check_schedule(spec.schedule_config)
         check_settings(spec.unet_config, MOST_TIMES * len(stored.shapes))
-        known = Fingerprint.from_json(entry(stored.metadata, KEY), f"metadata {KEY!r}")
-        return replace(spec, change_of=known), base_file_of(stored), known
+        return spec, base_file_of(stored), Fingerprint.from_json(entry(stored.metadata, KEY), f"metadata {KEY!r}")
     except (ValueError, TypeError, ArithmeticError) as error:
         raise ValueError(f"{stored.path}: {in_short(error)}") from error

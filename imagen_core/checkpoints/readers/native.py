@@ -1,7 +1,7 @@
 """How is one stage kept in one .safetensors file: weights, and in its metadata everything needed to sample from them?
 
 Metadata (strings): format "imagen", format_version, stage, unet (JSON), schedule (JSON), prediction_type,
-learned_variance, defaults (JSON), training (JSON); low_res_resize, aug_zero_is_clean, text and space (JSON)
+learned_variance, defaults (JSON), training (JSON); low_res_resize, aug_zero_is_clean, text, space and base (JSON)
 where they are not as our own stages have them. Version 1 knew three stages, no `text` and no `space`; a file that needs
 no more is written as that.
 Nothing here ever unpickles.
@@ -22,6 +22,7 @@ from torch import nn
 from ..._discovery import to_config
 from ..._safetensors import write_safetensors
 from ..._settings_file import parsed
+from ...fingerprint import KEY, Fingerprint
 from ...spaces import space_from_config
 from ...text.reading import AS_DEEPFLOYD, TextReading, reading_from_dict, reading_to_dict
 from ...unets import DeepFloydUNetConfig, UNetConfig, unet_config_from_dict, unet_config_to_dict
@@ -107,6 +108,7 @@ def spec_to_metadata(spec: StageSpec) -> dict[str, str]:
         {} if spec.text == _text_of_version_1(spec.unet_config) else {"text": json.dumps(reading_to_dict(spec.text))}
     )
     second |= {} if spec.space == StageSpec.space else {"space": json.dumps(to_config(spec.space))}
+    whose = {} if spec.change_of is None else {KEY: spec.change_of.to_json()}
     return {
         "format": FORMAT,
         "format_version": "1" if spec.stage in FIRST_STAGES and not second else str(FORMAT_VERSION),
@@ -118,6 +120,7 @@ def spec_to_metadata(spec: StageSpec) -> dict[str, str]:
         "defaults": json.dumps(spec.defaults),
         "training": json.dumps(spec.training),
         **second,
+        **whose,
         **{name: json.dumps(value) for name, value in later.items() if value != LATER_FIELDS[name]},
     }
 
@@ -136,6 +139,7 @@ def metadata_to_spec(metadata: dict[str, str]) -> StageSpec:
         unet_config=config,
         text=told,
         space=space_from_config(_json_entry(metadata, "space", dict)) if "space" in metadata else StageSpec.space,
+        change_of=Fingerprint.from_json(metadata[KEY], f"metadata {KEY!r}") if KEY in metadata else None,
         schedule_config=_json_entry(metadata, "schedule", dict),
         prediction_type=entry(metadata, "prediction_type"),
         learned_variance=_json_entry(metadata, "learned_variance", bool),
